@@ -1,0 +1,8 @@
+"""Label every cell of a histology slide by naming a few clusters.
+
+The library knows nothing of Snakemake. One module holds one idea, in the order in which the data flows:
+``settings`` → ``slides`` → ``tiling`` → ``quality`` → ``models`` → ``devices`` → ``objects`` → ``segmentation`` →
+``embedding`` → ``reduction`` → ``clustering`` → ``annotation``; a module imports only what stands before it, and ``io``.
+"""
+
+__version__ = "0.1.0"

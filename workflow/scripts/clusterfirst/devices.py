@@ -1,0 +1,48 @@
+"""Which device torch works on, found out by asking the device, not the import."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .io import ClusterfirstError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
+    """Return the device to compute on, and hold torch to `threads` threads on a CPU.
+
+    Parameters
+    ----------
+    gpu
+        ``"auto"``: a GPU where one can be used; True: a GPU or an error; False: the CPU.
+    threads
+        CPU threads for torch.
+
+    Raises
+    ------
+    ClusterfirstError
+        A GPU was demanded and none can be used.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    if gpu is False:
+        return torch.device("cpu")
+    try:
+        device = torch.device("cuda")
+        torch.zeros(1, device=device)
+    except Exception as error:  # torch raises RuntimeError, AssertionError or its own, by version and build
+        if gpu is True:
+            raise ClusterfirstError(
+                f"`gpu: true` in the config, but no GPU can be used here: {error}. "
+                "Ask the scheduler for a GPU, mend the driver, or set `gpu: auto`"
+            ) from error
+        log.info("no usable GPU: computing on the CPU with %d threads", threads)
+        return torch.device("cpu")
+    log.info("computing on %s", torch.cuda.get_device_name(device))
+    return device

@@ -1,0 +1,185 @@
+"""Files that appear only when whole, metadata inside them, logs and progress: what every stage needs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("clusterfirst")
+
+METADATA_KEY = b"clusterfirst"
+
+
+class ClusterfirstError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and what to do."""
+
+
+@contextmanager
+def atomic(path: str | os.PathLike, *, directory: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to it once the block has ended well.
+
+    A killed process leaves only a dot-file behind, which the next attempt removes.
+
+    Parameters
+    ----------
+    path
+        Where the result is to appear. Parent folders are made.
+    directory
+        Make the temporary path a folder. An existing folder at `path` is replaced.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.part-*"):
+        _remove(leftover)
+    # The suffix stays last: writers such as matplotlib and numpy choose the format by it.
+    part = path.with_name(f".{path.name}.part-{os.getpid()}{path.suffix}")
+    if directory:
+        part.mkdir()
+    try:
+        yield part
+        if directory:
+            _remove(path)
+        else:
+            _to_disk(part)
+        os.replace(part, path)
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """A rename may reach the disk before the data does; a power cut would then leave an empty file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_json(data: Any, path: str | os.PathLike, *, indent: int | None = 1) -> None:
+    """Write `data` as UTF-8 JSON, atomically. NaN is refused: it is not JSON."""
+    with atomic(path) as part, part.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=indent, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(table, path: str | os.PathLike, metadata: dict | None = None) -> None:
+    """Write a pandas data frame or Arrow table as Parquet, atomically.
+
+    Parameters
+    ----------
+    table
+        A ``pandas.DataFrame`` or ``pyarrow.Table``.
+    path
+        The Parquet file.
+    metadata
+        Kept as JSON under the key ``clusterfirst`` of the schema metadata; read it with `read_metadata`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not isinstance(table, pa.Table):
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    kept = dict(table.schema.metadata or {})
+    kept[METADATA_KEY] = json.dumps(metadata or {}, sort_keys=True).encode()
+    with atomic(path) as part:
+        pq.write_table(table.replace_schema_metadata(kept), part, compression="zstd")
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """Return what `write_table` stored as `metadata`, or an empty dict."""
+    import pyarrow.parquet as pq
+
+    stored = pq.read_schema(path).metadata or {}
+    return json.loads(stored.get(METADATA_KEY, b"{}"))
+
+
+def write_array(array, path: str | os.PathLike) -> None:
+    """Write a NumPy array as ``.npy`` (memory-mappable), atomically."""
+    import numpy as np
+
+    with atomic(path) as part:
+        np.save(part, array)
+
+
+def progress(items: Iterable, *, total: int, what: str, every: float = 30.0) -> Iterator:
+    """Yield `items`, showing a bar on a terminal and, in the log, a line every `every` seconds."""
+    from tqdm import tqdm
+
+    start = last = time.monotonic()
+    with tqdm(total=total, desc=what, unit="", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for done, item in enumerate(items, start=1):
+            yield item
+            bar.update()
+            now = time.monotonic()
+            if now - last >= every:
+                last = now
+                left = (now - start) / done * (total - done)
+                log.info("%s: %d of %d (%.0f%%), about %.0f s left", what, done, total, 100 * done / total, left)
+    log.info("%s: %d in %.1f s", what, total, time.monotonic() - start)
+
+
+def bounded_map(pool: Executor, function: Callable, items: Iterable, *, ahead: int) -> Iterator:
+    """Map over a pool in order, with at most `ahead` items under way, so that results do not pile up in memory."""
+    waiting = iter(items)
+    under_way = deque(pool.submit(function, item) for item in islice(waiting, ahead))
+    while under_way:
+        result = under_way.popleft().result()
+        under_way.extend(pool.submit(function, item) for item in islice(waiting, 1))
+        yield result
+
+
+def log_to(path: str | os.PathLike | None) -> None:
+    """Send log records to `path` and to the terminal, and record an uncaught exception before the process ends.
+
+    A `ClusterfirstError` is shown to the user as its message alone; the traceback goes to the log file.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    for handler in handlers:
+        handler.setFormatter(form)
+    log.handlers[:] = handlers
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").handlers[:] = handlers[1:]
+
+    def record(kind, error, trace):
+        whole = (kind, error, trace)
+        if issubclass(kind, ClusterfirstError):
+            handlers[0].addFilter(_without_traceback)
+            log.error("%s", error, exc_info=whole)
+        else:
+            log.error("unexpected %s: %s", kind.__name__, error, exc_info=whole)
+
+    sys.excepthook = record
+
+
+def _without_traceback(record: logging.LogRecord) -> logging.LogRecord:
+    import copy
+
+    plain = copy.copy(record)
+    plain.exc_info = plain.exc_text = None
+    return plain

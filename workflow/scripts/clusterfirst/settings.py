@@ -1,0 +1,192 @@
+"""The sample sheet and the configuration: defaults, checks that report everything at once, settings per tissue."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import difflib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .io import ClusterfirstError
+
+STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of the sample sheet."""
+
+    slide: str
+    path: str
+    tissue: str | None = None
+    mpp: float | None = None
+
+
+def defaults(schema: dict) -> Any:
+    """Return the defaults a JSON schema states, nested objects included."""
+    if schema.get("type") == "object" and "properties" in schema:
+        return {key: defaults(sub) for key, sub in schema["properties"].items()}
+    return copy.deepcopy(schema.get("default"))
+
+
+def merge(base: dict, over: dict) -> dict:
+    """Return `base` with the values of `over` laid over it, key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def resolve(config: dict, schema: dict, tissue: str | None = None) -> dict:
+    """Return the settings of every stage for one tissue: schema defaults, config, then the tissue's own.
+
+    Returns
+    -------
+    dict
+        One dict per name in `STAGES`, and ``gpu``.
+    """
+    full = merge(defaults(schema), config)
+    own = (config.get("tissues") or {}).get(tissue) or {}
+    return {stage: merge(full[stage], own.get(stage) or {}) for stage in STAGES} | {"gpu": full["gpu"]}
+
+
+def check_config(config: dict, schema: dict) -> list[str]:
+    """Return every problem of a configuration, one line each.
+
+    Sections under ``tissues.<name>`` are held against the schema of the stage that they override.
+    """
+    problems = list(_violations(config, schema, ()))
+    stages = {"type": "object", "additionalProperties": False}
+    stages["properties"] = {stage: schema["properties"][stage] for stage in STAGES}
+    tissues = config.get("tissues") or {}
+    for name, override in tissues.items() if isinstance(tissues, dict) else ():
+        problems += _violations(override or {}, stages, ("tissues", str(name)))
+    return problems
+
+
+def _violations(value: Any, schema: dict, where: tuple[str, ...]) -> Iterator[str]:
+    from jsonschema import Draft202012Validator
+
+    for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))):
+        path = where + tuple(map(str, error.absolute_path))
+        if error.validator == "additionalProperties":
+            known = error.schema.get("properties", {})
+            for key in error.instance:
+                if key not in known:
+                    yield f"{'.'.join((*path, str(key)))}: unknown key{_suggest(str(key), known)}"
+        else:
+            yield f"{'.'.join(path) or 'config'}: {_plainly(error)}"
+
+
+def _plainly(error) -> str:
+    """The validator's message, and what the key is for."""
+    about = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+    return error.message + (f" ({about})" if about else "")
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(known)}"
+
+
+def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] | None = None) -> list[Sample]:
+    """Read and check the sample sheet.
+
+    Parameters
+    ----------
+    path
+        CSV with a header row; comma, semicolon or tab between columns, a byte-order mark is accepted.
+        Paths of slides are relative to the working directory.
+    schema
+        JSON schema of one row.
+    exists
+        Says whether a slide's file is there or will be. By default, whether it is there.
+
+    Raises
+    ------
+    ClusterfirstError
+        Lists every problem of every row, with row (as a spreadsheet counts, the header is row 1) and column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ClusterfirstError(f"sample sheet {path} not found: make it, or set `slides:` in the config to your own")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ClusterfirstError(f"sample sheet {path} is not UTF-8 text ({error}): save it as 'CSV UTF-8'") from error
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+    header = [name.strip() for name in next(reader, [])]
+
+    problems = list(_header_problems(header, schema))
+    samples, seen = [], {}
+    if not problems:
+        check = _RowCheck(header, schema, exists or (lambda name: Path(name).is_file()))
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            row = reader.line_num
+            sample, wrong = check(cells)
+            key = sample.slide.casefold() if sample else None
+            if key in seen:
+                wrong.append(f"column slide: '{sample.slide}' stands in row {seen[key]} already")
+            elif key:
+                seen[key] = row
+            problems += [f"row {row}, {line}" for line in wrong]
+            samples.append(sample)
+        if not samples:
+            problems.append("no rows: add one line per slide")
+    if problems:
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise ClusterfirstError("\n  ".join([f"sample sheet {path} has {count}:", *problems]))
+    return samples
+
+
+def _header_problems(header: list[str], schema: dict) -> Iterator[str]:
+    known = schema["properties"]
+    for name in schema["required"]:
+        if name not in header:
+            yield f"row 1: column '{name}' is missing (the header has: {', '.join(header) or 'nothing'})"
+    for name in header:
+        # Columns of one's own (patient, stain, …) are welcome; a misspelt one would silently do nothing.
+        if name not in known and (near := difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.75)):
+            yield f"row 1: unknown column '{name}'; did you mean '{near[0]}'?"
+        if name and header.count(name) > 1:
+            yield f"row 1: column '{name}' appears more than once"
+
+
+@dataclass
+class _RowCheck:
+    header: list[str]
+    schema: dict
+    exists: Callable[[str], bool]
+
+    def __call__(self, cells: list[str]) -> tuple[Sample | None, list[str]]:
+        """Return the row as a `Sample` (None if it has no usable id) and what is wrong with it."""
+        from jsonschema import Draft202012Validator
+
+        wrong = []
+        if len(cells) > len(self.header):
+            wrong.append(f"{len(cells)} cells for {len(self.header)} columns: quote a cell that holds the separator")
+        row: dict[str, Any] = {
+            name: text for name, cell in zip(self.header, cells, strict=False) if (text := cell.strip())
+        }
+        if "mpp" in row:
+            try:
+                row["mpp"] = float(row["mpp"])
+            except ValueError:
+                wrong.append(f"column mpp: '{row.pop('mpp')}' is not a number (µm per pixel, with a decimal point)")
+        for error in Draft202012Validator(self.schema).iter_errors(row):
+            column = str(error.path[0]) if error.path else error.message.split("'")[1]
+            wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")
+        if "path" in row and not self.exists(row["path"]):
+            wrong.append(f"column path: no file {row['path']} (relative to {Path.cwd()})")
+        if "slide" not in row:
+            return None, wrong
+        known = {name: row.get(name) for name in ("slide", "path", "tissue", "mpp")}
+        return Sample(**known), wrong
