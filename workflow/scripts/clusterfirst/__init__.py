@@ -2,7 +2,8 @@
 
 The library knows nothing of Snakemake. One module holds one idea, in the order in which the data flows:
 ``settings`` → ``slides`` → ``tiling`` → ``quality`` → ``models`` → ``devices`` → ``objects`` → ``segmentation`` →
-``embedding`` → ``reduction`` → ``clustering`` → ``annotation``; a module imports only what stands before it, and ``io``.
+``embedding`` → ``reduction`` → ``clustering`` → ``annotation``. A module imports only what stands before it, and
+``io``.
 """
 
 __version__ = "0.1.0"

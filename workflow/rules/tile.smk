@@ -1,0 +1,79 @@
+# From a slide to the tiles worth looking at.
+
+
+rule tile:
+    input:
+        slide=slide_file,
+    output:
+        tiles=f"{RESULTS}/{{slide}}/tiles.parquet",
+    log:
+        f"{RESULTS}/{{slide}}/logs/tile.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/tile.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    params:
+        settings=stage("tiling"),
+        mpp=lambda wildcards: SAMPLES[wildcards.slide].mpp,
+    message:
+        "Tiling {wildcards.slide}"
+    script:
+        "../scripts/tile.py"
+
+
+rule filter_tiles:
+    input:
+        slide=slide_file,
+        tiles=rules.tile.output.tiles,
+    output:
+        tiles=f"{RESULTS}/{{slide}}/filtered.parquet",
+        picture=report(
+            f"{RESULTS}/{{slide}}/filtered.png",
+            caption="../report/filtered.rst",
+            category="Slides",
+            subcategory="{slide}",
+            labels={"figure": "kept and rejected tiles"},
+        ),
+    log:
+        f"{RESULTS}/{{slide}}/logs/filter_tiles.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/filter_tiles.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        # Decoding: about 5 minutes per GB of slide on one core, and slack for a slow file system.
+        runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 100) * attempt,
+    params:
+        settings=stage("filter"),
+    message:
+        "Filtering tiles of {wildcards.slide}"
+    script:
+        "../scripts/filter_tiles.py"
+
+
+rule export_tiles:
+    input:
+        slide=slide_file,
+        tiles=rules.filter_tiles.output.tiles,
+    output:
+        folder=directory(f"{RESULTS}/{{slide}}/tiles"),
+    log:
+        f"{RESULTS}/{{slide}}/logs/export_tiles.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/export_tiles.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 50) * attempt,
+    message:
+        "Exporting tiles of {wildcards.slide}"
+    script:
+        "../scripts/export_tiles.py"

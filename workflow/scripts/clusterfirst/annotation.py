@@ -1,0 +1,298 @@
+"""Pictures: outlined tiles, the overview of a slide, the filter map, and the plots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import shapely
+from PIL import Image, ImageDraw, ImageFont
+
+from .clustering import NOISE, palette
+from .clustering.dbscan import KDistance
+from .io import atomic, bounded_map, progress
+from .quality import METRICS
+from .slides import Slide
+from .tiling import thin
+
+_SHIFT = 4
+"""Polygons are drawn at a sixteenth of a pixel."""
+_LEGEND_ROWS = 24
+_MAP_PX = 1600
+_KEPT = "#009e73"
+_REASONS = {
+    "tissue_fraction": ("glass on the thumbnail", "#bbbbbb"),
+    "edge_density": ("too few edges", "#56b4e9"),
+    "bright_ratio": ("mostly bright", "#e69f00"),
+    "dark_ratio": ("mostly dark", "#332288"),
+    "intensity_std": ("no contrast", "#cc79a7"),
+    "laplacian_variance": ("blurred", "#0072b2"),
+    "color_variance": ("no colour", "#f0e442"),
+}
+assert set(_REASONS) == {"tissue_fraction", *METRICS}
+
+
+def draw_cells(
+    image: np.ndarray, polygons: Sequence[np.ndarray], cluster_id: np.ndarray, *, line_px: float, fill: float = 0.0
+) -> np.ndarray:
+    """Draw outlines coloured by cluster.
+
+    Parameters
+    ----------
+    image
+        H × W × 3 uint8 RGB; not changed.
+    polygons
+        Vertices of each cell, n × 2, in pixels of the image (pixel 0 spans 0 to 1).
+    cluster_id
+        Per cell.
+    line_px
+        Width of the outlines; at least one pixel is drawn.
+    fill
+        Opacity of the inside, 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        A new image.
+    """
+    out = np.ascontiguousarray(image).copy()
+    # OpenCV's pixel 0 has its centre, not its edge, at 0.
+    fixed = [np.round((xy - 0.5) * (1 << _SHIFT)).astype(np.int32) for xy in polygons]
+    if fill:
+        inside = out.copy()
+        for xy, number in zip(fixed, cluster_id, strict=True):
+            cv2.fillPoly(inside, [xy], palette.rgb(palette.colour(number)), cv2.LINE_AA, _SHIFT)
+        out = cv2.addWeighted(inside, fill, out, 1 - fill, 0)
+    for number in np.unique(cluster_id):
+        ring = [fixed[i] for i in np.flatnonzero(cluster_id == number)]
+        cv2.polylines(out, ring, True, palette.rgb(palette.colour(number)), max(1, round(line_px)), cv2.LINE_AA, _SHIFT)
+    return out
+
+
+class _CellsInView:
+    """Cells of a slide, looked up by rectangle and given in the rectangle's own pixels."""
+
+    def __init__(self, polygons: np.ndarray):
+        self._polygons = polygons
+        self._tree = shapely.STRtree(polygons)
+
+    def __call__(self, x: float, y: float, width: float, height: float, *, scale: float):
+        """Return rows and vertices of the cells that touch a level-0 rectangle; `scale` is pixels per level-0 pixel."""
+        rows = np.sort(self._tree.query(shapely.box(x, y, x + width, y + height), predicate="intersects"))
+        points, owner = shapely.get_coordinates(shapely.get_exterior_ring(self._polygons[rows]), return_index=True)
+        parts = np.split((points - (x, y)) * scale, np.flatnonzero(np.diff(owner)) + 1) if len(rows) else []
+        return rows, parts
+
+
+def annotate_tiles(
+    slide: Slide,
+    tiles: pd.DataFrame,
+    polygons: np.ndarray,
+    cluster_id: np.ndarray,
+    folder: str | os.PathLike,
+    *,
+    line_um: float,
+    max_tiles: int | None = None,
+    threads: int = 1,
+) -> None:
+    """Write ``{tile_id}.png`` for every kept tile: its core, with every cell that reaches into it.
+
+    Parameters
+    ----------
+    slide, tiles
+        The open slide and its kept tiles.
+    polygons, cluster_id
+        Cells in level-0 pixels, and their clusters.
+    folder
+        Existing folder.
+    line_um
+        Width of outlines in µm.
+    max_tiles
+        Draw no more than this many, evenly spread.
+    threads
+        Tiles are drawn by this many threads.
+    """
+    if max_tiles is not None:
+        tiles = tiles[thin(np.ones(len(tiles), bool), max_tiles)] if max_tiles else tiles.iloc[:0]
+    cells = _CellsInView(polygons)
+
+    def draw(tile) -> None:
+        image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
+        rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
+        _save(
+            draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp), Path(folder, f"{tile.tile_id}.png")
+        )
+
+    with ThreadPoolExecutor(threads) as pool:
+        drawn = bounded_map(pool, draw, tiles.itertuples(), ahead=2 * threads)
+        for _ in progress(drawn, total=len(tiles), what="annotate"):
+            pass
+
+
+def overview(
+    slide: Slide, polygons: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str, longest: int
+) -> None:
+    """Write a picture of the whole slide with cells coloured by cluster, a scale bar and a legend.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    polygons, cluster_id
+        Cells in level-0 pixels, and their clusters.
+    path
+        The PNG.
+    title
+        Stands above the legend.
+    longest
+        Longer side of the picture without its legend, in pixels.
+    """
+    image, scale = slide.thumbnail(longest=longest)
+    _, parts = _CellsInView(polygons)(0, 0, *slide.size, scale=scale)
+    # Small cells are dots of colour; where they are large enough, the nucleus shines through.
+    fill = 0.3 if scale * 8 / slide.mpp > 8 else 1.0
+    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=1, fill=fill))
+    _scale_bar(picture, mpp=slide.mpp / scale)
+    _save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
+
+
+def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:
+    """Write the slide's thumbnail with kept tiles outlined and rejected ones tinted by the first reason.
+
+    Of several magnifications the finest is shown.
+    """
+    image, scale = slide.thumbnail(longest=_MAP_PX)
+    tiles = tiles[tiles["magnification"] == tiles["magnification"].max()]
+    reasons = tiles["rejected_by"].str.split(",").str[0]
+    tinted = image.copy()
+    boxes = [
+        tuple(round(edge * scale) for edge in (t.x, t.y, t.x + t.width, t.y + t.height)) for t in tiles.itertuples()
+    ]
+    for (x0, y0, x1, y1), reason in zip(boxes, reasons, strict=True):
+        if reason:
+            cv2.rectangle(tinted, (x0, y0), (x1 - 1, y1 - 1), palette.rgb(_REASONS[reason][1]), cv2.FILLED)
+    out = cv2.addWeighted(tinted, 0.5, image, 0.5, 0)
+    for (x0, y0, x1, y1), reason in zip(boxes, reasons, strict=True):
+        edge, width = ((255, 255, 255), 1) if reason else (palette.rgb(_KEPT), 3)
+        inset = width // 2 + 1
+        cv2.rectangle(out, (x0 + inset, y0 + inset), (x1 - 1 - inset, y1 - 1 - inset), edge, width)
+    rows = [(_KEPT, f"kept: {int(tiles['kept'].sum()):,} of {len(tiles):,} tiles")]
+    rows += [
+        (shade, f"{text}: {int((reasons == name).sum()):,}")
+        for name, (text, shade) in _REASONS.items()
+        if (reasons == name).any()
+    ]
+    picture = Image.fromarray(out)
+    _scale_bar(picture, mpp=slide.mpp / scale)
+    _save(np.asarray(_beside(picture, title, rows)), path)
+
+
+def export_tiles(slide: Slide, tiles: pd.DataFrame, folder: str | os.PathLike, *, threads: int = 1) -> None:
+    """Write the core of every kept tile as ``{tile_id}.png``, without drawings."""
+    none = np.empty(0, object), np.empty(0, int)
+    annotate_tiles(slide, tiles, *none, folder, line_um=1.0, threads=threads)
+
+
+def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str) -> None:
+    """Write a scatter of cells in the plane, coloured by cluster."""
+    figure, axes = _figure()
+    size = float(np.clip(20000 / max(len(plane), 1), 0.2, 12))
+    # Noise first, so that clusters lie on top.
+    order = np.argsort(cluster_id, kind="stable")
+    colours = [palette.colour(number) for number in cluster_id[order]]
+    axes.scatter(*plane[order].T, c=colours or None, s=size, linewidths=0, rasterized=True)
+    axes.set(title=title, xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+    axes.set_aspect("equal", "datalim")
+    handles = [axes.scatter([], [], c=shade, s=40, label=text) for shade, text in _cluster_rows(cluster_id)]
+    if handles:
+        axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    _save_figure(figure, path)
+
+
+def plot_k_distance(curve: KDistance, path: str | os.PathLike, *, title: str) -> None:
+    """Write the sorted k-distance curve with the chosen eps."""
+    figure, axes = _figure()
+    if len(curve.curve):
+        axes.plot(np.linspace(0, 100, len(curve.curve)), curve.curve, color="#0072b2")
+    how = {"given": "given", "knee": "at the knee", "quantile": "a quantile: the curve has no knee"}[curve.source]
+    axes.axhline(curve.eps, color="#d55e00", linestyle="--", label=f"eps = {curve.eps:.3g} ({how})")
+    axes.set(title=title, xlabel="cells, sorted (%)", ylabel=f"distance to neighbour {curve.k}", xlim=(0, 100))
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save_figure(figure, path)
+
+
+def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
+    """Legend rows, colour and text: the largest clusters, how many more, noise."""
+    numbers, counts = np.unique(cluster_id, return_counts=True)
+    rows = [
+        (palette.colour(number), f"cluster {number}: {count:,} ({count / len(cluster_id):.0%})")
+        for number, count in zip(numbers, counts, strict=True)
+        if number != NOISE
+    ]
+    if len(rows) > _LEGEND_ROWS:
+        rows = [*rows[:_LEGEND_ROWS], ("#ffffff", f"… and {len(rows) - _LEGEND_ROWS:,} more clusters")]
+    if NOISE in numbers:
+        count = counts[numbers == NOISE][0]
+        rows.append((palette.NOISE, f"noise: {count:,} ({count / len(cluster_id):.0%})"))
+    return rows
+
+
+def _beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Image.Image:
+    """Set a legend to the right of a picture, its type in proportion to the picture."""
+    unit = int(np.clip(max(picture.size) / 70, 14, 40))
+    font, bold = ImageFont.load_default(unit), ImageFont.load_default(round(unit * 1.25))
+    text_width = max([bold.getlength(title), *(font.getlength(text) + 2 * unit for _, text in rows)])
+    canvas = Image.new("RGB", (picture.width + round(text_width) + 3 * unit, picture.height), "white")
+    canvas.paste(picture)
+    draw, left, top = ImageDraw.Draw(canvas), picture.width + round(1.5 * unit), round(1.5 * unit)
+    draw.text((left, top), title, fill="black", font=bold)
+    for row, (shade, text) in enumerate(rows, start=1):
+        y = top + round((1.7 * row + 0.6) * unit)
+        draw.rectangle((left, y, left + unit, y + unit), fill=shade)
+        draw.text((left + 2 * unit, y + unit / 2), text, fill="black", font=font, anchor="lm")
+    return canvas
+
+
+def _scale_bar(picture: Image.Image, *, mpp: float) -> None:
+    """Draw a bar of a round number of µm, about a sixth of the picture wide, at the bottom left."""
+    wished = picture.width * mpp / 6
+    power = 10 ** np.floor(np.log10(wished))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wished)
+    unit = int(np.clip(max(picture.size) / 90, 10, 32))
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    draw = ImageDraw.Draw(picture)
+    left, bottom = unit, picture.height - unit
+    right = left + length / mpp
+    font = ImageFont.load_default(unit)
+    width = max(right - left, font.getlength(text))
+    draw.rectangle((left - unit / 2, bottom - 2.3 * unit, left + width + unit / 2, bottom + unit / 2), fill="white")
+    draw.rectangle((left, bottom - unit / 3, right, bottom), fill="black")
+    draw.text((left, bottom - 0.6 * unit), text, fill="black", font=font, anchor="lb")
+
+
+def _figure():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _save_figure(figure, path: str | os.PathLike) -> None:
+    with atomic(path) as part:
+        figure.savefig(part, dpi=150, metadata={"Software": None})
+
+
+def _save(image: np.ndarray, path: str | os.PathLike) -> None:
+    with atomic(path) as part:
+        # Level 3 is several times faster than OpenCV's best and a few percent larger.
+        if not cv2.imwrite(str(part), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3]):
+            raise OSError(f"{path} could not be written")

@@ -1,0 +1,17 @@
+"""Write every kept tile as a PNG."""
+
+import pandas as pd
+
+from clusterfirst import annotation
+from clusterfirst.io import atomic, log_to, read_metadata
+from clusterfirst.slides import Slide
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    tiles = pd.read_parquet(snakemake.input.tiles).query("kept")
+    facts = read_metadata(snakemake.input.tiles)["slide"]
+    with (
+        Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
+        atomic(snakemake.output.folder, directory=True) as folder,
+    ):
+        annotation.export_tiles(slide, tiles, folder, threads=snakemake.threads)

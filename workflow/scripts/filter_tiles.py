@@ -1,0 +1,25 @@
+"""Measure tiles, reject the useless ones, and draw which."""
+
+import pandas as pd
+
+from clusterfirst import annotation, quality
+from clusterfirst.io import log, log_to, read_metadata, write_table
+from clusterfirst.slides import Slide
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    known = read_metadata(snakemake.input.tiles)
+    limits = dict(snakemake.params.settings)
+    with Slide(snakemake.input.slide, mpp=known["slide"]["mpp"]) as slide:
+        found = quality.filter_tiles(slide, pd.read_parquet(snakemake.input.tiles), limits, threads=snakemake.threads)
+        log.info("%d of %d tiles kept", found.tiles["kept"].sum(), len(found.tiles))
+        if not found.tiles["kept"].any():
+            log.warning(
+                "no tile is kept: there will be no cells. filtered.png shows why; adjust `filter:` if it is wrong"
+            )
+        annotation.filter_map(slide, found.tiles, snakemake.output.picture, title=snakemake.wildcards.slide)
+        write_table(
+            found.tiles,
+            snakemake.output.tiles,
+            {"slide": known["slide"], "settings": limits, "histogram": found.histogram.astype(int).tolist()},
+        )
