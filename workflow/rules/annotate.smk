@@ -37,7 +37,5 @@ rule annotate:
         settings=stage("annotation"),
         all_settings=lambda wildcards: settings_of(wildcards.slide),
         tissue=lambda wildcards: SAMPLES[wildcards.slide].tissue,
-    message:
-        "Drawing {wildcards.slide}"
     script:
         "../scripts/annotate.py"

@@ -26,7 +26,5 @@ rule cluster:
         runtime=lambda wildcards, input, attempt: int(15 + input.size_mb) * attempt,
     params:
         settings=stage("clustering"),
-    message:
-        "Clustering cells of {wildcards.slide}"
     script:
         "../scripts/cluster.py"

@@ -12,6 +12,25 @@ from clusterfirst import settings as book
 from clusterfirst.io import ClusterfirstError
 
 SLIDES_DIR = "resources/slides"
+# What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
+CONTRACT = [
+    *(
+        "tiles.parquet",
+        "filtered.parquet",
+        "filtered.png",
+        "masks.parquet",
+        "embeddings.npy",
+        "embeddings.json",
+    ),
+    *(
+        "umap.npy",
+        "umap2d.npy",
+        "clusters.json",
+        "k_distance.png",
+        "annotated",
+        "settings.yaml",
+    ),
+]
 
 
 def read_schema(name):
@@ -131,3 +150,26 @@ def gpus(stage_name):
         return 1 if uses_torch and settings["gpu"] is not False else 0
 
     return count
+
+
+def hold_results():
+    """Keep other runs out of the results folder for as long as this process lives.
+
+    The operating system drops this lock however the run ends. Snakemake's own (switched off by `nolock` in the
+    profiles) stays behind after kill -9 or a power cut and refuses the next run until somebody unlocks by hand.
+    """
+    import fcntl
+
+    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    global results_lock
+    results_lock = open(f"{RESULTS}/.lock", "w")
+    try:
+        fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
+        )
+    except OSError as error:
+        logger.warning(
+            f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
+        )

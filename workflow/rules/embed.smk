@@ -27,8 +27,6 @@ rule embed:
     params:
         settings=stage("embedding"),
         gpu=CONFIG["gpu"],
-    message:
-        "Embedding cells of {wildcards.slide}"
     script:
         "../scripts/embed.py"
 
@@ -55,7 +53,5 @@ rule reduce:
         runtime=lambda wildcards, input, attempt: int(30 + input.size_mb) * attempt,
     params:
         settings=stage("reduction"),
-    message:
-        "Reducing embeddings of {wildcards.slide}"
     script:
         "../scripts/reduce.py"

@@ -18,8 +18,6 @@ rule fetch_weights:
     resources:
         mem_mb=1000,
         runtime=60,
-    message:
-        "Fetching weights {wildcards.file}"
     script:
         "../scripts/fetch.py"
 
@@ -33,5 +31,3 @@ use rule fetch_weights as fetch_slide with:
         f"{SLIDES_DIR}/logs/{{file}}.tsv"
     wildcard_constraints:
         file="|".join(map(re.escape, registry.SLIDES)),
-    message:
-        "Fetching sample slide {wildcards.file}"

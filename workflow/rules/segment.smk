@@ -23,7 +23,5 @@ rule segment:
     params:
         settings=stage("segmentation"),
         gpu=CONFIG["gpu"],
-    message:
-        "Outlining cells of {wildcards.slide}"
     script:
         "../scripts/segment.py"

@@ -19,8 +19,6 @@ rule tile:
     params:
         settings=stage("tiling"),
         mpp=lambda wildcards: SAMPLES[wildcards.slide].mpp,
-    message:
-        "Tiling {wildcards.slide}"
     script:
         "../scripts/tile.py"
 
@@ -51,8 +49,6 @@ rule filter_tiles:
         runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 100) * attempt,
     params:
         settings=stage("filter"),
-    message:
-        "Filtering tiles of {wildcards.slide}"
     script:
         "../scripts/filter_tiles.py"
 
@@ -73,7 +69,5 @@ rule export_tiles:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 50) * attempt,
-    message:
-        "Exporting tiles of {wildcards.slide}"
     script:
         "../scripts/export_tiles.py"

@@ -15,7 +15,7 @@ if __name__ == "__main__":
         log.info("%d of %d tiles kept", found.tiles["kept"].sum(), len(found.tiles))
         if not found.tiles["kept"].any():
             log.warning(
-                "no tile is kept: there will be no cells. filtered.png shows why; adjust `filter:` if it is wrong"
+                "no tile is kept, so there will be no cells; filtered.png shows why (see `filter:` in the config)"
             )
         annotation.filter_map(slide, found.tiles, snakemake.output.picture, title=snakemake.wildcards.slide)
         write_table(

@@ -22,6 +22,7 @@ from .tiling import thin
 
 _SHIFT = 4
 """Polygons are drawn at a sixteenth of a pixel."""
+_NUCLEUS_UM = 8.0
 _LEGEND_ROWS = 24
 _MAP_PX = 1600
 _KEPT = "#009e73"
@@ -124,9 +125,8 @@ def annotate_tiles(
     def draw(tile) -> None:
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
-        _save(
-            draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp), Path(folder, f"{tile.tile_id}.png")
-        )
+        drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
+        _save(drawn, Path(folder, f"{tile.tile_id}.png"))
 
     with ThreadPoolExecutor(threads) as pool:
         drawn = bounded_map(pool, draw, tiles.itertuples(), ahead=2 * threads)
@@ -155,8 +155,8 @@ def overview(
     image, scale = slide.thumbnail(longest=longest)
     _, parts = _CellsInView(polygons)(0, 0, *slide.size, scale=scale)
     # Small cells are dots of colour; where they are large enough, the nucleus shines through.
-    fill = 0.3 if scale * 8 / slide.mpp > 8 else 1.0
-    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=1, fill=fill))
+    fill = 0.4 if scale * _NUCLEUS_UM / slide.mpp > 8 else 1.0
+    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1500, fill=fill))
     _scale_bar(picture, mpp=slide.mpp / scale)
     _save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
 
@@ -232,7 +232,7 @@ def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
     """Legend rows, colour and text: the largest clusters, how many more, noise."""
     numbers, counts = np.unique(cluster_id, return_counts=True)
     rows = [
-        (palette.colour(number), f"cluster {number}: {count:,} ({count / len(cluster_id):.0%})")
+        (palette.colour(number), f"cluster {number}: {count:,} ({_percent(count / len(cluster_id))})")
         for number, count in zip(numbers, counts, strict=True)
         if number != NOISE
     ]
@@ -240,14 +240,18 @@ def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
         rows = [*rows[:_LEGEND_ROWS], ("#ffffff", f"… and {len(rows) - _LEGEND_ROWS:,} more clusters")]
     if NOISE in numbers:
         count = counts[numbers == NOISE][0]
-        rows.append((palette.NOISE, f"noise: {count:,} ({count / len(cluster_id):.0%})"))
+        rows.append((palette.NOISE, f"noise: {count:,} ({_percent(count / len(cluster_id))})"))
     return rows
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 def _beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Image.Image:
     """Set a legend to the right of a picture, its type in proportion to the picture."""
     unit = int(np.clip(max(picture.size) / 70, 14, 40))
-    font, bold = ImageFont.load_default(unit), ImageFont.load_default(round(unit * 1.25))
+    font, bold = _font(unit), _font(round(unit * 1.25))
     text_width = max([bold.getlength(title), *(font.getlength(text) + 2 * unit for _, text in rows)])
     canvas = Image.new("RGB", (picture.width + round(text_width) + 3 * unit, picture.height), "white")
     canvas.paste(picture)
@@ -260,6 +264,13 @@ def _beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Im
     return canvas
 
 
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The typeface that comes with matplotlib: Pillow's own has no µ."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+
+
 def _scale_bar(picture: Image.Image, *, mpp: float) -> None:
     """Draw a bar of a round number of µm, about a sixth of the picture wide, at the bottom left."""
     wished = picture.width * mpp / 6
@@ -270,7 +281,7 @@ def _scale_bar(picture: Image.Image, *, mpp: float) -> None:
     draw = ImageDraw.Draw(picture)
     left, bottom = unit, picture.height - unit
     right = left + length / mpp
-    font = ImageFont.load_default(unit)
+    font = _font(unit)
     width = max(right - left, font.getlength(text))
     draw.rectangle((left - unit / 2, bottom - 2.3 * unit, left + width + unit / 2, bottom + unit / 2), fill="white")
     draw.rectangle((left, bottom - unit / 3, right, bottom), fill="black")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -157,9 +158,9 @@ def log_to(path: str | os.PathLike | None) -> None:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    layout = ("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in handlers:
-        handler.setFormatter(form)
+        handler.setFormatter(logging.Formatter(*layout))
     log.handlers[:] = handlers
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -167,19 +168,19 @@ def log_to(path: str | os.PathLike | None) -> None:
     logging.getLogger("py.warnings").handlers[:] = handlers[1:]
 
     def record(kind, error, trace):
-        whole = (kind, error, trace)
         if issubclass(kind, ClusterfirstError):
-            handlers[0].addFilter(_without_traceback)
-            log.error("%s", error, exc_info=whole)
+            handlers[0].setFormatter(_MessageOnly(*layout))
+            log.error("%s", error, exc_info=(kind, error, trace))
         else:
-            log.error("unexpected %s: %s", kind.__name__, error, exc_info=whole)
+            log.error("unexpected %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 
     sys.excepthook = record
 
 
-def _without_traceback(record: logging.LogRecord) -> logging.LogRecord:
-    import copy
+class _MessageOnly(logging.Formatter):
+    """Leaves the traceback out."""
 
-    plain = copy.copy(record)
-    plain.exc_info = plain.exc_text = None
-    return plain
+    def format(self, record: logging.LogRecord) -> str:
+        plain = copy.copy(record)
+        plain.exc_info = plain.exc_text = None
+        return super().format(plain)

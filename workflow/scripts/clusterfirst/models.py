@@ -127,7 +127,7 @@ SLIDES: dict[str, Asset] = {
 
 
 def weights_file(name: str, folder: str | os.PathLike) -> Path:
-    """Return where the weights called `name` lie or will lie: in `folder` if registered, else the path `name` itself."""
+    """Return where weights lie or will lie: in `folder` for a registered name, else `name` is the path itself."""
     return Path(folder) / WEIGHTS[name].file if name in WEIGHTS else Path(name)
 
 

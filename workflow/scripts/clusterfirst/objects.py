@@ -116,10 +116,9 @@ def _moments(polygons: np.ndarray) -> tuple[np.ndarray, ...]:
     # About each polygon's first vertex: at slide coordinates of 10⁵ the squares would swamp the differences.
     origin = points[starts]
     x, y = (points - origin[owner]).T
-    # The ring is closed; the step from one polygon's last vertex to the next polygon's first must not count.
+    # A ring ends where it starts, at its origin, so the step from its last vertex to the next ring's first counts 0.
     x0, y0, x1, y1 = x, y, np.roll(x, -1), np.roll(y, -1)
     cross = x0 * y1 - x1 * y0
-    cross[np.append(starts[1:], len(x)) - 1] = 0
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, starts)

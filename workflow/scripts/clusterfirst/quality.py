@@ -208,8 +208,8 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
     def look(tile) -> tuple[dict[str, float], np.ndarray]:
         rgb = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
         rows, columns = (
-            slice(int(start * scale), max(int(start * scale) + 1, round((start + length) * scale)))
-            for start, length in ((tile.y, tile.height), (tile.x, tile.width))
+            slice(first := min(int(start * scale), end - 1), max(first + 1, round((start + length) * scale)))
+            for start, length, end in ((tile.y, tile.height, mask.shape[0]), (tile.x, tile.width, mask.shape[1]))
         )
         return measure(rgb), histogram(rgb, mask[rows, columns])
 

@@ -6,6 +6,7 @@ import copy
 import csv
 import difflib
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,14 @@ def _header_problems(header: list[str], schema: dict) -> Iterator[str]:
             yield f"row 1: column '{name}' appears more than once"
 
 
+def _finite(text: str) -> float:
+    """NaN would pass any minimum and maximum."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 @dataclass
 class _RowCheck:
     header: list[str]
@@ -177,10 +186,11 @@ class _RowCheck:
             name: text for name, cell in zip(self.header, cells, strict=False) if (text := cell.strip())
         }
         if "mpp" in row:
+            text = row.pop("mpp")
             try:
-                row["mpp"] = float(row["mpp"])
+                row["mpp"] = _finite(text)
             except ValueError:
-                wrong.append(f"column mpp: '{row.pop('mpp')}' is not a number (µm per pixel, with a decimal point)")
+                wrong.append(f"column mpp: '{text}' is not a number (µm per pixel, with a decimal point)")
         for error in Draft202012Validator(self.schema).iter_errors(row):
             column = str(error.path[0]) if error.path else error.message.split("'")[1]
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")

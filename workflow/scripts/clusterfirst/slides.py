@@ -54,6 +54,8 @@ class SlideFacts:
 class Slide:
     """A slide or plain image, opened for reading. Safe to read from several threads.
 
+    A plain image (PNG, JPEG) is held in memory whole: convert large ones to a pyramidal TIFF.
+
     Parameters
     ----------
     path
@@ -129,7 +131,7 @@ class Slide:
         downsample = self._handle.level_downsamples[level]
         stored = (max(1, round(width / downsample)), max(1, round(height / downsample)))
         if max(stored) > 2 * _BLOCK_PX:
-            return self._read_in_blocks(x, y, width, height, wanted, scale)
+            return self._read_in_blocks(x, y, width, height, wanted, scale, step=_BLOCK_PX * downsample * scale)
         rgb = self._read_level(x, y, level, stored)
         if stored != wanted:
             shrinks = stored[0] >= wanted[0]
@@ -142,7 +144,7 @@ class Slide:
         except Exception as error:  # OpenSlideError, Pillow's many, zlib.error: whatever the decoder raises
             raise ClusterfirstError(
                 f"slide {self.facts.path} cannot be read at x {x}, y {y} ({size[0]} × {size[1]} px of level {level}): "
-                f"{error}. The file is probably truncated or damaged: copy it again from the scanner"
+                f"{str(error) or type(error).__name__}. The file is probably truncated or damaged: copy it again"
             ) from error
         opaque = rgba[..., 3:]
         if opaque.min() == 255:
@@ -150,9 +152,9 @@ class Slide:
         # Scanners leave unscanned areas transparent: show them as glass.
         return (rgba[..., :3].astype(np.uint16) * opaque // 255 + (255 - opaque)).astype(np.uint8)
 
-    def _read_in_blocks(self, x, y, width, height, wanted, scale) -> np.ndarray:
+    def _read_in_blocks(self, x, y, width, height, wanted, scale, *, step: float) -> np.ndarray:
         out = np.empty((wanted[1], wanted[0], 3), np.uint8)
-        step = max(1, min(_BLOCK_PX, math.floor(_BLOCK_PX * scale)))
+        step = max(1, math.floor(step))
         for top in range(0, wanted[1], step):
             for left in range(0, wanted[0], step):
                 right, bottom = min(left + step, wanted[0]), min(top + step, wanted[1])
@@ -205,12 +207,22 @@ def _open(path: Path):
     if not path.is_file():
         raise ClusterfirstError(f"slide {path}: no such file")
     try:
-        return openslide.open_slide(path)
+        if openslide.OpenSlide.detect_format(path):
+            return openslide.OpenSlide(path)
+        return openslide.ImageSlide(_decoded(Image.open(path)))
     except (openslide.OpenSlideError, OSError, SyntaxError, ValueError) as error:
         raise ClusterfirstError(
             f"slide {path} cannot be opened as a slide or an image: {error}. "
             "If the file is of a format OpenSlide reads, it is truncated or damaged: copy it again"
         ) from error
+
+
+def _decoded(image):
+    """Decode a plain image now: Pillow would do it at the first read, and not safely for two threads at once."""
+    if image.mode[0] in "IF":
+        raise ValueError(f"pixels of mode {image.mode} are no colours: convert the image to 8-bit RGB")
+    image.load()
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
 
 
 def _resolution(path: Path, properties, given: float | None) -> tuple[float, str]:

@@ -70,7 +70,7 @@ def slide_grids(facts: dict, settings: dict) -> pd.DataFrame:
             halo_px=settings["halo_px"],
             magnification=magnification,
         )
-        suffix = f"_m{magnification:g}" if len(magnifications) > 1 else ""
+        suffix = f"_m{magnification!r}" if len(magnifications) > 1 else ""
         ids = [f"x{x:06d}_y{y:06d}{suffix}" for x, y in zip(part["x"], part["y"], strict=True)]
         part.insert(0, "tile_id", ids)
         parts.append(part)

@@ -8,11 +8,11 @@ NOISE = "#9a9a9a"
 
 _FIRST = (
     # Okabe & Ito (2008), without black and grey, ordered for contrast with haematoxylin and eosin; then Tol (2021).
-    "#009e73",
     "#f0e442",
-    "#0072b2",
-    "#e69f00",
     "#56b4e9",
+    "#009e73",
+    "#e69f00",
+    "#0072b2",
     "#d55e00",
     "#cc79a7",
     "#44bb99",

@@ -21,7 +21,7 @@ class Seams:
     whose core it lies in the middle of, *owns* it.
 
     Invariant: an object that some kept tile sees whole appears exactly once, as its owner saw it: whole. Objects that
-    no tile sees whole appear as the largest piece seen, marked truncated.
+    no tile sees whole appear as the largest pieces seen, marked truncated.
 
     Two networks' views of one object are never quite the same, so geometry is not enough: an owner may have seen one
     object where its neighbour saw two. Hence the order of `settle`: owners' objects by how clear the ownership is,
@@ -106,11 +106,13 @@ class Seams:
         return np.stack([left, top, left + wide, top + high], axis=1)
 
     def _margin(self, bounds: np.ndarray, tile: np.ndarray) -> np.ndarray:
-        """Distance from boxes to the nearest inner edge of their tiles; infinite in a tile that is the whole slide."""
+        """Distance from boxes to the nearest inner edge of their tiles; beyond the slide's size if there is none."""
         view = self._views()[tile]
         gaps = np.concatenate([bounds[:, :2] - view[:, :2], view[:, 2:] - bounds[:, 2:]], axis=1)
-        outer = view == (0, 0, self.width, self.height)
-        return np.where(outer, np.inf, gaps).min(axis=1, initial=np.inf)
+        # Views may end beyond the slide (see `aligned_views`).
+        outer = np.concatenate([view[:, :2] <= 0, view[:, 2:] >= (self.width, self.height)], axis=1)
+        # Finite: two tiles that both see the whole slide must tie, and ∞ − ∞ is no tie.
+        return np.where(outer, 2.0 * (self.width + self.height), gaps).min(axis=1)
 
     def _best_other_margin(self, bounds: np.ndarray, tile: np.ndarray) -> np.ndarray:
         """The widest margin that another tile of the same resolution has around each box; −inf where none sees it."""

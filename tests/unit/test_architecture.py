@@ -1,0 +1,89 @@
+"""The order of the modules, and what importing them costs."""
+
+import ast
+import os
+import subprocess
+import sys
+
+ORDER = (
+    "settings",
+    "slides",
+    "tiling",
+    "quality",
+    "models",
+    "devices",
+    "objects",
+    "segmentation",
+    "embedding",
+    "reduction",
+    "clustering",
+    "annotation",
+)
+
+
+def module_name(path, package) -> tuple[str, ...]:
+    return path.relative_to(package).with_suffix("").parts
+
+
+def imported(path, package) -> set[str]:
+    """Top-level modules of the library that a file imports anywhere in it, functions and type checks included."""
+    here = module_name(path, package)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = here[: len(here) - node.level]
+            target = (*base, *(node.module or "").split(".")) if node.module else base
+            found |= {target[0]} if target else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = (node.module or "").split(".")
+            if parts[0] == "clusterfirst":
+                found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("clusterfirst.")}
+    return found
+
+
+def sources(repo):
+    package = repo / "workflow" / "scripts" / "clusterfirst"
+    return package, sorted(path for path in package.rglob("*.py") if path.parent != package or path.stem != "__init__")
+
+
+def test_a_module_imports_only_what_stands_before_it(repo):
+    package, files = sources(repo)
+    wrong = []
+    for path in files:
+        idea = module_name(path, package)[0]
+        if idea == "io":
+            allowed = set()
+        else:
+            assert idea in ORDER, f"{path.name}: say in ORDER where it stands"
+            allowed = {"io", *ORDER[: ORDER.index(idea) + 1]}
+        wrong += [f"{path.relative_to(package)} imports {name}" for name in sorted(imported(path, package) - allowed)]
+    assert not wrong
+
+
+def test_the_check_of_imports_sees_imports(repo):
+    package, files = sources(repo)
+    by_name = {"/".join(module_name(path, package)): imported(path, package) for path in files}
+    assert {"io", "slides"} <= by_name["quality"]
+    assert {"io", "objects", "slides", "segmentation"} <= by_name["segmentation/__init__"]
+
+
+def test_the_library_knows_nothing_of_snakemake(repo):
+    _, files = sources(repo)
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "snakemake" for name in names), path.name
+
+
+def test_importing_the_library_does_not_import_what_only_backends_need(repo):
+    package, files = sources(repo)
+    present = {module_name(path, package)[0] for path in files}
+    modules = ", ".join(f"clusterfirst.{name}" for name in (*ORDER, "io") if name in present)
+    heavy = ("torch", "torchvision", "umap", "cuml", "cellpose")
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+    environment = os.environ | {"PYTHONPATH": str(package.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

