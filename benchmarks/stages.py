@@ -1,0 +1,113 @@
+"""Seconds and peak memory per stage: the demo slide, and synthetic slides of two sizes built from its tissue.
+
+    .venv/bin/python benchmarks/stages.py | tee benchmarks/stages.md
+
+The synthetic slides are pyramidal JPEG TIFFs: the demo slide, mirrored so that edges meet, in bands with glass between
+them. 200 tiles of each are segmented, so that a difference in memory is the slide's, not the cells'.
+Seconds and memory are Snakemake's own, per job (whole process, import of libraries included; the largest resident set).
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import yaml
+from machine import machine
+
+from clusterfirst import models
+from clusterfirst.slides import Slide
+
+STAGES = ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate")
+SIZES = (10_000, 20_000)
+REPO = Path(__file__).resolve().parent.parent
+
+
+def synthetic(tissue: np.ndarray, edge: int, path: Path) -> None:
+    """Write a pyramidal tiled JPEG TIFF of `edge`² pixels, without ever holding it."""
+    high, wide = tissue.shape[:2]
+    block = np.block([[[tissue], [tissue[:, ::-1]]], [[tissue[::-1]], [tissue[::-1, ::-1]]]])
+
+    def tiles(level: int):
+        scale = 2**level
+        for y in range(0, edge // scale, 256):
+            for x in range(0, edge // scale, 256):
+                rows, columns = ((np.arange(start, start + 256) * scale) for start in (y, x))
+                tile = block[rows % (2 * high)][:, columns % (2 * wide)]
+                tile[:, columns // (2 * wide) % 3 == 2] = 243  # glass
+                yield tile
+
+    with tifffile.TiffWriter(path, bigtiff=True) as out:
+        for level in range(6):
+            side = -(-edge // 2**level)
+            options = {
+                "tile": (256, 256),
+                "photometric": "rgb",
+                "compression": "jpeg",
+                "compressionargs": {"level": 85},
+            }
+            out.write(
+                tiles(level),
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                subfiletype=int(level > 0),
+                **options,
+                metadata=None,
+            )
+
+
+def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> dict:
+    """Run the workflow on one slide and return seconds, peak MB and CPU seconds per stage."""
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config/config.yaml").write_text((REPO / "config/config.yaml").read_text())
+    (folder / f"{name}.csv").write_text(f"slide,path,tissue,mpp\n{name},{path},,{mpp}\n")
+    own = {"slides": f"{name}.csv", "models_dir": str(REPO / "resources/models"), **settings}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(own))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", REPO / "workflow/Snakefile", "--directory", folder]
+    command += [
+        "--configfile",
+        folder / f"{name}.yaml",
+        "--workflow-profile",
+        REPO / "profiles/default",
+        "--quiet",
+        "all",
+    ]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    out = {}
+    for stage in STAGES:
+        with (folder / f"results/{name}/benchmarks/{stage}.tsv").open() as file:
+            row = next(csv.DictReader(file, delimiter="\t"))
+        out[stage] = (float(row["s"]), float(row["max_rss"]))
+    return out
+
+
+def main() -> None:
+    slide_file = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    demo = yaml.safe_load((REPO / "config/demo.yaml").read_text())
+    del demo["slides"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        columns = {"demo, 2,220 × 2,967": run(folder, "demo", slide_file, 0.499, demo)}
+        with Slide(slide_file) as slide:
+            tissue = slide.read(0, 0, *slide.size)
+        sample = {**demo, "tiling": {"num_tiles": 200}, "filter": {"max_bright_ratio": 1.0}}
+        for edge in SIZES:
+            path = folder / f"{edge}.tiff"
+            synthetic(tissue, edge, path)
+            columns[f"synthetic, {edge:,} × {edge:,}"] = run(folder, f"synthetic-{edge}", path, 0.499, sample)
+        print("# Seconds and peak memory per stage\n")
+        print(f"{machine()}\n")
+        print("| stage | " + " | ".join(f"{name}: s | MB" for name in columns) + " |")
+        print("|---" * (1 + 2 * len(columns)) + "|")
+        for stage in STAGES:
+            cells = [
+                f"{seconds:.1f} | {memory:,.0f}" for seconds, memory in (column[stage] for column in columns.values())
+            ]
+            print(f"| {stage} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
