@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clusterfirst import models
+from clusterfirst.io import ClusterfirstError
 from clusterfirst.settings import resolve
 
 
@@ -54,9 +56,14 @@ def _slide(data: Path, name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cmu(data) -> Path:
-    """Aperio, 2220 × 2967, 0.499 µm/px."""
-    return _slide(data, "CMU-1-Small-Region.svs")
+def cmu(repo) -> Path:
+    """Aperio, 2220 × 2967, 0.499 µm/px; the demo's slide, fetched where there is no folder of test data."""
+    if folder := os.environ.get("CLUSTERFIRST_TEST_DATA"):
+        return _slide(Path(folder), "CMU-1-Small-Region.svs")
+    try:
+        return models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], repo / "resources/slides")
+    except ClusterfirstError as error:
+        absent(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -226,3 +226,12 @@ def test_registered_files_can_be_told_apart_and_have_a_hash_a_licence_and_a_sour
 
 def test_the_registered_sample_slide_is_the_one_the_tests_use(cmu):
     assert models.sha256(cmu) == models.SLIDES["CMU-1-Small-Region.svs"].sha256
+
+
+def test_weights_put_there_by_hand_are_checked_before_use(tmp_path):
+    own, registered = tmp_path / "own.pt", tmp_path / models.WEIGHTS["instanseg"].file
+    own.write_bytes(GOOD)
+    registered.write_bytes(GOOD)
+    assert models.checked_sha256(own) == DIGEST
+    with pytest.raises(ClusterfirstError, match="is not the file it should be"):
+        models.checked_sha256(registered)

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     settings = dict(snakemake.params.settings)
     facts = read_metadata(snakemake.input.tiles)["slide"]
     weights = snakemake.input.get("weights") or None
+    digest = models.checked_sha256(weights) if weights else None
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
         result = embedding.embed_slide(
             slide,
@@ -29,7 +30,7 @@ if __name__ == "__main__":
     write_json(
         {
             "settings": settings,
-            "weights_sha256": models.sha256(weights) if weights else None,
+            "weights_sha256": digest,
             "standardise": result.standardise,
             "columns": list(result.columns),
         },

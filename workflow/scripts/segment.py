@@ -13,6 +13,7 @@ if __name__ == "__main__":
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
     weights = snakemake.input.weights
+    digest = models.checked_sha256(weights)
     device = torch_device(snakemake.params.gpu, threads=snakemake.threads)
     with Slide(snakemake.input.slide, mpp=known["slide"]["mpp"]) as slide:
         cells = segmentation.segment_slide(
@@ -30,5 +31,5 @@ if __name__ == "__main__":
     objects.write_objects(
         objects.table(cells, mpp=known["slide"]["mpp"]),
         snakemake.output.cells,
-        {"slide": known["slide"], "settings": settings, "weights_sha256": models.sha256(weights)},
+        {"slide": known["slide"], "settings": settings, "weights_sha256": digest},
     )

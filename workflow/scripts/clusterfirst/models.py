@@ -131,18 +131,41 @@ def weights_file(name: str, folder: str | os.PathLike) -> Path:
     return Path(folder) / WEIGHTS[name].file if name in WEIGHTS else Path(name)
 
 
-def by_file(file: str) -> Asset:
-    """Return the registered asset of that file name."""
-    for asset in (*WEIGHTS.values(), *SLIDES.values()):
-        if asset.file == file:
-            return asset
-    raise KeyError(file)
+def by_file(file: str) -> Asset | None:
+    """Return the registered asset of that file name, if there is one."""
+    return next((asset for asset in (*WEIGHTS.values(), *SLIDES.values()) if asset.file == file), None)
 
 
 def sha256(path: str | os.PathLike) -> str:
     """Return the hexadecimal sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked_sha256(path: str | os.PathLike, asset: Asset | None = None) -> str:
+    """Return the sha256 of a file about to be used; that of an asset must be as registered.
+
+    Parameters
+    ----------
+    path
+        The file.
+    asset
+        What it should be; by default, what is registered under its name, if anything is.
+
+    Raises
+    ------
+    ClusterfirstError
+        It is something else: a broken download, or a file put there by hand under the wrong name.
+    """
+    path = Path(path)
+    found, asset = sha256(path), asset or by_file(path.name)
+    expected = _expected(asset, path) if asset else ""
+    if not found.startswith(expected):
+        raise ClusterfirstError(
+            f"{path} is not the file it should be: sha256 {found}, expected {expected}. "
+            "Remove it to have it fetched again, or give your own file another name"
+        )
+    return found
 
 
 def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
@@ -155,13 +178,7 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
     """
     target = Path(folder) / asset.file
     if target.exists():
-        found = sha256(target)
-        if not found.startswith(_expected(asset, target)):
-            raise ClusterfirstError(
-                f"{target} is not the file it should be: sha256 {found}, expected {_expected(asset, target)}. "
-                "Remove it to have it fetched again"
-            )
-        _record(target, found)
+        _record(target, checked_sha256(target, asset))
         return target
     failures = []
     for source in asset.sources:

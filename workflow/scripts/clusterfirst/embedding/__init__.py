@@ -90,7 +90,7 @@ def embed_slide(
     cells: geopandas.GeoDataFrame,
     *,
     model: str,
-    device: torch.device,
+    device: torch.device | None = None,
     weights: str | os.PathLike | None = None,
     crop: str = "box",
     crop_um: float = 16.0,
@@ -110,7 +110,7 @@ def embed_slide(
     model
         Name of the backend.
     device
-        Where torch computes.
+        Where torch computes; for backends that use it.
     weights
         File of the backend's weights.
     crop, crop_um
