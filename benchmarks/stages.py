@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/stages.py | tee benchmarks/stages.md
 
 The synthetic slides are pyramidal JPEG TIFFs: the demo slide, mirrored so that edges meet, in bands with glass between
-them. 200 tiles of each are segmented, so that a difference in memory is the slide's, not the cells'.
+them. About 200 tiles of each are segmented, so that a difference in memory is the slide's, not the cells'.
 Seconds and memory are Snakemake's own, per job (whole process, import of libraries included; the largest resident set).
 """
 
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tifffile
 import yaml
 from machine import machine
@@ -60,7 +61,7 @@ def synthetic(tissue: np.ndarray, edge: int, path: Path) -> None:
 
 
 def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> dict:
-    """Run the workflow on one slide and return seconds, peak MB and CPU seconds per stage."""
+    """Run the workflow on one slide; return the number of kept tiles, and seconds and peak MB per stage."""
     (folder / "config").mkdir(exist_ok=True)
     (folder / "config/config.yaml").write_text((REPO / "config/config.yaml").read_text())
     (folder / f"{name}.csv").write_text(f"slide,path,tissue,mpp\n{name},{path},,{mpp}\n")
@@ -76,7 +77,7 @@ def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> dict
         "all",
     ]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    out = {}
+    out = {"kept": int(pd.read_parquet(folder / f"results/{name}/filtered.parquet")["kept"].sum())}
     for stage in STAGES:
         with (folder / f"results/{name}/benchmarks/{stage}.tsv").open() as file:
             row = next(csv.DictReader(file, delimiter="\t"))
@@ -93,7 +94,7 @@ def main() -> None:
         columns = {"demo, 2,220 × 2,967": run(folder, "demo", slide_file, 0.499, demo)}
         with Slide(slide_file) as slide:
             tissue = slide.read(0, 0, *slide.size)
-        sample = {**demo, "tiling": {"num_tiles": 200}, "filter": {"max_bright_ratio": 1.0}}
+        sample = {**demo, "tiling": {"num_tiles": 310}, "filter": {"max_bright_ratio": 1.0}}
         for edge in SIZES:
             path = folder / f"{edge}.tiff"
             synthetic(tissue, edge, path)

@@ -78,12 +78,14 @@ def test_components_are_as_many_as_wished(components):
     assert out.plane.shape == (30, 2)
 
 
-def test_the_metric_counts(reduced):
-    # Of one direction and different length: the same to the cosine.
-    values, truth = groups()
-    longer = values * np.random.default_rng(1).uniform(1, 50, (len(values), 1)).astype(np.float32)
-    assert told_apart(reduce(longer, metric="cosine").plane, truth) == 1
-    assert told_apart(reduce(longer).plane, truth) < 0.9
+def test_the_metric_counts():
+    # One direction per group and any length: near to the cosine, far to Euclid.
+    truth = np.repeat([0, 1], 40)
+    angles = np.where(truth, 0.1, 0.0) + np.random.default_rng(0).normal(0, 0.01, 80)
+    lengths = np.random.default_rng(1).uniform(1, 100, 80)
+    values = (lengths * [np.cos(angles), np.sin(angles)]).T.astype(np.float32)
+    assert told_apart(reduce(values, metric="cosine", components=2).plane, truth) == 1
+    assert told_apart(reduce(values, components=2).plane, truth) < 0.9
 
 
 def test_standardising_keeps_a_loud_column_from_drowning_the_rest():

@@ -71,7 +71,9 @@ def draw_cells(
         out = cv2.addWeighted(inside, fill, out, 1 - fill, 0)
     for number in np.unique(cluster_id):
         ring = [fixed[i] for i in np.flatnonzero(cluster_id == number)]
-        cv2.polylines(out, ring, True, palette.rgb(palette.colour(number)), max(1, round(line_px)), cv2.LINE_AA, _SHIFT)
+        # Anti-aliased lines come out wider than asked for, by about a pixel and a half.
+        width = max(1, round(line_px) - 1)
+        cv2.polylines(out, ring, True, palette.rgb(palette.colour(number)), width, cv2.LINE_AA, _SHIFT)
     return out
 
 
@@ -156,7 +158,7 @@ def overview(
     _, parts = _CellsInView(polygons)(0, 0, *slide.size, scale=scale)
     # Small cells are dots of colour; where they are large enough, the nucleus shines through.
     fill = 0.4 if scale * _NUCLEUS_UM / slide.mpp > 8 else 1.0
-    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1500, fill=fill))
+    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1000, fill=fill))
     _scale_bar(picture, mpp=slide.mpp / scale)
     _save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
 
@@ -178,8 +180,9 @@ def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, ti
             cv2.rectangle(tinted, (x0, y0), (x1 - 1, y1 - 1), palette.rgb(_REASONS[reason][1]), cv2.FILLED)
     out = cv2.addWeighted(tinted, 0.5, image, 0.5, 0)
     for (x0, y0, x1, y1), reason in zip(boxes, reasons, strict=True):
-        edge, width = ((255, 255, 255), 1) if reason else (palette.rgb(_KEPT), 3)
-        inset = width // 2 + 1
+        # On a large slide a tile is a few pixels of the map: a thick frame would leave nothing to see inside.
+        width = 1 if reason or min(x1 - x0, y1 - y0) < 24 else 3
+        edge, inset = (255, 255, 255) if reason else palette.rgb(_KEPT), width // 2 + (width > 1)
         cv2.rectangle(out, (x0 + inset, y0 + inset), (x1 - 1 - inset, y1 - 1 - inset), edge, width)
     rows = [(_KEPT, f"kept: {int(tiles['kept'].sum()):,} of {len(tiles):,} tiles")]
     rows += [
@@ -253,7 +256,8 @@ def _beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Im
     unit = int(np.clip(max(picture.size) / 70, 14, 40))
     font, bold = _font(unit), _font(round(unit * 1.25))
     text_width = max([bold.getlength(title), *(font.getlength(text) + 2 * unit for _, text in rows)])
-    canvas = Image.new("RGB", (picture.width + round(text_width) + 3 * unit, picture.height), "white")
+    high = max(picture.height, round((1.7 * len(rows) + 4.5) * unit))
+    canvas = Image.new("RGB", (picture.width + round(text_width) + 3 * unit, high), "white")
     canvas.paste(picture)
     draw, left, top = ImageDraw.Draw(canvas), picture.width + round(1.5 * unit), round(1.5 * unit)
     draw.text((left, top), title, fill="black", font=bold)
@@ -274,7 +278,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _scale_bar(picture: Image.Image, *, mpp: float) -> None:
     """Draw a bar of a round number of µm, about a sixth of the picture wide, at the bottom left."""
     wished = picture.width * mpp / 6
-    power = 10 ** np.floor(np.log10(wished))
+    power = 10 ** np.floor(np.log10(wished * (1 - 1e-9)))  # rounded up, no step would fit
     length = max(step * power for step in (1, 2, 5) if step * power <= wished)
     unit = int(np.clip(max(picture.size) / 90, 10, 32))
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"

@@ -101,13 +101,14 @@ def reduce(
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="n_jobs value .* overridden")
+            warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")  # new cells are not mapped later
             return umap.fit_transform(values).astype(np.float32)
 
     return Reduced(layout(components), layout(2))
 
 
 def _neighbours(values: np.ndarray, k: int, *, metric: str, seed: int | None, threads: int) -> tuple:
-    """Find each row's `k` nearest rows, itself first, as UMAP takes them.
+    """Find each row's `k` nearest rows, itself among them, as UMAP takes them.
 
     Exactly, while that costs less than the half minute in which UMAP's approximate search compiles itself.
     """
@@ -129,6 +130,7 @@ def _principal(values: np.ndarray, dimensions: int) -> np.ndarray:
     """Principal coordinates, filled up with zeros."""
     out = np.zeros((len(values), dimensions), np.float32)
     if len(values) > 1:
+        values = values.astype(np.float64)
         left, sizes, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
         kept = min(dimensions, len(sizes))
         out[:, :kept] = (left * sizes)[:, :kept]

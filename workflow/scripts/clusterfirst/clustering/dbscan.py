@@ -56,7 +56,8 @@ def k_distance(values: np.ndarray, *, min_samples: int, eps: float | None, threa
         return KDistance(k, curve, found, "knee")
     positive = curve[curve > 0]
     fallback = float(np.quantile(positive, _FALLBACK)) if len(positive) else 1.0
-    log.warning("the k-distance curve has no knee: eps is its %.0f %% quantile, %.4g", 100 * _FALLBACK, fallback)
+    if len(positive):
+        log.warning("the k-distance curve has no knee: eps is its %.0f %% quantile, %.4g", 100 * _FALLBACK, fallback)
     return KDistance(k, curve, fallback, "quantile")
 
 
@@ -92,8 +93,8 @@ class DBSCAN:
         self.k_distance = k_distance(values, min_samples=self.min_samples, eps=self.eps, threads=threads)
         if not len(values):
             return np.empty(0, int)
-        # min_samples counts the point itself, and a cell at exactly the chosen distance belongs.
-        eps = np.nextafter(self.k_distance.eps, np.inf)
+        # A cell at exactly the chosen distance belongs; scikit-learn's own distances are exact to float32 at best.
+        eps = self.k_distance.eps * (1 + 1e-6)
         return Sklearn(eps=eps, min_samples=self.min_samples, n_jobs=threads).fit_predict(values)
 
     def report(self) -> dict:
