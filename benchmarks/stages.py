@@ -4,7 +4,8 @@
 
 The synthetic slides are pyramidal JPEG TIFFs: the demo slide, mirrored so that edges meet, in bands with glass between
 them. About 200 tiles of each are segmented, so that a difference in memory is the slide's, not the cells'.
-Seconds and memory are Snakemake's own, per job (whole process, import of libraries included; the largest resident set).
+Seconds and memory are Snakemake's own, per job (whole process, import of libraries included; the largest resident
+set). A folder given as argument is kept, and resumed from.
 """
 
 import csv
@@ -20,10 +21,12 @@ import yaml
 from machine import machine
 
 from clusterfirst import models
+from clusterfirst.io import read_json
 from clusterfirst.slides import Slide
 
 STAGES = ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate")
-SIZES = (10_000, 20_000)
+SIZES = {10_000: 310, 20_000: 380}
+"""Edge, and tiles to take, of which about 200 stay."""
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -60,8 +63,8 @@ def synthetic(tissue: np.ndarray, edge: int, path: Path) -> None:
             )
 
 
-def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> dict:
-    """Run the workflow on one slide; return the number of kept tiles, and seconds and peak MB per stage."""
+def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> tuple[int, int, list]:
+    """Run the workflow on one slide; return kept tiles, cells, and seconds and peak MB per stage."""
     (folder / "config").mkdir(exist_ok=True)
     (folder / "config/config.yaml").write_text((REPO / "config/config.yaml").read_text())
     (folder / f"{name}.csv").write_text(f"slide,path,tissue,mpp\n{name},{path},,{mpp}\n")
@@ -77,38 +80,42 @@ def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> dict
         "all",
     ]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    out = {"kept": int(pd.read_parquet(folder / f"results/{name}/filtered.parquet")["kept"].sum())}
+    results = folder / "results" / name
+    kept = int(pd.read_parquet(results / "filtered.parquet")["kept"].sum())
+    cells = read_json(results / "clusters.json")["counts"]["cells"]
+    stages = []
     for stage in STAGES:
-        with (folder / f"results/{name}/benchmarks/{stage}.tsv").open() as file:
+        with (results / "benchmarks" / f"{stage}.tsv").open() as file:
             row = next(csv.DictReader(file, delimiter="\t"))
-        out[stage] = (float(row["s"]), float(row["max_rss"]))
-    return out
+        stages.append((float(row["s"]), float(row["max_rss"])))
+    return kept, cells, stages
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     slide_file = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     demo = yaml.safe_load((REPO / "config/demo.yaml").read_text())
     del demo["slides"]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        columns = {"demo, 2,220 × 2,967": run(folder, "demo", slide_file, 0.499, demo)}
-        with Slide(slide_file) as slide:
-            tissue = slide.read(0, 0, *slide.size)
-        sample = {**demo, "tiling": {"num_tiles": 310}, "filter": {"max_bright_ratio": 1.0}}
-        for edge in SIZES:
-            path = folder / f"{edge}.tiff"
+    rows = {"demo, 2,220 × 2,967": run(folder, "demo", slide_file, 0.499, demo)}
+    with Slide(slide_file) as slide:
+        tissue = slide.read(0, 0, *slide.size)
+    for edge, num_tiles in SIZES.items():
+        path = folder / f"{edge}.tiff"
+        if not path.exists():
             synthetic(tissue, edge, path)
-            columns[f"synthetic, {edge:,} × {edge:,}"] = run(folder, f"synthetic-{edge}", path, 0.499, sample)
-        print("# Seconds and peak memory per stage\n")
-        print(f"{machine()}\n")
-        print("| stage | " + " | ".join(f"{name}: s | MB" for name in columns) + " |")
-        print("|---" * (1 + 2 * len(columns)) + "|")
-        for stage in STAGES:
-            cells = [
-                f"{seconds:.1f} | {memory:,.0f}" for seconds, memory in (column[stage] for column in columns.values())
-            ]
-            print(f"| {stage} | " + " | ".join(cells) + " |")
+        sample = {**demo, "tiling": {"num_tiles": num_tiles}, "filter": {"max_bright_ratio": 1.0}}
+        rows[f"synthetic, {edge:,} × {edge:,}"] = run(folder, f"synthetic-{edge}", path, 0.499, sample)
+    print("# Seconds and peak memory per stage\n")
+    print(f"{machine()}. Each cell: seconds, peak MB.\n")
+    print("| slide | tiles segmented | cells | " + " | ".join(STAGES) + " |")
+    print("|---" * (3 + len(STAGES)) + "|")
+    for name, (tiles, cells, stages) in rows.items():
+        figures = " | ".join(f"{seconds:.1f}, {memory:,.0f}" for seconds, memory in stages)
+        print(f"| {name} | {tiles:,} | {cells:,} | {figures} |")
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:  # a folder to keep, and to resume from
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))
