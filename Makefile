@@ -17,6 +17,7 @@ help:  ## say what can be made
 $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up .venv: about 3 GB of packages are downloaded the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/uv.txt requirements/dev.txt
@@ -57,5 +58,5 @@ lock: $(READY)  ## compile the requirement lists from pyproject.toml
 dag: $(READY)  ## draw the jobs of the demo as dag.svg (needs graphviz)
 	$(SNAKEMAKE) --configfile config/demo.yaml --forceall --dag | dot -Tsvg > dag.svg
 
-clean:  ## remove results and caches; keep the environment and what was downloaded
+clean:  ## DELETE all results, and caches; keep the environment and what was downloaded
 	rm -rf results dag.svg .snakemake .pytest_cache .hypothesis .ruff_cache

@@ -25,7 +25,7 @@ from clusterfirst.io import read_json
 from clusterfirst.slides import Slide
 
 STAGES = ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate")
-SIZES = {10_000: 310, 20_000: 380}
+SIZES = {10_000: 220, 20_000: 220}
 """Edge, and tiles to take, of which about 200 stay."""
 REPO = Path(__file__).resolve().parent.parent
 

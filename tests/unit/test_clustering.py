@@ -371,8 +371,8 @@ def test_seventy_groups_are_seventy_clusters(keys):
     ("case", "words"),
     [
         ("no cells", "there are no cells"),
-        ("one cell", "all cells are noise"),
-        ("all noise", "all cells are noise"),
+        ("one cell", "100 % of the cells are noise"),
+        ("all noise", "100 % of the cells are noise"),
         ("one cluster", "one cluster only"),
     ],
 )

@@ -66,6 +66,16 @@ def test_bad_config_and_bad_sheet_are_reported_together_before_any_job(new_proje
     assert "Traceback" not in done.stdout
 
 
+def test_a_tissue_that_no_slide_has_is_pointed_out(new_project, tissue):
+    project = new_project("tissue")
+    row = {"slide": "a", "path": tissue / "a.png", "mpp": 0.5, "tissue": "skin"}
+    project.write([row], {"tissues": {"skn": {"clustering": {"eps": 1}}, "skin": {"clustering": {"eps": 1}}}})
+    done = project.run("--dry-run")
+    assert done.returncode == 0, done.stdout
+    assert "tissues.skn concerns no slide; tissues in the sheet: skin" in done.stdout
+    assert "tissues.skin concerns" not in done.stdout
+
+
 def test_unknown_weights_are_named_before_any_job(new_project, tissue):
     project = new_project("weights")
     project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.5}], {"segmentation": {"weights": "instansegg"}})

@@ -73,7 +73,7 @@ def test_without_clusters_only_cluster_and_annotate_run_again(copied):
     ("change", "stages"),
     [
         ({"clustering": {"eps": 0.5}}, ["cluster"]),
-        ({"annotation": {"line_um": 1.0}}, []),
+        ({"annotation": {"line_um": 2.0}}, []),
         ({"reduction": {"seed": 1}}, ["reduce", "cluster"]),
         ({"embedding": {"crop_um": 20}}, ["embed", "reduce", "cluster"]),
         ({"segmentation": {"min_area_um2": 9}}, ["segment", "embed", "reduce", "cluster"]),
@@ -154,6 +154,10 @@ def test_bad_slides_fail_alone_and_empty_ones_come_out_empty(new_project, tissue
         assert reason in done.stdout
         assert not (project.results(slide) / "tiles.parquet").exists()
     assert "column 'mpp' of the sample sheet" in done.stdout
+    account = done.stdout[done.stdout.rindex("Exiting because") :]
+    assert "failed: cut (tile): slide" in account
+    assert "failed: junk (tile): slide" in account
+    assert "good" not in account.replace("results/good", "")
 
     rows[1]["mpp"] = 0.5
     project.write(rows, {**SMALL, "tiling": {"tile_px": 256, "num_tiles": 4, "export": True}})

@@ -1,5 +1,6 @@
 # The sample sheet, the settings of each slide, and what rules ask of them.
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ from clusterfirst import settings as book
 from clusterfirst.io import ClusterfirstError
 
 SLIDES_DIR = "resources/slides"
+started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = [
     *(
@@ -65,7 +67,18 @@ def validated():
         problems = missing_weights(full, samples)
     if problems:
         raise WorkflowError("\n".join(problems))
+    warn_of_unused_tissues(full, samples)
     return full, {sample.slide: sample for sample in samples}
+
+
+def warn_of_unused_tissues(full, samples):
+    """A misspelt tissue would silently do nothing."""
+    present = {sample.tissue for sample in samples}
+    for name in set(full["tissues"] or {}) - present:
+        has = ", ".join(sorted(filter(None, present))) or "none"
+        logger.warning(
+            f"config: tissues.{name} concerns no slide; tissues in the sheet: {has}"
+        )
 
 
 def missing_weights(full, samples):
@@ -150,6 +163,33 @@ def gpus(stage_name):
         return 1 if uses_torch and settings["gpu"] is not False else 0
 
     return count
+
+
+def report_failures():
+    """Say at the very end which slide failed in which stage, why, and where to read on."""
+    stages = (
+        "tile",
+        "filter_tiles",
+        "export_tiles",
+        "segment",
+        "embed",
+        "reduce",
+        "cluster",
+        "annotate",
+    )
+    for slide in SAMPLES:
+        for name in stages:
+            log = Path(f"{RESULTS}/{slide}/logs/{name}.log")
+            if log.exists() and log.stat().st_mtime >= started:
+                errors = [
+                    line
+                    for line in log.read_text("utf-8").splitlines()
+                    if " ERROR " in line
+                ]
+                if errors:
+                    logger.error(
+                        f"failed: {slide} ({name}): {errors[-1].split(' ERROR ', 1)[1]}\n  log: {log}"
+                    )
 
 
 def hold_results():

@@ -12,19 +12,21 @@ def tiles_of(slide, settings):
         return tiles
     thumbnail, scale = slide.thumbnail(mpp=quality.TISSUE_MPP)
     mask = quality.tissue_mask(thumbnail, mpp=slide.mpp / scale)
-    # A sample of glass is of no use to anyone; a slide that shows no tissue is sampled all the same.
-    shown = quality.tissue_fraction(mask, tiles, scale=scale) > 0
-    parts = [
-        part[tiling.thin(shown[part.index] if shown[part.index].any() else ~shown[part.index], settings["num_tiles"])]
-        for _, part in tiles.groupby("magnification", sort=False)
-    ]
+    tissue = quality.tissue_fraction(mask, tiles, scale=scale)
+    parts = []
+    for _, part in tiles.groupby("magnification", sort=False):
+        # A sample of glass and margins is of little use; a slide that shows no tissue is sampled all the same.
+        here = tissue[part.index]
+        enough = [here >= least for least in (0.5, 1e-9) if (here >= least).sum() >= settings["num_tiles"]]
+        candidates = enough[0] if enough else here >= min(1e-9, here.max())
+        parts.append(part[tiling.thin(candidates, settings["num_tiles"])])
     return tiles.loc[sorted(index for part in parts for index in part.index)].reset_index(drop=True)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     with Slide(snakemake.input.slide, mpp=snakemake.params.mpp) as slide:
-        log.info("%s", slide.facts)
+        log.info("%s", ", ".join(f"{name} {value}" for name, value in slide.metadata().items()))
         tiles = tiles_of(slide, snakemake.params.settings)
         log.info("%d tiles", len(tiles))
         write_table(

@@ -132,7 +132,7 @@ def progress(items: Iterable, *, total: int, what: str, every: float = 30.0) -> 
             yield item
             bar.update()
             now = time.monotonic()
-            if now - last >= every:
+            if now - last >= every and done < total:
                 last = now
                 left = (now - start) / done * (total - done)
                 log.info("%s: %d of %d (%.0f%%), about %.0f s left", what, done, total, 100 * done / total, left)

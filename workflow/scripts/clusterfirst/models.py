@@ -192,7 +192,7 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
             _record(target, found)
             return target
         except Exception as error:  # noqa: BLE001 - whatever one source fails with, the next may have it
-            log.warning("no luck: %s", error)
+            log.warning("that source failed (%s: %s)", type(error).__name__, error)
             failures.append(f"{source}\n    {type(error).__name__}: {error}")
     digest = asset.sha256 + ("…" if len(asset.sha256) < 64 else "")
     lines = [

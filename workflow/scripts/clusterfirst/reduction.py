@@ -85,6 +85,7 @@ def reduce(
 
     from umap import UMAP
 
+    log.info("laying out %d cells of %d columns in %d and in 2 dimensions", *values.shape, components)
     known = _neighbours(values, n_neighbors, metric=metric, seed=seed, threads=threads)
 
     def layout(dimensions: int) -> np.ndarray:

@@ -195,7 +195,8 @@ class _RowCheck:
             column = str(error.path[0]) if error.path else error.message.split("'")[1]
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")
         if "path" in row and not self.exists(row["path"]):
-            wrong.append(f"column path: no file {row['path']} (relative to {Path.cwd()})")
+            what = "a folder, not a file:" if Path(row["path"]).is_dir() else "no file"
+            wrong.append(f"column path: {what} {row['path']} (relative to {Path.cwd()})")
         if "slide" not in row:
             return None, wrong
         known = {name: row.get(name) for name in ("slide", "path", "tissue", "mpp")}

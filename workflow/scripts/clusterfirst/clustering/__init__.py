@@ -33,6 +33,10 @@ class Clusterer(Protocol):
         """Return what was chosen while fitting, JSON-ready."""
         ...
 
+    def advice(self, *, coarser: bool) -> str:
+        """Tell the user what to set for coarser or finer groups than those just found."""
+        ...
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -81,10 +85,10 @@ def cluster(values: np.ndarray, settings: dict, *, threads: int = 1) -> Clusters
     log.info("%d cells: %d clusters, %d cells are noise", len(values), count, noise)
     if not len(values):
         log.warning("there are no cells to cluster")
-    elif count == 0:
-        log.warning("all cells are noise: raise `clustering.eps`, lower `clustering.min_samples`, or take more tiles")
+    elif noise > len(values) / 2:
+        log.warning("%.0f %% of the cells are noise; %s", 100 * noise / len(values), method.advice(coarser=True))
     elif count == 1:
-        log.warning("there is one cluster only: lower `clustering.eps`, or choose another embedding")
+        log.warning("there is one cluster only; %s", method.advice(coarser=False))
     sure = confidence(values, cluster_id, threads=threads)
     chosen = [
         representatives(values, np.flatnonzero(cluster_id == number), sure, settings["representatives"])

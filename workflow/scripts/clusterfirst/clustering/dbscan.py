@@ -101,3 +101,11 @@ class DBSCAN:
         """What was chosen, for ``clusters.json``."""
         chosen = self.k_distance
         return {"eps": chosen.eps, "eps_source": chosen.source, "k": chosen.k}
+
+    def advice(self, *, coarser: bool) -> str:
+        """Tell the user which reach to try next; the useful range is narrow."""
+        factor = 1.25 if coarser else 0.8
+        return (
+            f"eps was {self.k_distance.eps:.3g} ({self.k_distance.source}): "
+            f"try `clustering.eps: {self.k_distance.eps * factor:.2g}`, and look at k_distance.png"
+        )
