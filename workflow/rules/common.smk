@@ -15,24 +15,11 @@ from clusterfirst.io import ClusterfirstError
 SLIDES_DIR = "resources/slides"
 started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
-CONTRACT = [
-    *(
-        "tiles.parquet",
-        "filtered.parquet",
-        "filtered.png",
-        "masks.parquet",
-        "embeddings.npy",
-        "embeddings.json",
-    ),
-    *(
-        "umap.npy",
-        "umap2d.npy",
-        "clusters.json",
-        "k_distance.png",
-        "annotated",
-        "settings.yaml",
-    ),
-]
+CONTRACT = """
+    tiles.parquet filtered.parquet filtered.png masks.parquet embeddings.npy embeddings.json
+    umap.npy umap2d.npy clusters.json k_distance.png annotated settings.yaml
+""".split()
+STAGES = "tile filter_tiles export_tiles segment embed reduce cluster annotate".split()
 
 
 def read_schema(name):
@@ -81,16 +68,22 @@ def warn_of_unused_tissues(full, samples):
         )
 
 
+def weights_names(settings):
+    """The weights that a slide's settings ask for, by stage; an embedder without weights asks for none."""
+    return {
+        name: settings[name]["weights"]
+        for name in ("segmentation", "embedding")
+        if settings[name]["model"] != "morphology"
+    }
+
+
 def missing_weights(full, samples):
     """Weights that are neither registered nor a file."""
     named = {}
-    for sample in samples:
-        resolved = book.resolve(full, SCHEMA, sample.tissue)
-        named["segmentation.weights"] = resolved["segmentation"]["weights"]
-        if resolved["embedding"]["model"] == "resnet50":
-            named["embedding.weights"] = resolved["embedding"]["weights"]
+    for tissue in dict.fromkeys(sample.tissue for sample in samples):
+        named |= weights_names(book.resolve(full, SCHEMA, tissue))
     return [
-        f"config: {key}: no file {name}, and no weights of that name (known: {', '.join(registry.WEIGHTS)})"
+        f"config: {key}.weights: no file {name}, and no weights of that name (known: {', '.join(registry.WEIGHTS)})"
         for key, name in named.items()
         if name not in registry.WEIGHTS and not Path(name).is_file()
     ]
@@ -120,32 +113,27 @@ def slide_file(wildcards):
 
 
 def weights_of(name):
-    """An input function: the weights file of a stage; none for an embedder without weights."""
+    """An input function: the weights file of a stage, if it has weights."""
 
     def find(wildcards):
-        settings = settings_of(wildcards.slide)[name]
-        if settings["model"] == "morphology":
-            return []
+        weights = weights_names(settings_of(wildcards.slide)).get(name)
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return ancient(str(registry.weights_file(settings["weights"], MODELS_DIR)))
+        return (
+            ancient(str(registry.weights_file(weights, MODELS_DIR))) if weights else []
+        )
 
     return find
 
 
 def needed_weights():
     """Every registered weights file that this run needs."""
-    files = set()
-    for slide in SAMPLES:
-        settings = settings_of(slide)
-        names = [settings["segmentation"]["weights"]]
-        if settings["embedding"]["model"] == "resnet50":
-            names.append(settings["embedding"]["weights"])
-        files |= {
-            str(registry.weights_file(name, MODELS_DIR))
-            for name in names
-            if name in registry.WEIGHTS
-        }
-    return sorted(files)
+    names = {
+        name for slide in SAMPLES for name in weights_names(settings_of(slide)).values()
+    }
+    return sorted(
+        str(registry.weights_file(name, MODELS_DIR))
+        for name in names & set(registry.WEIGHTS)
+    )
 
 
 def exported_tiles():
@@ -159,26 +147,17 @@ def gpus(stage_name):
 
     def count(wildcards):
         settings = settings_of(wildcards.slide)
-        uses_torch = settings[stage_name]["model"] != "morphology"
-        return 1 if uses_torch and settings["gpu"] is not False else 0
+        return int(
+            stage_name in weights_names(settings) and settings["gpu"] is not False
+        )
 
     return count
 
 
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
-    stages = (
-        "tile",
-        "filter_tiles",
-        "export_tiles",
-        "segment",
-        "embed",
-        "reduce",
-        "cluster",
-        "annotate",
-    )
     for slide in SAMPLES:
-        for name in stages:
+        for name in STAGES:
             log = Path(f"{RESULTS}/{slide}/logs/{name}.log")
             if log.exists() and log.stat().st_mtime >= started:
                 errors = [

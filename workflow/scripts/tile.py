@@ -1,5 +1,7 @@
 """Cut a slide into tiles, a table of rectangles."""
 
+import pandas as pd
+
 from clusterfirst import quality, tiling
 from clusterfirst.io import log, log_to, write_table
 from clusterfirst.slides import Slide
@@ -8,19 +10,24 @@ from clusterfirst.slides import Slide
 def tiles_of(slide, settings):
     """Return the grid, thinned to the wanted number of tiles per magnification if one is set."""
     tiles = tiling.slide_grids(slide.metadata(), settings)
-    if settings["num_tiles"] is None:
+    wanted = settings["num_tiles"]
+    if wanted is None:
         return tiles
-    thumbnail, scale = slide.thumbnail(mpp=quality.TISSUE_MPP)
-    mask = quality.tissue_mask(thumbnail, mpp=slide.mpp / scale)
+    _, mask, scale = quality.find_tissue(slide)
     tissue = quality.tissue_fraction(mask, tiles, scale=scale)
-    parts = []
-    for _, part in tiles.groupby("magnification", sort=False):
-        # A sample of glass and margins is of little use; a slide that shows no tissue is sampled all the same.
-        here = tissue[part.index]
-        enough = [here >= least for least in (0.5, 1e-9) if (here >= least).sum() >= settings["num_tiles"]]
-        candidates = enough[0] if enough else here >= min(1e-9, here.max())
-        parts.append(part[tiling.thin(candidates, settings["num_tiles"])])
-    return tiles.loc[sorted(index for part in parts for index in part.index)].reset_index(drop=True)
+    parts = [
+        part[tiling.thin(worth_sampling(tissue[part.index], wanted), wanted)]
+        for _, part in tiles.groupby("magnification", sort=False)
+    ]
+    return pd.concat(parts).sort_index().reset_index(drop=True)
+
+
+def worth_sampling(tissue, wanted):
+    """Tiles that are mostly tissue if there are enough, else those with any; on a slide without tissue, all."""
+    mostly, some = tissue >= 0.5, tissue > 0
+    if mostly.sum() >= wanted:
+        return mostly
+    return some if some.any() else ~some
 
 
 if __name__ == "__main__":

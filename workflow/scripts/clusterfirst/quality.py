@@ -61,6 +61,12 @@ def tissue_mask(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray
     return cv2.dilate(tissue, disc).astype(bool)
 
 
+def find_tissue(slide: Slide) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return a slide's thumbnail at about `TISSUE_MPP`, its tissue mask, and their pixels per level-0 pixel."""
+    thumbnail, scale = slide.thumbnail(mpp=TISSUE_MPP)
+    return thumbnail, tissue_mask(thumbnail, mpp=slide.mpp / scale), scale
+
+
 def tissue_fraction(mask: np.ndarray, tiles: pd.DataFrame, *, scale: float) -> np.ndarray:
     """Return the fraction of each tile's core that is tissue.
 
@@ -200,8 +206,7 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
     threads
         Tiles are read by this many threads.
     """
-    thumbnail, scale = slide.thumbnail(mpp=TISSUE_MPP)
-    mask = tissue_mask(thumbnail, mpp=slide.mpp / scale)
+    thumbnail, mask, scale = find_tissue(slide)
     tiles = tiles.assign(tissue_fraction=tissue_fraction(mask, tiles, scale=scale))
     worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]]
 
