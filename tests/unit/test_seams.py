@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from shapely import affinity
 
-from clusterfirst.segmentation import aligned_views
 from clusterfirst.segmentation.seams import Seams
+from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.tiling import grid, slide_grids
 
 few = hypothesis_settings(max_examples=50, deadline=None)
@@ -85,7 +84,8 @@ def look(tiles: pd.DataFrame, shapes: np.ndarray, size: tuple[int, int], *, jitt
 
 
 def settle(tiles: pd.DataFrame, seen: Seen, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return Seams(tiles, *size, slide_mpp=MPP, overlap=OVERLAP).settle(seen.polygons, seen.tile)
+    objects = Seams(tiles, *size, slide_mpp=MPP, overlap=OVERLAP).settle(seen.polygons, seen.tile)
+    return objects.index.to_numpy(), objects["truncated"].to_numpy()
 
 
 def kept_tiles(rng, width, height, *, tile_px, halo_px, rejected, magnifications=(1.0,), aligned=False):
@@ -93,7 +93,7 @@ def kept_tiles(rng, width, height, *, tile_px, halo_px, rejected, magnifications
     options = {"mpp": None, "magnifications": list(magnifications), "tile_px": tile_px, "halo_px": halo_px}
     tiles = slide_grids(facts, options)
     tiles = tiles[rng.random(len(tiles)) >= rejected].reset_index(drop=True)
-    return aligned_views(tiles, slide=SimpleNamespace(mpp=MPP), mpp=None, stride=8) if aligned else tiles
+    return aligned_views(tiles, slide_mpp=MPP, mpp=None, stride=8) if aligned else tiles
 
 
 def check_no_two_are_the_same(polygons: np.ndarray, tile: np.ndarray) -> None:
@@ -187,6 +187,50 @@ def test_an_object_seen_at_two_magnifications_appears_once(seed, width, height, 
     assert magnification[whole].tolist() == finest.loc[seen.truth[whole]].tolist()
 
 
+def looked_at(tiles: pd.DataFrame, size: tuple[int, int]) -> shapely.Geometry:
+    """The ground that kept tiles saw, without end where that is the border of the slide."""
+    right, bottom = tiles.read_x + tiles.read_width, tiles.read_y + tiles.read_height
+    return shapely.union_all(
+        shapely.box(
+            np.where(tiles.read_x <= 0, -9999, tiles.read_x),
+            np.where(tiles.read_y <= 0, -9999, tiles.read_y),
+            np.where(right >= size[0], 9999, right),
+            np.where(bottom >= size[1], 9999, bottom),
+        )
+    )
+
+
+@few
+@given(seeds, sizes, sizes, st.integers(64, 128), st.integers(2, 40), shares, st.booleans())
+def test_merging_gives_back_objects_that_no_tile_sees_whole(seed, width, height, tile_px, halo_px, rejected, aligned):
+    rng = np.random.default_rng(seed)
+    shapes = ellipses(rng, width, height, smallest=12, gap=3)
+    tiles = kept_tiles(rng, width, height, tile_px=tile_px, halo_px=halo_px, rejected=rejected, aligned=aligned)
+    seen = look(tiles, shapes, (width, height))
+    seams = Seams(tiles, width, height, slide_mpp=MPP, overlap=OVERLAP, merge=True)
+    objects = seams.settle(seen.polygons, seen.tile)
+    truth = seen.truth[objects.index]
+    ground = looked_at(tiles, (width, height))
+    inside = shapely.distance(shapes, ground.boundary) > 0.5 if not ground.is_empty else np.zeros(len(shapes), bool)
+    for number in np.unique(seen.truth):
+        found = objects[truth == number]
+        if inside[number] and ground.covers(shapes[number]):
+            assert len(found) == 1, f"object {number} appears {len(found)} times"
+            assert not found["truncated"].any()
+            assert found["geometry"].iloc[0].symmetric_difference(shapes[number]).area < 1e-6
+        elif number not in seen.seen_whole:
+            assert found["truncated"].all()
+
+
+def test_merging_joins_nothing_that_two_tiles_saw_differently():
+    # One sees a long bar, the other something across it: they share a corner of what both looked at.
+    along, across = shapely.box(30, 40, 120, 50), shapely.box(80, 46, 160, 80)
+    seams = Seams(two_tiles(), 200, 100, slide_mpp=MPP, overlap=OVERLAP, merge=True)
+    objects = seams.settle(np.array([along, across]), np.array([0, 1]))
+    assert objects["geometry"].tolist() == [along, across]
+    assert objects["truncated"].tolist() == [True, True]
+
+
 def two_tiles(halo: int = 20) -> pd.DataFrame:
     return grid(200, 100, slide_mpp=MPP, mpp=MPP, tile_px=100, halo_px=halo, magnification=1.0)
 
@@ -194,8 +238,8 @@ def two_tiles(halo: int = 20) -> pd.DataFrame:
 def chosen_of(tiles: pd.DataFrame, *views: tuple[int, shapely.Polygon]) -> tuple[list[int], list[bool]]:
     polygons = np.array([polygon for _, polygon in views], object)
     seams = Seams(tiles, 200, 100, slide_mpp=MPP, overlap=OVERLAP)
-    chosen, truncated = seams.settle(polygons, np.array([tile for tile, _ in views], int))
-    return chosen.tolist(), truncated.tolist()
+    objects = seams.settle(polygons, np.array([tile for tile, _ in views], int))
+    return objects.index.tolist(), objects["truncated"].tolist()
 
 
 def test_the_tile_in_whose_middle_an_object_lies_owns_it():
@@ -284,7 +328,7 @@ def test_aligned_views_start_at_strides_and_contain_the_read_rectangle(
         halo_px=halo_px,
         magnification=magnification,
     )
-    views = aligned_views(tiles, slide=SimpleNamespace(mpp=slide_mpp), mpp=mpp, stride=stride)
+    views = aligned_views(tiles, slide_mpp=slide_mpp, mpp=mpp, stride=stride)
     quantum = views["mpp"] * stride / slide_mpp
     assert np.abs(quantum - quantum.round()).max() < 1e-6
     quantum = quantum.round().astype(int)
@@ -308,6 +352,6 @@ def test_aligned_views_start_at_strides_and_contain_the_read_rectangle(
 def test_aligned_views_leave_the_given_tiles_alone():
     tiles = two_tiles().iloc[1:]
     before = tiles.copy()
-    views = aligned_views(tiles, slide=SimpleNamespace(mpp=0.3), mpp=0.5, stride=8)
+    views = aligned_views(tiles, slide_mpp=0.3, mpp=0.5, stride=8)
     pd.testing.assert_frame_equal(tiles, before)
     assert list(views.index) == [0]

@@ -35,7 +35,11 @@ rule annotate:
         * attempt,
     params:
         settings=stage("annotation"),
-        all_settings=lambda wildcards: settings_of(wildcards.slide),
+        all_settings=lambda wildcards: {
+            name: value
+            for name, value in settings_of(wildcards.slide).items()
+            if name != "export"
+        },
         tissue=lambda wildcards: SAMPLES[wildcards.slide].tissue,
     script:
         "../scripts/annotate.py"

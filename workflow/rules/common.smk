@@ -16,10 +16,12 @@ SLIDES_DIR = "resources/slides"
 started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = """
-    tiles.parquet filtered.parquet filtered.png masks.parquet embeddings.npy embeddings.json
+    tiles.parquet filtered.parquet filtered.png masks.parquet failed_tiles.csv embeddings.npy embeddings.json
     umap.npy umap2d.npy clusters.json k_distance.png annotated settings.yaml
 """.split()
-STAGES = "tile filter_tiles export_tiles segment embed reduce cluster annotate".split()
+STAGES = "tile filter_tiles export_tiles outline segment embed reduce cluster annotate nuclei_mask".split()
+# Settings of the segmentation that concern what the tiles saw together, not what each of them sees.
+SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards"}
 
 
 def read_schema(name):
@@ -51,7 +53,7 @@ def validated():
         except ClusterfirstError as error:
             problems.append(str(error))
     if not problems:
-        problems = missing_weights(full, samples)
+        problems = missing_weights(full, samples) + missing_objects(full, samples)
     if problems:
         raise WorkflowError("\n".join(problems))
     warn_of_unused_tissues(full, samples)
@@ -69,12 +71,15 @@ def warn_of_unused_tissues(full, samples):
 
 
 def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage; an embedder without weights asks for none."""
-    return {
-        name: settings[name]["weights"]
-        for name in ("segmentation", "embedding")
-        if settings[name]["model"] != "morphology"
-    }
+    """The weights that a slide's settings ask for, by stage; a stage that needs none is absent."""
+    names = {}
+    if (model := settings["segmentation"]["model"]) != "precomputed":
+        names["segmentation"] = (
+            settings["segmentation"]["weights"] or registry.USUAL_WEIGHTS[model]
+        )
+    if settings["embedding"]["model"] != "morphology":
+        names["embedding"] = settings["embedding"]["weights"]
+    return names
 
 
 def missing_weights(full, samples):
@@ -86,6 +91,17 @@ def missing_weights(full, samples):
         f"config: {key}.weights: no file {name}, and no weights of that name (known: {', '.join(registry.WEIGHTS)})"
         for key, name in named.items()
         if name not in registry.WEIGHTS and not Path(name).is_file()
+    ]
+
+
+def missing_objects(full, samples):
+    """Slides that are to take outlines from elsewhere, and say none."""
+    return [
+        f"{full['slides']}: slide {sample.slide} has no file in column objects, and segmentation.model is precomputed"
+        for sample in samples
+        if sample.objects is None
+        and book.resolve(full, SCHEMA, sample.tissue)["segmentation"]["model"]
+        == "precomputed"
     ]
 
 
@@ -103,9 +119,13 @@ def settings_of(slide):
     return book.resolve(CONFIG, SCHEMA, SAMPLES[slide].tissue)
 
 
-def stage(name):
+def stage(name, without=()):
     """A params function: one stage's settings for the slide, so that a change reruns this stage and what follows."""
-    return lambda wildcards: settings_of(wildcards.slide)[name]
+    return lambda wildcards: {
+        key: value
+        for key, value in settings_of(wildcards.slide)[name].items()
+        if key not in without
+    }
 
 
 def slide_file(wildcards):
@@ -136,10 +156,16 @@ def needed_weights():
     )
 
 
-def exported_tiles():
-    """Folders of exported tiles, for slides that want them."""
-    wanted = [slide for slide in SAMPLES if settings_of(slide)["tiling"]["export"]]
-    return expand(f"{RESULTS}/{{slide}}/tiles", slide=wanted)
+def extras():
+    """What some slides want besides the contract."""
+    wanted = []
+    for slide in SAMPLES:
+        settings = settings_of(slide)
+        if settings["tiling"]["export"]:
+            wanted.append(f"{RESULTS}/{slide}/tiles")
+        if settings["export"]["nuclei_mask"]:
+            wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
+    return wanted
 
 
 def gpus(stage_name):
@@ -158,8 +184,10 @@ def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
     for slide in SAMPLES:
         for name in STAGES:
-            log = Path(f"{RESULTS}/{slide}/logs/{name}.log")
-            if log.exists() and log.stat().st_mtime >= started:
+            # One log, or one for each shard.
+            for log in sorted(Path(f"{RESULTS}/{slide}/logs").glob(f"{name}*.log")):
+                if log.stat().st_mtime < started:
+                    continue
                 errors = [
                     line
                     for line in log.read_text("utf-8").splitlines()
@@ -167,7 +195,7 @@ def report_failures():
                 ]
                 if errors:
                     logger.error(
-                        f"failed: {slide} ({name}): {errors[-1].split(' ERROR ', 1)[1]}\n  log: {log}"
+                        f"failed: {slide} ({log.stem}): {errors[-1].split(' ERROR ', 1)[1]}\n  log: {log}"
                     )
 
 

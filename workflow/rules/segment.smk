@@ -1,27 +1,73 @@
 # From tiles to outlined cells.
 
 
-rule segment:
+scattergather:
+    outlines=CONFIG["segmentation"]["shards"],
+
+
+rule outline:
     input:
         slide=slide_file,
         tiles=rules.filter_tiles.output.tiles,
         weights=weights_of("segmentation"),
     output:
+        outlines=f"{RESULTS}/{{slide}}/outlines/{{scatteritem}}.parquet",
+    log:
+        f"{RESULTS}/{{slide}}/logs/outline-{{scatteritem}}.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/outline-{{scatteritem}}.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 8
+    resources:
+        # The network, its tiles, and the processes that read and outline.
+        mem_mb=lambda wildcards, threads, attempt: (5000 + 500 * threads) * attempt,
+        runtime=lambda wildcards, input, attempt: int(
+            60 + input.size_mb // 2 / CONFIG["segmentation"]["shards"]
+        )
+        * attempt,
+        gpu=gpus("segmentation"),
+    params:
+        settings=stage("segmentation", without=SETTLING),
+        gpu=CONFIG["gpu"],
+    script:
+        "../scripts/outline.py"
+
+
+def outlines_of(wildcards):
+    """What the shards of a slide saw; or nothing, if its outlines come from elsewhere."""
+    if settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed":
+        return []
+    return gather.outlines(
+        f"{RESULTS}/{wildcards.slide}/outlines/{{scatteritem}}.parquet"
+    )
+
+
+def objects_of(wildcards):
+    """The outlines from elsewhere, if that is where they come from."""
+    given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
+    return SAMPLES[wildcards.slide].objects if given else []
+
+
+rule segment:
+    input:
+        tiles=rules.filter_tiles.output.tiles,
+        outlines=outlines_of,
+        objects=objects_of,
+    output:
         cells=f"{RESULTS}/{{slide}}/masks.parquet",
+        failed=f"{RESULTS}/{{slide}}/failed_tiles.csv",
     log:
         f"{RESULTS}/{{slide}}/logs/segment.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/segment.tsv"
     conda:
         "../envs/clusterfirst.yaml"
-    threads: 8
+    threads: 1
     resources:
-        # The network and its tiles, and the outlines: about a kilobyte a cell.
-        mem_mb=lambda wildcards, input, attempt: int(5000 + 2 * input.size_mb) * attempt,
-        runtime=lambda wildcards, input, attempt: int(60 + input.size_mb // 2) * attempt,
-        gpu=gpus("segmentation"),
+        mem_mb=lambda wildcards, input, attempt: int(2000 + 20 * input.size_mb) * attempt,
+        runtime=lambda wildcards, input, attempt: int(15 + input.size_mb // 10) * attempt,
     params:
-        settings=stage("segmentation"),
-        gpu=CONFIG["gpu"],
+        settings=stage("segmentation", without={"shards"}),
     script:
         "../scripts/segment.py"

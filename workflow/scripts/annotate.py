@@ -11,9 +11,12 @@ from clusterfirst.slides import Slide
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings, name = snakemake.params.settings, snakemake.wildcards.slide
-    tiles = pd.read_parquet(snakemake.input.tiles).query("kept")
+    tiles = pd.read_parquet(snakemake.input.tiles)
     facts = read_metadata(snakemake.input.tiles)["slide"]
-    polygons = objects.read_objects(snakemake.input.cells)["geometry"].to_numpy()
+    cells = objects.read_objects(snakemake.input.cells)
+    # Outlines from elsewhere may lie on tiles that the filter rejects.
+    tiles = tiles[tiles["kept"] | tiles["tile_id"].isin(cells["tile_id"])]
+    polygons = cells["geometry"].to_numpy()
     cluster_id = np.array(read_json(snakemake.input.clusters)["cells"]["cluster_id"], int)
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,

@@ -16,7 +16,7 @@ if __name__ == "__main__":
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
         result = embedding.embed_slide(
             slide,
-            pd.read_parquet(snakemake.input.tiles).query("kept"),
+            pd.read_parquet(snakemake.input.tiles),
             objects.read_objects(snakemake.input.cells),
             model=settings["model"],
             weights=weights,

@@ -13,6 +13,8 @@ if __name__ == "__main__":
     with Slide(snakemake.input.slide, mpp=known["slide"]["mpp"]) as slide:
         found = quality.filter_tiles(slide, pd.read_parquet(snakemake.input.tiles), limits, threads=snakemake.threads)
         log.info("%d of %d tiles kept", found.tiles["kept"].sum(), len(found.tiles))
+        if found.unreadable:
+            log.warning("%d tiles cannot be decoded, %s first", len(found.unreadable), next(iter(found.unreadable)))
         if not found.tiles["kept"].any():
             log.warning(
                 "no tile is kept, so there will be no cells; filtered.png shows why (see `filter:` in the config)"
@@ -21,5 +23,10 @@ if __name__ == "__main__":
         write_table(
             found.tiles,
             snakemake.output.tiles,
-            {"slide": known["slide"], "settings": limits, "histogram": found.histogram.astype(int).tolist()},
+            {
+                "slide": known["slide"],
+                "settings": limits,
+                "histogram": found.histogram.astype(int).tolist(),
+                "unreadable": found.unreadable,
+            },
         )

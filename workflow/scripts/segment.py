@@ -1,35 +1,43 @@
-"""Outline every cell of the kept tiles."""
+"""Settle what neighbouring tiles both saw, or take outlines from elsewhere; measure every object."""
 
-import numpy as np
 import pandas as pd
 
-from clusterfirst import models, objects, segmentation
-from clusterfirst.devices import torch_device
-from clusterfirst.io import log_to, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst import given, models, objects, segmentation
+from clusterfirst.io import atomic, log_to, read_metadata
+from clusterfirst.segmentation import failures, parts, precomputed, seams, views
+
+
+def settled(tiles, facts, settings):
+    """Return what all shards saw, each object once; what it was made with; and why tiles could not be read."""
+    seen = parts.read(snakemake.input.outlines)
+    kind = segmentation.backend(settings["model"])
+    aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
+    cells = seams.each_once(seen.polygons, seen.tile, aligned, facts=facts, settings=settings)
+    return cells, seen.made_with, {aligned.at[tile, "tile_id"]: why for tile, why in seen.failed.items()}
+
+
+def adopted(tiles, facts):
+    """The same for outlines from elsewhere."""
+    file = snakemake.input.objects
+    outlines = given.read(file, width=facts["width"], height=facts["height"])
+    return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": models.sha256(file)}, {}
+
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
-    weights = snakemake.input.weights
-    digest = models.checked_sha256(weights)
-    device = torch_device(snakemake.params.gpu, threads=snakemake.threads)
-    with Slide(snakemake.input.slide, mpp=known["slide"]["mpp"]) as slide:
-        cells = segmentation.segment_slide(
-            slide,
-            pd.read_parquet(snakemake.input.tiles).query("kept"),
-            model=settings["model"],
-            weights=weights,
-            histogram=np.array(known["histogram"]),
-            device=device,
-            smoothing_px=settings["smoothing_px"],
-            min_area_um2=settings["min_area_um2"],
-            seam_overlap=settings["seam_overlap"],
-            threads=snakemake.threads,
-        )
+    facts, tiles = known["slide"], pd.read_parquet(snakemake.input.tiles)
+    if settings["model"] == "precomputed":
+        cells, made_with, unread = adopted(tiles, facts)
+    else:
+        cells, made_with, unread = settled(tiles, facts, settings)
+    failed = failures.failed_tiles(tiles, {"filter_tiles": known["unreadable"], "outline": unread})
+    with atomic(snakemake.output.failed) as part:
+        failed.to_csv(part, index=False)
+    failures.check(failed, tiles=tiles["kept"].sum() + len(known["unreadable"]), share=settings["max_failed_tiles"])
     objects.write_objects(
-        objects.table(cells, mpp=known["slide"]["mpp"]),
+        objects.table(cells, mpp=facts["mpp"]),
         snakemake.output.cells,
-        {"slide": known["slide"], "settings": settings, "weights_sha256": digest},
+        {"slide": facts, "failed_tiles": failed["tile_id"].tolist()} | made_with | {"settings": settings},
     )

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .clustering import NOISE, palette
 from .clustering.dbscan import KDistance
 from .io import atomic, bounded_map, progress
-from .quality import METRICS
+from .quality import METRICS, UNREADABLE
 from .slides import Slide
 from .tiling import thin
 
@@ -34,8 +34,9 @@ _REASONS = {
     "intensity_std": ("no contrast", "#cc79a7"),
     "laplacian_variance": ("blurred", "#0072b2"),
     "color_variance": ("no colour", "#f0e442"),
+    UNREADABLE: ("cannot be decoded", "#d00000"),
 }
-assert set(_REASONS) == {"tissue_fraction", *METRICS}
+assert set(_REASONS) == {"tissue_fraction", *METRICS, UNREADABLE}
 
 
 def draw_cells(
@@ -125,7 +126,7 @@ def annotate_tiles(
     cells = _CellsInView(polygons)
 
     def draw(tile) -> None:
-        image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
+        image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
         drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
         _save(drawn, Path(folder, f"{tile.tile_id}.png"))

@@ -101,16 +101,21 @@ def write_table(table, path: str | os.PathLike, metadata: dict | None = None) ->
     if not isinstance(table, pa.Table):
         table = pa.Table.from_pandas(table, preserve_index=False)
     kept = dict(table.schema.metadata or {})
-    kept[METADATA_KEY] = json.dumps(metadata or {}, sort_keys=True).encode()
+    kept[METADATA_KEY] = to_json(metadata or {})
     with atomic(path) as part:
         pq.write_table(table.replace_schema_metadata(kept), part, compression="zstd")
 
 
+def to_json(metadata: dict) -> bytes:
+    """Return metadata as it is stored in Parquet files, the same for the same values."""
+    return json.dumps(metadata, sort_keys=True).encode()
+
+
 def read_metadata(path: str | os.PathLike) -> dict:
-    """Return what `write_table` stored as `metadata`, or an empty dict."""
+    """Return what is stored as `metadata` (see `write_table`), or an empty dict."""
     import pyarrow.parquet as pq
 
-    stored = pq.read_schema(path).metadata or {}
+    stored = pq.read_metadata(path).metadata or {}
     return json.loads(stored.get(METADATA_KEY, b"{}"))
 
 

@@ -111,6 +111,9 @@ WEIGHTS: dict[str, Asset] = {
 }
 """Weights by name."""
 
+USUAL_WEIGHTS = {"instanseg": "instanseg", "cellpose": "cpsam"}
+"""What a segmentation model uses unless the user says otherwise."""
+
 SLIDES: dict[str, Asset] = {
     "CMU-1-Small-Region.svs": Asset(
         file="CMU-1-Small-Region.svs",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .io import bounded_map, progress
-from .slides import Slide
+from .slides import Slide, UnreadableError
 
 TISSUE_MPP = 8.0
 """µm per pixel of the thumbnail on which tissue is told from glass: a nucleus is about a pixel."""
@@ -26,6 +26,8 @@ METRICS = (
     "laplacian_variance",
     "color_variance",
 )
+UNREADABLE = "unreadable"
+"""`rejected_by` of a tile that cannot be decoded."""
 BRIGHT, DARK = 240, 15
 _CANNY = (50, 150)
 
@@ -180,16 +182,19 @@ class Filtered:
     ----------
     tiles : pandas.DataFrame
         The tiles with ``tissue_fraction``, the six measures (NaN where a tile was not read), ``kept`` and
-        ``rejected_by`` (the failed measures, comma-separated).
+        ``rejected_by`` (the failed measures, comma-separated, or ``unreadable``).
     histogram : numpy.ndarray
         3 × 256 counts of the red, green and blue values in the tissue of the kept tiles.
     thumbnail : numpy.ndarray
         The slide at about `TISSUE_MPP`.
+    unreadable : dict
+        Why, by ``tile_id``.
     """
 
     tiles: pd.DataFrame
     histogram: np.ndarray
     thumbnail: np.ndarray
+    unreadable: dict[str, str]
 
 
 def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *, threads: int = 1) -> Filtered:
@@ -210,25 +215,34 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
     tiles = tiles.assign(tissue_fraction=tissue_fraction(mask, tiles, scale=scale))
     worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]]
 
-    def look(tile) -> tuple[dict[str, float], np.ndarray]:
-        rgb = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
+    def look(tile) -> tuple[dict[str, float], np.ndarray] | UnreadableError:
+        try:
+            rgb = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp)
+        except UnreadableError as error:
+            return error
         rows, columns = (
             slice(first := min(int(start * scale), end - 1), max(first + 1, round((start + length) * scale)))
             for start, length, end in ((tile.y, tile.height, mask.shape[0]), (tile.x, tile.width, mask.shape[1]))
         )
         return measure(rgb), histogram(rgb, mask[rows, columns])
 
+    unreadable = {}
     counts = np.zeros((3, 256))
     measures = pd.DataFrame(np.nan, index=tiles.index, columns=list(METRICS))
     rejected_by = pd.Series("tissue_fraction", index=tiles.index)
     with ThreadPoolExecutor(threads) as pool:
         looked = bounded_map(pool, look, worth_reading.itertuples(), ahead=4 * threads)
         seen = progress(zip(worth_reading.index, looked, strict=True), total=len(worth_reading), what="filter_tiles")
-        for index, (values, counted) in seen:
+        for index, result in seen:
+            if isinstance(result, UnreadableError):
+                rejected_by[index] = UNREADABLE
+                unreadable[tiles.at[index, "tile_id"]] = str(result)
+                continue
+            values, counted = result
             failed = verdict({"tissue_fraction": tiles.at[index, "tissue_fraction"], **values}, limits)
             measures.loc[index] = values
             rejected_by[index] = ",".join(failed)
             if not failed:
                 counts += counted
     tiles = tiles.join(measures).assign(kept=rejected_by == "", rejected_by=rejected_by)
-    return Filtered(tiles, counts, thumbnail)
+    return Filtered(tiles, counts, thumbnail, unreadable)

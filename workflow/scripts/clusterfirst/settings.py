@@ -8,13 +8,13 @@ import difflib
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from .io import ClusterfirstError
 
-STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation")
+STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation", "export")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Sample:
     path: str
     tissue: str | None = None
     mpp: float | None = None
+    objects: str | None = None
+    truth: str | None = None
 
 
 def defaults(schema: dict) -> Any:
@@ -67,6 +69,8 @@ def check_config(config: dict, schema: dict) -> list[str]:
     tissues = config.get("tissues") or {}
     for name, override in tissues.items() if isinstance(tissues, dict) else ():
         problems += _violations(override or {}, stages, ("tissues", str(name)))
+        if "shards" in ((override or {}).get("segmentation") or {}):
+            problems.append(f"tissues.{name}.segmentation.shards: set it for all slides, under `segmentation:`")
     return problems
 
 
@@ -127,7 +131,7 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
     problems = list(_header_problems(header, schema))
     samples, seen = [], {}
     if not problems:
-        check = _RowCheck(header, schema, exists or (lambda name: Path(name).is_file()))
+        check = _RowCheck(header, schema, exists or _is_file)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -146,6 +150,10 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         raise ClusterfirstError("\n  ".join([f"sample sheet {path} has {count}:", *problems]))
     return samples
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).is_file()
 
 
 def _header_problems(header: list[str], schema: dict) -> Iterator[str]:
@@ -194,10 +202,11 @@ class _RowCheck:
         for error in Draft202012Validator(self.schema).iter_errors(row):
             column = str(error.path[0]) if error.path else error.message.split("'")[1]
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")
-        if "path" in row and not self.exists(row["path"]):
-            what = "a folder, not a file:" if Path(row["path"]).is_dir() else "no file"
-            wrong.append(f"column path: {what} {row['path']} (relative to {Path.cwd()})")
+        for column in ("path", "objects", "truth"):
+            if column in row and not (self.exists if column == "path" else _is_file)(row[column]):
+                what = "a folder, not a file:" if Path(row[column]).is_dir() else "no file"
+                wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")
         if "slide" not in row:
             return None, wrong
-        known = {name: row.get(name) for name in ("slide", "path", "tissue", "mpp")}
+        known = {field.name: row.get(field.name) for field in fields(Sample)}
         return Sample(**known), wrong

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,16 @@ MPP_RANGE = (0.05, 10.0)
 
 _BLOCK_PX = 2048
 """Large reads go through blocks of this edge, so that memory does not grow with the slide."""
+
+_PATCH_PX = 256
+"""Around damage, blocks of this edge are given up: about what scanners compress together."""
+
+UNREADABLE_GREY = 128
+"""What cannot be decoded is shown in this: no tissue has it, and it is not taken for glass."""
+
+
+class UnreadableError(ClusterfirstError):
+    """Pixels of a slide cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,9 @@ class Slide:
     """
 
     def __init__(self, path: str | os.PathLike, *, mpp: float | None = None):
-        self._handle = _open(Path(path))
+        self._path = Path(path)
+        self._handle = _open(self._path)
+        self._replacing = threading.Lock()
         try:
             width, height = self._handle.dimensions
             properties = self._handle.properties
@@ -104,8 +117,10 @@ class Slide:
         """Width and height in level-0 pixels."""
         return self.facts.width, self.facts.height
 
-    def read(self, x: int, y: int, width: int, height: int, *, mpp: float | None = None) -> np.ndarray:
-        """Read a rectangle.
+    def read(
+        self, x: int, y: int, width: int, height: int, *, mpp: float | None = None, patch: bool = False
+    ) -> np.ndarray:
+        """Read a rectangle. What cannot be decoded is tried once more on a slide opened anew.
 
         Parameters
         ----------
@@ -113,6 +128,8 @@ class Slide:
             The rectangle in level-0 pixels. What lies outside the slide is white.
         mpp
             µm per pixel of the result; by default the slide's own.
+        patch
+            Show what cannot be decoded as `UNREADABLE_GREY` instead of raising.
 
         Returns
         -------
@@ -121,7 +138,7 @@ class Slide:
 
         Raises
         ------
-        ClusterfirstError
+        UnreadableError
             The file's data cannot be decoded there.
         """
         scale = 1.0 if mpp is None else self.mpp / mpp
@@ -131,28 +148,57 @@ class Slide:
         downsample = self._handle.level_downsamples[level]
         stored = (max(1, round(width / downsample)), max(1, round(height / downsample)))
         if max(stored) > 2 * _BLOCK_PX:
-            return self._read_in_blocks(x, y, width, height, wanted, scale, step=_BLOCK_PX * downsample * scale)
-        rgb = self._read_level(x, y, level, stored)
+            step = _BLOCK_PX * downsample * scale
+            return self._read_in_blocks(x, y, width, height, wanted, scale, step=step, patch=patch)
+        read = self._read_patched if patch else self._read_level
+        rgb = read(x, y, level, stored)
         if stored != wanted:
             shrinks = stored[0] >= wanted[0]
             rgb = cv2.resize(rgb, wanted, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         return rgb
 
     def _read_level(self, x: int, y: int, level: int, size: tuple[int, int]) -> np.ndarray:
+        shared = self._handle
         try:
-            rgba = np.asarray(self._handle.read_region((x, y), level, size))
-        except Exception as error:  # OpenSlideError, Pillow's many, zlib.error: whatever the decoder raises
-            raise ClusterfirstError(
-                f"slide {self.facts.path} cannot be read at x {x}, y {y} ({size[0]} × {size[1]} px of level {level}): "
-                f"{str(error) or type(error).__name__}. The file is probably truncated or damaged: copy it again"
+            return _decode(shared, x, y, level, size)
+        except Exception as error:  # noqa: BLE001  OpenSlideError, Pillow's many, zlib.error: whatever decoders raise
+            log.warning("slide %s: %s at x %d, y %d: opening it anew", self._path, _what(error), x, y)
+        # One error spoils an OpenSlide handle for good, so other threads' reads fail with ours: everybody's second
+        # attempt goes to a handle of their own.
+        own = _open(self._path)
+        try:
+            pixels = _decode(own, x, y, level, size)
+        except Exception as error:
+            own = _open(self._path)
+            raise UnreadableError(
+                f"slide {self._path} cannot be read at x {x}, y {y} ({size[0]} × {size[1]} px of level {level}): "
+                f"{_what(error)}. The file is probably truncated or damaged: copy it again"
             ) from error
-        opaque = rgba[..., 3:]
-        if opaque.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        # Scanners leave unscanned areas transparent: show them as glass.
-        return (rgba[..., :3].astype(np.uint16) * opaque // 255 + (255 - opaque)).astype(np.uint8)
+        finally:
+            with self._replacing:
+                # The old handle is closed once the last thread that reads from it lets go of it.
+                if self._handle is shared:
+                    self._handle = own
+        return pixels
 
-    def _read_in_blocks(self, x, y, width, height, wanted, scale, *, step: float) -> np.ndarray:
+    def _read_patched(self, x: int, y: int, level: int, size: tuple[int, int]) -> np.ndarray:
+        """Read what can be read: quarter the rectangle around damage until the pieces are small."""
+        wide, high = size
+        try:
+            return self._read_level(x, y, level, size)
+        except UnreadableError:
+            out = np.full((high, wide, 3), UNREADABLE_GREY, np.uint8)
+        if max(size) <= _PATCH_PX:
+            return out
+        downsample = self._handle.level_downsamples[level]
+        for top, bottom in ((0, high // 2), (high // 2, high)):
+            for left, right in ((0, wide // 2), (wide // 2, wide)):
+                if bottom > top and right > left:
+                    corner = round(x + left * downsample), round(y + top * downsample)
+                    out[top:bottom, left:right] = self._read_patched(*corner, level, (right - left, bottom - top))
+        return out
+
+    def _read_in_blocks(self, x, y, width, height, wanted, scale, *, step: float, patch: bool) -> np.ndarray:
         out = np.empty((wanted[1], wanted[0], 3), np.uint8)
         step = max(1, math.floor(step))
         for top in range(0, wanted[1], step):
@@ -160,7 +206,8 @@ class Slide:
                 right, bottom = min(left + step, wanted[0]), min(top + step, wanted[1])
                 x0, x1 = (round(edge / wanted[0] * width) for edge in (left, right))
                 y0, y1 = (round(edge / wanted[1] * height) for edge in (top, bottom))
-                block = self.read(x + x0, y + y0, max(1, x1 - x0), max(1, y1 - y0), mpp=self.mpp / scale)
+                box = (x + x0, y + y0, max(1, x1 - x0), max(1, y1 - y0))
+                block = self.read(*box, mpp=self.mpp / scale, patch=patch)
                 size = (right - left, bottom - top)
                 out[top:bottom, left:right] = (
                     block if block.shape[1::-1] == size else cv2.resize(block, size, interpolation=cv2.INTER_AREA)
@@ -168,7 +215,7 @@ class Slide:
         return out
 
     def thumbnail(self, *, mpp: float | None = None, longest: int | None = None) -> tuple[np.ndarray, float]:
-        """Read the whole slide, small.
+        """Read the whole slide, small; what cannot be decoded is `UNREADABLE_GREY`.
 
         Parameters
         ----------
@@ -190,7 +237,7 @@ class Slide:
             coarsest.append(mpp)
         if longest is not None:
             coarsest.append(self.mpp * max(width, height) / longest)
-        image = self.read(0, 0, width, height, mpp=max(coarsest))
+        image = self.read(0, 0, width, height, mpp=max(coarsest), patch=True)
         return image, image.shape[1] / width
 
     def metadata(self) -> dict:
@@ -215,6 +262,20 @@ def _open(path: Path):
             f"slide {path} cannot be opened as a slide or an image: {error}. "
             "If the file is of a format OpenSlide reads, it is truncated or damaged: copy it again"
         ) from error
+
+
+def _decode(handle, x: int, y: int, level: int, size: tuple[int, int]) -> np.ndarray:
+    """Read a rectangle of one level as H × W × 3 uint8."""
+    rgba = np.asarray(handle.read_region((x, y), level, size))
+    opaque = rgba[..., 3:]
+    if opaque.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    # Scanners leave unscanned areas transparent: show them as glass.
+    return (rgba[..., :3].astype(np.uint16) * opaque // 255 + (255 - opaque)).astype(np.uint8)
+
+
+def _what(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _decoded(image):

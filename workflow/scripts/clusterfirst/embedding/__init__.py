@@ -146,8 +146,8 @@ def _views(
     strangers = sorted(set(rows) - set(tiles["tile_id"]))
     if strangers:
         raise ClusterfirstError(
-            f"slide {slide.facts.path}: {len(strangers)} of the tiles that cells belong to are not among the kept "
-            f"tiles, {strangers[0]} first: tiles and cells come from different runs. Segment the slide again"
+            f"slide {slide.facts.path}: {len(strangers)} of the tiles that cells belong to are not among the "
+            f"slide's, {strangers[0]} first: tiles and cells come from different runs. Segment the slide again"
         )
     bounds = cells.geometry.bounds.to_numpy()
     owners = tiles[tiles["tile_id"].isin(list(rows))]
@@ -156,7 +156,8 @@ def _views(
         mine = rows[tile.tile_id]
         seen = _rectangle(bounds[mine], slide=slide, mpp=tile.mpp, margin_um=margin_um)
         left, top, right, bottom = seen
-        return View(slide.read(left, top, right - left, bottom - top, mpp=tile.mpp), seen, mine)
+        # A margin may reach into damage that the cell's own tile was spared.
+        return View(slide.read(left, top, right - left, bottom - top, mpp=tile.mpp, patch=True), seen, mine)
 
     with ThreadPoolExecutor(threads) as pool:
         views = bounded_map(pool, read, owners.itertuples(), ahead=2 * threads)

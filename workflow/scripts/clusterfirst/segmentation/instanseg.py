@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class InstanSeg:
         Where to compute.
     intensity
         The slide's range of intensities.
+    settings
+        None of them concern it.
 
     Raises
     ------
@@ -40,12 +43,25 @@ class InstanSeg:
     """Three poolings."""
     percentiles = (0.1, 99.9)
     """Percentiles of each channel that become 0 and 1."""
+    smoothing_px = 0.5
+    """See benchmarks/smoothing.md."""
+    tiles_at_once = 1
+    """Its post-processing goes image by image, and takes most of the time: a stack brings nothing."""
 
-    def __init__(self, weights: str | os.PathLike, *, device: torch.device, intensity: Intensity):
+    def __init__(
+        self,
+        weights: str | os.PathLike,
+        *,
+        device: torch.device,
+        intensity: Intensity,
+        settings: Mapping[str, Any] | None = None,
+    ):
         import torch
 
         try:
-            self._model = torch.jit.load(os.fspath(weights), map_location=device).eval()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
+                self._model = torch.jit.load(os.fspath(weights), map_location=device).eval()
         except (RuntimeError, OSError, ValueError) as error:
             raise ClusterfirstError(
                 f"weights {weights} cannot be loaded as a TorchScript model: {error}. Give `segmentation.weights` a "
@@ -56,7 +72,12 @@ class InstanSeg:
         self._device = device
         self._intensity = intensity
 
-    def segment(self, images: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def labels(prediction: np.ndarray) -> np.ndarray:
+        """Return the prediction: the network's own post-processing has made labels of it."""
+        return prediction
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
         """Label the nuclei of N × H × W × 3 uint8 RGB images; return N × H × W int32, 0 for background."""
         import torch
 

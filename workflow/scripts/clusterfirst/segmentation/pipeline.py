@@ -1,0 +1,268 @@
+"""Readers, the network, and what follows it, all at once.
+
+Decoding a tile and outlining its labels cost about as much on a CPU as the network does on a GPU, and Python does one
+thing at a time. So other processes decode tiles ahead of the network and turn its predictions into polygons behind it;
+this process does nothing but run the network. Every queue is bounded, and results come in a fixed order.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import shapely
+
+from ..io import ClusterfirstError, bounded_map, progress
+from ..objects import outlines
+from ..slides import Slide, UnreadableError
+from . import Segmenter, backend
+from .intensity import Intensity
+from .views import aligned_views, shard
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class View:
+    """A tile on its way.
+
+    Attributes
+    ----------
+    tile : int
+        Its label in the index of the tiles.
+    box : tuple of int
+        The read rectangle, ``x, y, width, height`` in level-0 pixels.
+    mpp : float
+        µm per pixel that it is read at.
+    data : numpy.ndarray, list of bytes or None
+        First its image, then what the network made of it, then its outlines as WKB in level-0 pixels, top to bottom.
+    error : str
+        Why it could not be read.
+    """
+
+    tile: int
+    box: tuple[int, int, int, int]
+    mpp: float
+    data: np.ndarray | list[bytes] | None = None
+    error: str = ""
+
+
+def outline_tiles(
+    path: str | os.PathLike,
+    tiles: pd.DataFrame,
+    *,
+    facts: Mapping[str, Any],
+    histogram: np.ndarray,
+    settings: Mapping[str, Any],
+    weights: str | os.PathLike,
+    device: torch.device,
+    item: str = "1-of-1",
+    threads: int = 1,
+) -> Iterator[View]:
+    """Outline every object that the tiles of one shard show, with the backend that the settings name.
+
+    Parameters
+    ----------
+    path
+        The slide.
+    tiles
+        The kept tiles of the slide (see `tiling.grid`).
+    facts
+        ``mpp`` of the slide (see `slides.SlideFacts`).
+    histogram
+        The slide's intensities (see `quality.histogram`).
+    settings
+        The ``segmentation`` section of the configuration.
+    weights
+        The backend's file.
+    device
+        Where torch computes.
+    item
+        See `views.shard`.
+    threads
+        Cores to use.
+
+    Returns
+    -------
+    iterator of View
+        See `outline_views`; the backend is built before this returns.
+    """
+    kind = backend(settings["model"])
+    intensity = Intensity.from_histogram(histogram, kind.percentiles)
+    segmenter = kind(weights, device=device, intensity=intensity, settings=settings)
+    views = shard(aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride), item)
+    log.info("%d of %d tiles", len(views), len(tiles))
+    return outline_views(
+        path,
+        views,
+        segmenter,
+        slide_mpp=facts["mpp"],
+        smoothing_px=settings["smoothing_px"],
+        # A network on the CPU wants the cores for itself.
+        workers=threads if device.type == "cuda" else max(1, threads // 4),
+    )
+
+
+def outline_views(
+    path: str | os.PathLike,
+    views: pd.DataFrame,
+    segmenter: Segmenter,
+    *,
+    slide_mpp: float,
+    smoothing_px: float | None = None,
+    workers: int = 1,
+) -> Iterator[View]:
+    """Outline every object that the tiles of a slide show, tile by tile.
+
+    Parameters
+    ----------
+    path
+        The slide.
+    views
+        See `views.aligned_views`.
+    segmenter
+        The backend.
+    slide_mpp
+        µm per level-0 pixel.
+    smoothing_px
+        Standard deviation of a Gaussian laid over each image, in the network's pixels; None: as the backend wants.
+        Scanners that sharpen lead networks astray: see benchmarks/smoothing.md.
+    workers
+        Processes that read and outline.
+
+    Yields
+    ------
+    View
+        One per tile, tiles of equal size together, those in the order of `views`. `data` are outlines, or None where
+        `error` says why the tile could not be read.
+
+    Raises
+    ------
+    ClusterfirstError
+        The slide cannot be opened any more, or a worker was killed.
+    """
+    sigma = segmenter.smoothing_px if smoothing_px is None else smoothing_px
+    # spawn: a forked child would inherit torch's threads and its hold on the GPU.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_open,
+        initargs=(path, slide_mpp, sigma, segmenter.labels),
+    )
+    at_once = segmenter.tiles_at_once
+    clock = _Clock()
+    try:
+        with pool:
+            images = bounded_map(pool, _read, _by_size(views), ahead=2 * (workers + at_once))
+            predicted = _predict(segmenter, _stacks(images, at_once), clock)
+            outlined = bounded_map(pool, _outline, predicted, ahead=2 * workers + at_once)
+            yield from progress(outlined, total=len(views), what="outline")
+    except BrokenProcessPool as error:
+        raise ClusterfirstError(
+            f"slide {path}: a process that reads or outlines tiles was killed, most often for want of memory. Give the "
+            "job more memory (`--set-resources outline:mem_mb=…`) or fewer threads (`--set-threads outline=…`)"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    clock.report()
+
+
+def _by_size(views: pd.DataFrame) -> list[View]:
+    """Tiles of equal size one after the other, so that stacks are full; there are others only at the borders."""
+    columns = views[["read_x", "read_y", "read_width", "read_height"]].astype(int)
+    waiting = [
+        View(tile, tuple(box), mpp)
+        for tile, box, mpp in zip(views.index, columns.to_numpy().tolist(), views["mpp"], strict=True)
+    ]
+    return sorted(waiting, key=lambda view: (-view.box[2], -view.box[3], view.mpp))
+
+
+def _stacks(views: Iterable[View], at_once: int) -> Iterator[list[View]]:
+    """Gather up to `at_once` successive tiles with images of one shape; a tile without an image goes alone."""
+    stack: list[View] = []
+    for view in views:
+        if stack and (len(stack) == at_once or view.data is None or view.data.shape != stack[0].data.shape):
+            yield stack
+            stack = []
+        if view.data is None:
+            yield [view]
+        else:
+            stack.append(view)
+    if stack:
+        yield stack
+
+
+def _predict(segmenter: Segmenter, stacks: Iterable[list[View]], clock: _Clock) -> Iterator[View]:
+    for stack in stacks:
+        if stack[0].data is None:
+            yield from stack
+            continue
+        with clock:
+            predictions = segmenter.predict(np.stack([view.data for view in stack]))
+        for view, prediction in zip(stack, predictions, strict=True):
+            yield replace(view, data=prediction)
+
+
+class _Clock:
+    """How much of the time the network was at work: what else takes time is what could be mended."""
+
+    def __init__(self):
+        self._start = time.monotonic()
+        self._busy = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_) -> None:
+        self._busy += time.monotonic() - self._since
+
+    def report(self) -> None:
+        whole = time.monotonic() - self._start
+        log.info("the network was at work for %.1f s of %.1f s (%.0f%%)", self._busy, whole, 100 * self._busy / whole)
+
+
+# What follows runs in the workers.
+
+_slide: Slide
+_sigma: float
+_labels: Callable[[np.ndarray], np.ndarray]
+
+
+def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray]) -> None:
+    global _slide, _sigma, _labels
+    cv2.setNumThreads(1)  # there are as many workers as cores
+    _slide, _sigma, _labels = Slide(path, mpp=slide_mpp), sigma, labels
+
+
+def _read(view: View) -> View:
+    try:
+        image = _slide.read(*view.box, mpp=view.mpp)
+    except UnreadableError as error:
+        return replace(view, error=str(error))
+    return replace(view, data=cv2.GaussianBlur(image, (0, 0), _sigma) if _sigma else image)
+
+
+def _outline(view: View) -> View:
+    if view.data is None:
+        return view
+    labels = _labels(view.data)
+    high, wide = labels.shape
+    polygons, _ = outlines(labels)
+    x, y, width, height = view.box
+    polygons = shapely.transform(polygons, lambda xy: xy * (width / wide, height / high) + (x, y))
+    bounds = shapely.bounds(polygons).reshape(-1, 4)
+    order = np.lexsort((bounds[:, 0], bounds[:, 1]))
+    return replace(view, data=shapely.to_wkb(polygons[order]).tolist())

@@ -1,0 +1,28 @@
+"""Outline every object that the kept tiles of one shard show."""
+
+import numpy as np
+import pandas as pd
+
+from clusterfirst import models
+from clusterfirst.devices import torch_device
+from clusterfirst.io import log_to, read_metadata
+from clusterfirst.segmentation import parts, pipeline
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    settings = dict(snakemake.params.settings)
+    known = read_metadata(snakemake.input.tiles)
+    weights = snakemake.input.weights
+    made_with = {"settings": settings, "weights_sha256": models.checked_sha256(weights)}
+    views = pipeline.outline_tiles(
+        snakemake.input.slide,
+        pd.read_parquet(snakemake.input.tiles).query("kept"),
+        facts=known["slide"],
+        histogram=np.array(known["histogram"]),
+        settings=settings,
+        weights=weights,
+        device=torch_device(snakemake.params.gpu, threads=snakemake.threads),
+        item=snakemake.wildcards.scatteritem,
+        threads=snakemake.threads,
+    )
+    parts.write(views, snakemake.output.outlines, made_with=made_with)
