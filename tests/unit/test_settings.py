@@ -168,6 +168,12 @@ def test_settings_of_a_tissue_are_held_against_the_stage_they_override(schema):
     assert len(found) == 3
 
 
+def test_shards_are_set_for_all_slides_or_none(schema):
+    assert check_config({"segmentation": {"shards": 8}}, schema) == []
+    (line,) = check_config({"tissues": {"colon": {"segmentation": {"shards": 8}}}}, schema)
+    assert line.startswith("tissues.colon.segmentation.shards: set it for all slides")
+
+
 def test_a_tissue_without_settings_is_fine_and_one_that_is_no_mapping_is_not(schema):
     assert check_config({"tissues": {"colon": None}}, schema) == []
     assert check_config({"tissues": None}, schema) == []

@@ -1,5 +1,8 @@
 """Opening slides and reading from them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from clusterfirst import slides
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.slides import Slide
+from clusterfirst.slides import UNREADABLE_GREY, Slide, UnreadableError
+
+from ..conftest import DAMAGED
 
 
 def smooth_image(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -214,3 +219,71 @@ def test_the_thumbnail_is_never_finer_than_the_slide(png, image):
         whole, scale = slide.thumbnail(mpp=0.1, longest=10_000)
     assert scale == 1
     np.testing.assert_array_equal(whole, image)
+
+
+def test_damage_is_an_error_where_it_is_and_nowhere_else(damaged):
+    x, y, width, height = DAMAGED
+    with Slide(damaged) as slide:
+        with pytest.raises(
+            UnreadableError, match=r"damaged\.tiff cannot be read at x 300, y 300 \(9 × 9 px of level 0\)"
+        ):
+            slide.read(300, 300, 9, 9)
+        # OpenSlide refuses everything after an error: the slide must have been opened anew.
+        assert slide.read(0, 0, width, y).std() > 10
+        assert slide.read(x + width, y, 100, height).std() > 10
+
+
+def test_damage_is_patched_with_grey_on_request_and_in_thumbnails(damaged):
+    x, y, width, height = DAMAGED
+    with Slide(damaged) as slide:
+        patched = slide.read(0, 0, *slide.size, patch=True)
+        thumbnail, _ = slide.thumbnail()
+        clean = slide.read(0, 0, *slide.size, mpp=2 * slide.mpp)
+    grey = (patched == UNREADABLE_GREY).all(axis=2)
+    assert grey[y : y + height, x : x + width].all()
+    assert grey.sum() < 2 * width * height
+    assert (thumbnail == patched).all()
+    assert not (clean == UNREADABLE_GREY).all(axis=2)[100:300, 100:300].all()
+
+
+def test_an_error_that_passes_costs_nothing(damaged, monkeypatch, caplog):
+    decode, failed = slides._decode, threading.Event()
+
+    def hiccup(*where):
+        if not failed.is_set():
+            failed.set()
+            raise OSError("stale file handle")
+        return decode(*where)
+
+    with Slide(damaged) as slide:
+        expected = slide.read(0, 0, 200, 100)
+        monkeypatch.setattr(slides, "_decode", hiccup)
+        assert (slide.read(0, 0, 200, 100) == expected).all()
+    assert "second attempt (stale file handle)" in caplog.text
+
+
+def test_damage_met_by_one_thread_harms_no_other(damaged):
+    with Slide(damaged) as slide, ThreadPoolExecutor(8) as pool:
+        expected = slide.read(0, 0, 128, 128)
+
+        def read(number):
+            try:
+                return slide.read(300, 300, 64, 64) if number % 3 == 0 else slide.read(0, 0, 128, 128)
+            except UnreadableError:
+                return None
+
+        for number, pixels in enumerate(pool.map(read, range(60))):
+            if number % 3 == 0:
+                assert pixels is None
+            else:
+                assert (pixels == expected).all()
+
+
+def test_a_slide_that_vanishes_is_no_damage(damaged, tmp_path):
+    copy = tmp_path / "copy.tiff"
+    copy.write_bytes(damaged.read_bytes())
+    with Slide(copy) as slide:
+        copy.unlink()
+        with pytest.raises(ClusterfirstError, match="no such file") as raised:
+            slide.read(300, 300, 64, 64)
+    assert not isinstance(raised.value, UnreadableError)

@@ -22,12 +22,12 @@ rule nuclei_mask:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        # The outlines: about 4 kB a cell while they are read.
+        # The outlines: about 3.5 kB a cell while they are read.
         mem_mb=lambda wildcards, input, attempt: int(
             1500 + 10 * Path(input.cells).stat().st_size / 1e6
         )
         * attempt,
-        # About 5 minutes per million cells and as many tiles as such a slide has.
+        # The mask takes a minute per million cells; the rest is for the slide's thumbnail.
         runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 100)
         * attempt,
     script:

@@ -129,7 +129,7 @@ def annotate_tiles(
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
         drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
-        _save(drawn, Path(folder, f"{tile.tile_id}.png"))
+        save(drawn, Path(folder, f"{tile.tile_id}.png"))
 
     with ThreadPoolExecutor(threads) as pool:
         drawn = bounded_map(pool, draw, tiles.itertuples(), ahead=2 * threads)
@@ -160,8 +160,8 @@ def overview(
     # Small cells are dots of colour; where they are large enough, the nucleus shines through.
     fill = 0.4 if scale * _NUCLEUS_UM / slide.mpp > 8 else 1.0
     picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1000, fill=fill))
-    _scale_bar(picture, mpp=slide.mpp / scale)
-    _save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
+    scale_bar(picture, mpp=slide.mpp / scale)
+    save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
 
 
 def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:
@@ -192,8 +192,8 @@ def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, ti
         if (reasons == name).any()
     ]
     picture = Image.fromarray(out)
-    _scale_bar(picture, mpp=slide.mpp / scale)
-    _save(np.asarray(_beside(picture, title, rows)), path)
+    scale_bar(picture, mpp=slide.mpp / scale)
+    save(np.asarray(_beside(picture, title, rows)), path)
 
 
 def export_tiles(slide: Slide, tiles: pd.DataFrame, folder: str | os.PathLike, *, threads: int = 1) -> None:
@@ -276,7 +276,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def _scale_bar(picture: Image.Image, *, mpp: float) -> None:
+def scale_bar(picture: Image.Image, *, mpp: float) -> None:
     """Draw a bar of a round number of µm, about a sixth of the picture wide, at the bottom left."""
     wished = picture.width * mpp / 6
     power = 10 ** np.floor(np.log10(wished * (1 - 1e-9)))  # rounded up, no step would fit
@@ -307,7 +307,7 @@ def _save_figure(figure, path: str | os.PathLike) -> None:
         figure.savefig(part, dpi=150, metadata={"Software": None})
 
 
-def _save(image: np.ndarray, path: str | os.PathLike) -> None:
+def save(image: np.ndarray, path: str | os.PathLike) -> None:
     with atomic(path) as part:
         # Level 3 is several times faster than OpenCV's best and a few percent larger.
         if not cv2.imwrite(str(part), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3]):

@@ -46,3 +46,12 @@ def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
         return torch.device("cpu")
     log.info("computing on %s", torch.cuda.get_device_name(device))
     return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by itself; imitated, it would be slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -69,7 +69,8 @@ def check_config(config: dict, schema: dict) -> list[str]:
     tissues = config.get("tissues") or {}
     for name, override in tissues.items() if isinstance(tissues, dict) else ():
         problems += _violations(override or {}, stages, ("tissues", str(name)))
-        if "shards" in ((override or {}).get("segmentation") or {}):
+        own = override.get("segmentation") if isinstance(override, dict) else None
+        if isinstance(own, dict) and "shards" in own:
             problems.append(f"tissues.{name}.segmentation.shards: set it for all slides, under `segmentation:`")
     return problems
 

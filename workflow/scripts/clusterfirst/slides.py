@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 import math
 import os
@@ -86,6 +87,8 @@ class Slide:
         self._replacing = threading.Lock()
         try:
             width, height = self._handle.dimensions
+            # Asked for once: a handle that an error spoilt does not even answer this.
+            self._downsamples = tuple(self._handle.level_downsamples)
             properties = self._handle.properties
             value, source = _resolution(Path(path), properties, mpp)
             self.facts = SlideFacts(
@@ -105,6 +108,10 @@ class Slide:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._handle.close()
 
     @property
@@ -144,8 +151,8 @@ class Slide:
         scale = 1.0 if mpp is None else self.mpp / mpp
         wanted = (max(1, round(width * scale)), max(1, round(height * scale)))
         # The tolerance keeps a level of 4.0003 from being passed over for a wish of 4.
-        level = self._handle.get_best_level_for_downsample(1.001 / scale)
-        downsample = self._handle.level_downsamples[level]
+        level = max(0, bisect.bisect_right(self._downsamples, 1.001 / scale) - 1)
+        downsample = self._downsamples[level]
         stored = (max(1, round(width / downsample)), max(1, round(height / downsample)))
         if max(stored) > 2 * _BLOCK_PX:
             step = _BLOCK_PX * downsample * scale
@@ -162,12 +169,13 @@ class Slide:
         try:
             return _decode(shared, x, y, level, size)
         except Exception as error:  # noqa: BLE001  OpenSlideError, Pillow's many, zlib.error: whatever decoders raise
-            log.warning("slide %s: %s at x %d, y %d: opening it anew", self._path, _what(error), x, y)
+            first = _what(error)
         # One error spoils an OpenSlide handle for good, so other threads' reads fail with ours: everybody's second
         # attempt goes to a handle of their own.
         own = _open(self._path)
         try:
             pixels = _decode(own, x, y, level, size)
+            log.warning("slide %s: x %d, y %d was read at the second attempt (%s)", self._path, x, y, first)
         except Exception as error:
             own = _open(self._path)
             raise UnreadableError(
@@ -190,7 +198,7 @@ class Slide:
             out = np.full((high, wide, 3), UNREADABLE_GREY, np.uint8)
         if max(size) <= _PATCH_PX:
             return out
-        downsample = self._handle.level_downsamples[level]
+        downsample = self._downsamples[level]
         for top, bottom in ((0, high // 2), (high // 2, high)):
             for left, right in ((0, wide // 2), (wide // 2, wide)):
                 if bottom > top and right > left:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..devices import computes_bf16
 from ..io import ClusterfirstError
 from .crops import View, crops
 
@@ -56,7 +57,7 @@ class ResNet50:
         self._batch_size = batch_size
         self._device = device
         self._model = _model(weights).to(device)
-        self._bf16 = _computes_bf16(device)
+        self._bf16 = computes_bf16(device)
 
     def embed(self, views: Iterable[View], cells: geopandas.GeoDataFrame, *, mpp: float) -> np.ndarray:
         """Return N × 2048 float32, rows of unit length; see `Embedder.embed`."""
@@ -124,12 +125,3 @@ def _short(error: Exception, *, longest: int = 500) -> str:
     """What torch says, on one line: it may name hundreds of parameters."""
     text = " ".join(str(error).split())
     return text if len(text) <= longest else text[:longest] + " …"
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    """Whether the device itself computes in bfloat16; imitated, it would be slower than float32."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -9,13 +9,15 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from ..annotation import _beside, _figure, _save, _save_figure, _scale_bar, draw_cells
+from ..annotation import _beside, _figure, _save_figure, draw_cells, save, scale_bar
 from ..clustering import palette
 from ..slides import Slide
 from .segmentation import THRESHOLDS, Scores, hits
 
 # Ranks in the palette: told apart on pink tissue and by colour-blind readers.
 _HIT, _MISSED, _FALSE_ALARM = 1, 0, 5
+_LINE_UM = 0.5
+_WIDE_PX = 3.0
 
 
 def overlay(
@@ -30,7 +32,7 @@ def overlay(
 ) -> None:
     """Write a picture of the slide with hits, misses and false alarms in three colours, a scale bar and a legend.
 
-    Of a hit both outlines are drawn. Lines get thinner with the picture, down to a pixel, and stay there.
+    Of a hit both outlines are drawn. On large slides lines get thinner, down to a pixel, but none is left out.
 
     Parameters
     ----------
@@ -49,22 +51,23 @@ def overlay(
     """
     found_hit, truth_hit = hits(found, truth, threshold=threshold)
     image, scale = slide.thumbnail(longest=longest)
-    # What went wrong lies on top.
-    for polygons, rank in (
-        (np.concatenate([truth[truth_hit], found[found_hit]]), _HIT),
-        (truth[~truth_hit], _MISSED),
-        (found[~found_hit], _FALSE_ALARM),
+    thin = max(1.0, _LINE_UM * scale / slide.mpp)
+    # What went wrong lies on top and is drawn wider, to be found among thousands of hits.
+    for polygons, rank, line_px in (
+        (np.concatenate([truth[truth_hit], found[found_hit]]), _HIT, thin),
+        (truth[~truth_hit], _MISSED, max(_WIDE_PX, thin)),
+        (found[~found_hit], _FALSE_ALARM, max(_WIDE_PX, thin)),
     ):
         rings = _rings(polygons, scale)
-        image = draw_cells(image, rings, np.full(len(rings), rank), line_px=max(image.shape) / 1500)
+        image = draw_cells(image, rings, np.full(len(rings), rank), line_px=line_px)
     picture = Image.fromarray(image)
-    _scale_bar(picture, mpp=slide.mpp / scale)
+    scale_bar(picture, mpp=slide.mpp / scale)
     rows = [
         (palette.colour(_HIT), f"hits at IoU ≥ {threshold:g}: {truth_hit.sum():,}"),
         (palette.colour(_MISSED), f"missed: {(~truth_hit).sum():,} of {len(truth):,}"),
         (palette.colour(_FALSE_ALARM), f"false alarms: {(~found_hit).sum():,} of {len(found):,}"),
     ]
-    _save(np.asarray(_beside(picture, title, rows)), path)
+    save(np.asarray(_beside(picture, title, rows)), path)
 
 
 def _rings(polygons: np.ndarray, scale: float) -> list[np.ndarray]:
@@ -77,9 +80,12 @@ def curve(scores: Mapping[str, Scores], pooled: Scores, path: str | os.PathLike,
     """Write F1 over IoU thresholds: a thin line for every slide, a thick one for all objects together."""
     figure, axes = _figure()
     for one in scores.values():
-        axes.plot(THRESHOLDS, _numbers(one.f1), color="#9a9a9a", linewidth=0.8)
+        axes.plot(THRESHOLDS, _numbers(one.f1), color="#9a9a9a", linewidth=0.8, clip_on=False)
     axes.plot([], [], color="#9a9a9a", linewidth=0.8, label=f"slides ({len(scores):,})")
-    axes.plot(THRESHOLDS, _numbers(pooled.f1), color="#0072b2", linewidth=3, label="all objects together")
+    # A line at 1 would else lie half outside the axes.
+    axes.plot(
+        THRESHOLDS, _numbers(pooled.f1), color="#0072b2", linewidth=3, label="all objects together", clip_on=False
+    )
     axes.set(title=title, xlabel="IoU asked for", ylabel="F1", xlim=(THRESHOLDS[0], THRESHOLDS[-1]), ylim=(0, 1))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

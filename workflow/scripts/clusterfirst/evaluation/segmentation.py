@@ -144,13 +144,13 @@ def score(found: np.ndarray, truth: np.ndarray) -> Scores:
     """
     found, truth = valid(found), valid(truth)
     pairs = overlaps(found, truth)
-    hits = [match(pairs.i, pairs.j, pairs.iou, threshold) for threshold in THRESHOLDS]
+    matched = [match(pairs.i, pairs.j, pairs.iou, threshold) for threshold in THRESHOLDS]
     shared, union = _jaccard(pairs, shapely.area(found), shapely.area(truth))
     return Scores(
         found=len(found),
         truth=len(truth),
-        hits=tuple(map(len, hits)),
-        iou=float(pairs.iou[hits[0]].sum()),
+        hits=tuple(map(len, matched)),
+        iou=float(pairs.iou[matched[0]].sum()),
         shared=shared,
         union=union,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import shapely
+import tifffile
+from PIL import Image
 
-from ..annotation import _save, _scale_bar
+from ..annotation import save, scale_bar
 from ..clustering import palette
 from ..io import atomic, progress
 from ..slides import Slide
@@ -68,8 +71,8 @@ def write_mask(
     ValueError
         `tile_px` is no multiple of 16.
     """
-    import tifffile
-
+    if tile_px < 16 or tile_px % 16:
+        raise ValueError(f"tile_px {tile_px}: TIFF knows tiles of multiples of 16 pixels")
     levels = _pyramid(width, height, tile_px)
     total = sum(len(level.corners) for level in levels)
     nuclei = _Nuclei(polygons)
@@ -136,18 +139,18 @@ def _ome(width: int, height: int, mpp: float) -> str:
 
 
 def _chain_levels(path: os.PathLike) -> None:
-    """Let the lower levels also follow the first as pages of the file.
+    """Let the lower levels, which tifffile has made SubIFDs of the first page, also follow it as pages of the file.
 
-    Bio-Formats and tifffile look for them among the first page's SubIFDs, where tifffile has put them, OpenSlide among
-    the pages of the file. These end with the first; now the first points at the second, which points at the third.
+    Bio-Formats and tifffile look for the levels of a pyramid among the SubIFDs, OpenSlide among the pages.
     """
-    import tifffile
-
     with tifffile.TiffFile(path, mode="r+") as tiff:
-        page, layout = tiff.pages.first, tiff.tiff
-        if page.subifds:
-            tiff.filehandle.seek(page.offset + layout.tagnosize + len(page.tags) * layout.tagsize)
-            tiff.filehandle.write(np.array(page.subifds[0], layout.offsetformat).tobytes())
+        file, layout, first = tiff.filehandle, tiff.tiff, tiff.pages.first
+        for offset, following in pairwise([first.offset, *(first.subifds or ())]):
+            # A page is the number of its tags, the tags, and where the next page is.
+            file.seek(offset)
+            (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+            file.seek(tags * layout.tagsize, os.SEEK_CUR)
+            file.write(struct.pack(layout.offsetformat, following))
 
 
 class _Nuclei:
@@ -225,8 +228,6 @@ def overlay(slide: Slide, polygons: np.ndarray, path: str | os.PathLike, *, long
     longest
         Longer side of the picture in pixels.
     """
-    from PIL import Image
-
     image, scale = slide.thumbnail(longest=longest)
     nuclei, tint = _Nuclei(polygons), np.array(palette.rgb(_TINT), np.float32)
     for top in range(0, len(image), _BAND_PX):
@@ -238,5 +239,5 @@ def overlay(slide: Slide, polygons: np.ndarray, path: str | os.PathLike, *, long
             opacity = _OPACITY * samples.mean(axis=(1, 3), dtype=np.float32)[..., None]
             band[:] = np.round(band + (tint - band) * opacity)
     picture = Image.fromarray(image)
-    _scale_bar(picture, mpp=slide.mpp / scale)
-    _save(np.asarray(picture), path)
+    scale_bar(picture, mpp=slide.mpp / scale)
+    save(np.asarray(picture), path)

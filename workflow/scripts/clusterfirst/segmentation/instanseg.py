@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..devices import computes_bf16
 from ..io import ClusterfirstError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class InstanSeg:
     smoothing_px = 0.5
     """See benchmarks/smoothing.md."""
     tiles_at_once = 1
-    """Its post-processing goes image by image, and takes most of the time: a stack brings nothing."""
+    """Its post-processing goes image by image, and one tile fills a CPU."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class InstanSeg:
         # The profiling executor recompiles at every new input size, and there is one more at each border.
         torch._C._jit_set_profiling_executor(False)
         self._device = device
+        self._bf16 = computes_bf16(device)
         self._intensity = intensity
 
     @staticmethod
@@ -81,8 +83,10 @@ class InstanSeg:
         """Label the nuclei of N × H × W × 3 uint8 RGB images; return N × H × W int32, 0 for background."""
         import torch
 
-        scaled = np.ascontiguousarray(self._intensity.scale(images).transpose(0, 3, 1, 2))
+        scaled = torch.from_numpy(self._intensity.scale(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-            labels = self._model(torch.from_numpy(scaled).to(self._device))
+            # Half the time of float32 on a CPU with bfloat16: see benchmarks/segmentation.md.
+            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
+                labels = self._model(scaled.contiguous(memory_format=torch.channels_last))
         return labels[:, 0].to(torch.int32).cpu().numpy()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
@@ -95,53 +95,86 @@ def outline_tiles(
     threads
         Cores to use.
 
-    Returns
-    -------
-    iterator of View
-        See `outline_views`; the backend is built before this returns.
+    Yields
+    ------
+    View
+        See `outline_views`.
+
+    Raises
+    ------
+    ClusterfirstError
+        The weights cannot be used (before any tile is read); or see `outline_views`.
     """
     kind = backend(settings["model"])
     intensity = Intensity.from_histogram(histogram, kind.percentiles)
     segmenter = kind(weights, device=device, intensity=intensity, settings=settings)
     views = shard(aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride), item)
     log.info("%d of %d tiles", len(views), len(tiles))
-    return outline_views(
+    smoothing_px = settings["smoothing_px"]
+    with Workers(
         path,
-        views,
-        segmenter,
         slide_mpp=facts["mpp"],
-        smoothing_px=settings["smoothing_px"],
+        smoothing_px=kind.smoothing_px if smoothing_px is None else smoothing_px,
+        labels=segmenter.labels,
         # A network on the CPU wants the cores for itself.
-        workers=threads if device.type == "cuda" else max(1, threads // 4),
-    )
+        count=threads if device.type == "cuda" else max(1, threads // 4),
+    ) as workers:
+        yield from outline_views(views, segmenter, workers)
 
 
-def outline_views(
-    path: str | os.PathLike,
-    views: pd.DataFrame,
-    segmenter: Segmenter,
-    *,
-    slide_mpp: float,
-    smoothing_px: float | None = None,
-    workers: int = 1,
-) -> Iterator[View]:
-    """Outline every object that the tiles of a slide show, tile by tile.
+class Workers:
+    """Processes that read tiles of a slide and outline labels.
 
     Parameters
     ----------
-    path
-        The slide.
+    path, slide_mpp
+        The slide, and µm per level-0 pixel.
+    smoothing_px
+        Standard deviation of a Gaussian laid over each image, in its pixels. Scanners that sharpen lead networks
+        astray: see benchmarks/smoothing.md.
+    labels
+        See `Segmenter`.
+    count
+        How many.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        slide_mpp: float,
+        smoothing_px: float,
+        labels: Callable[[np.ndarray], np.ndarray],
+        count: int,
+    ):
+        Slide(path, mpp=slide_mpp).close()  # an error here is clearer than from a process that died of it
+        self.path, self.count = path, count
+        # spawn: a forked child would inherit torch's threads and its hold on the GPU.
+        self.pool = ProcessPoolExecutor(
+            count,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_open,
+            initargs=(path, slide_mpp, smoothing_px, labels),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -> Iterator[View]:
+    """Outline every object that tiles show.
+
+    Parameters
+    ----------
     views
         See `views.aligned_views`.
     segmenter
         The backend.
-    slide_mpp
-        µm per level-0 pixel.
-    smoothing_px
-        Standard deviation of a Gaussian laid over each image, in the network's pixels; None: as the backend wants.
-        Scanners that sharpen lead networks astray: see benchmarks/smoothing.md.
     workers
-        Processes that read and outline.
+        Of the same slide and segmenter.
 
     Yields
     ------
@@ -154,29 +187,18 @@ def outline_views(
     ClusterfirstError
         The slide cannot be opened any more, or a worker was killed.
     """
-    sigma = segmenter.smoothing_px if smoothing_px is None else smoothing_px
-    # spawn: a forked child would inherit torch's threads and its hold on the GPU.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_open,
-        initargs=(path, slide_mpp, sigma, segmenter.labels),
-    )
     at_once = segmenter.tiles_at_once
     clock = _Clock()
     try:
-        with pool:
-            images = bounded_map(pool, _read, _by_size(views), ahead=2 * (workers + at_once))
-            predicted = _predict(segmenter, _stacks(images, at_once), clock)
-            outlined = bounded_map(pool, _outline, predicted, ahead=2 * workers + at_once)
-            yield from progress(outlined, total=len(views), what="outline")
+        images = bounded_map(workers.pool, _read, _by_size(views), ahead=2 * (workers.count + at_once))
+        predicted = _predict(segmenter, _stacks(images, at_once), clock)
+        outlined = bounded_map(workers.pool, _outline, predicted, ahead=2 * workers.count + at_once)
+        yield from progress(outlined, total=len(views), what="outline")
     except BrokenProcessPool as error:
         raise ClusterfirstError(
-            f"slide {path}: a process that reads or outlines tiles was killed, most often for want of memory. Give the "
-            "job more memory (`--set-resources outline:mem_mb=…`) or fewer threads (`--set-threads outline=…`)"
+            f"slide {workers.path}: a process that reads or outlines tiles was killed, most often for want of memory. "
+            "Give the job more memory (`--set-resources outline:mem_mb=…`) or fewer threads (`--set-threads outline=…`)"
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
     clock.report()
 
 

@@ -1,0 +1,200 @@
+"""Readers, network and outliners together, with an oracle for a network: the slide itself says where objects are."""
+
+import itertools
+import os
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from clusterfirst.io import ClusterfirstError
+from clusterfirst.segmentation import parts, pipeline, seams, views
+from clusterfirst.slides import Slide
+from clusterfirst.tiling import slide_grids
+
+SIZE = (900, 700)
+MPP = 0.5
+FACTS = {"width": SIZE[0], "height": SIZE[1], "mpp": MPP}
+TILING = {"mpp": None, "magnifications": [1.0], "tile_px": 128, "halo_px": 40}
+SETTLING = {"min_area_um2": 2, "seam_overlap": 0.4, "seams": "truncate"}
+
+
+def red_is_label(image: np.ndarray) -> np.ndarray:
+    """Called in the workers."""
+    if (image == 77).all():
+        os.kill(os.getpid(), signal.SIGKILL)
+    red = image[..., 0].astype(int)
+    return np.where(red == 255, 0, red)  # white: beyond the border of the slide
+
+
+class Oracle:
+    """Reads labels off the image."""
+
+    mpp = None
+    stride = 8
+    percentiles = (0, 100)
+    smoothing_px = 0.0
+    labels = staticmethod(red_is_label)
+
+    def __init__(self, tiles_at_once=3):
+        self.tiles_at_once = tiles_at_once
+        self.stacks = []
+
+    def predict(self, images):
+        self.stacks.append(images.shape)
+        return images
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """Discs of radius 5 to 19, labelled 1 to 254."""
+    rng = np.random.default_rng(0)
+    canvas = np.zeros(SIZE[::-1], np.uint8)
+    discs = np.empty((0, 3))
+    for x, y, radius in rng.uniform((0, 0, 5), (*SIZE, 19), (3000, 3)):
+        if len(discs) < 254 and (np.hypot(discs[:, 0] - x, discs[:, 1] - y) > discs[:, 2] + radius + 3).all():
+            discs = np.vstack([discs, (x, y, radius)])
+            cv2.circle(canvas, (int(x), int(y)), int(radius), len(discs), cv2.FILLED)
+    return canvas
+
+
+@pytest.fixture(scope="module")
+def slide(labels, tmp_path_factory):
+    path = tmp_path_factory.mktemp("oracle") / "slide.png"
+    Image.fromarray(np.stack([labels, labels, labels], axis=-1)).save(path)
+    return path
+
+
+def tiles_of(**changes):
+    tiles = slide_grids(FACTS, TILING | changes)
+    return views.aligned_views(tiles, slide_mpp=MPP, mpp=None, stride=8)
+
+
+def workers_for(path, count=2):
+    return pipeline.Workers(path, slide_mpp=MPP, smoothing_px=0, labels=red_is_label, count=count)
+
+
+@pytest.fixture(scope="module")
+def workers(slide):
+    with workers_for(slide) as some:
+        yield some
+
+
+def settled(workers, tiles, folder, shards):
+    """The objects of a slide dealt out to shards."""
+    files = []
+    for number in range(1, shards + 1):
+        item = f"{number}-of-{shards}"
+        files.append(folder / f"{item}.parquet")
+        views_seen = pipeline.outline_views(views.shard(tiles, item), Oracle(), workers)
+        parts.write(views_seen, files[-1], made_with={"model": "oracle"})
+    seen = parts.read(files[::-1])
+    assert seen.made_with == {"model": "oracle"}
+    return seams.each_once(seen.polygons, seen.tile, tiles, facts=FACTS, settings=SETTLING)
+
+
+@pytest.fixture(scope="module")
+def whole(workers, tmp_path_factory):
+    return settled(workers, tiles_of(), tmp_path_factory.mktemp("whole"), 1)
+
+
+def test_every_object_comes_out_once_where_it_is(whole, labels):
+    assert len(whole) == labels.max()
+    assert not whole["truncated"].any()
+    centres = shapely.get_coordinates(shapely.centroid(whole["geometry"].to_numpy())).astype(int)
+    values = labels[centres[:, 1], centres[:, 0]]
+    assert sorted(values) == list(range(1, labels.max() + 1))
+    np.testing.assert_allclose(shapely.area(whole["geometry"]), np.bincount(labels.ravel())[values], atol=1)
+
+
+@pytest.mark.parametrize("shards", [3, 8])
+def test_the_number_of_shards_changes_nothing(workers, whole, tmp_path, shards):
+    again = settled(workers, tiles_of(), tmp_path, shards)
+    assert shapely.to_wkb(again["geometry"]).tolist() == shapely.to_wkb(whole["geometry"]).tolist()
+    assert again.drop(columns="geometry").equals(whole.drop(columns="geometry"))
+
+
+def test_where_tiles_begin_changes_nothing(workers, whole, tmp_path):
+    """Tile origins shifted by half a tile."""
+    wider = slide_grids(FACTS | {"width": SIZE[0] + 64, "height": SIZE[1] + 64}, TILING)
+    for axis, end in (("x", SIZE[0]), ("y", SIZE[1])):
+        length = {"x": "width", "y": "height"}[axis]
+        for start, size in ((axis, length), (f"read_{axis}", f"read_{length}")):
+            last = np.minimum(wider[start] + wider[size] - 64, end)
+            wider[start] = np.maximum(wider[start] - 64, 0)
+            wider[size] = last - wider[start]
+    shifted = views.aligned_views(wider, slide_mpp=MPP, mpp=None, stride=8)
+    again = settled(workers, shifted, tmp_path, 1)
+    assert {shapely.normalize(one).wkb for one in again["geometry"]} == {
+        shapely.normalize(one).wkb for one in whole["geometry"]
+    }
+
+
+def test_stacks_hold_tiles_of_one_size_and_are_full(workers):
+    oracle = Oracle(tiles_at_once=4)
+    tiles = tiles_of()
+    seen = list(pipeline.outline_views(tiles, oracle, workers))
+    assert sorted(view.tile for view in seen) == list(tiles.index)
+    sizes = tiles.groupby(["read_height", "read_width"]).size()
+    expected = {size: [4] * (count // 4) + [count % 4] * (count % 4 > 0) for size, count in sizes.items()}
+    got = {size: [stack[0] for stack in group] for size, group in itertools.groupby(oracle.stacks, lambda s: s[1:3])}
+    assert got == expected
+
+
+def test_tiles_read_ahead_are_bounded(workers, monkeypatch):
+    """A network that never starts again must not fill the memory with tiles."""
+    submitted = []
+    tiles = tiles_of(tile_px=32, halo_px=0)
+    submit = workers.pool.submit
+    monkeypatch.setattr(workers.pool, "submit", lambda task, view: submitted.append(view.tile) or submit(task, view))
+    running = pipeline.outline_views(tiles, Oracle(tiles_at_once=2), workers)
+    next(running)
+    assert len(tiles) > 500
+    assert len(submitted) < 40
+    running.close()
+
+
+def test_a_killed_worker_is_an_error_that_says_so(tmp_path):
+    path = tmp_path / "deadly.png"
+    Image.new("RGB", SIZE, (77, 77, 77)).save(path)
+    with workers_for(path) as workers, pytest.raises(ClusterfirstError, match="killed, most often for want of memory"):
+        list(pipeline.outline_views(tiles_of(), Oracle(), workers))
+
+
+def test_a_slide_that_vanished_is_named(tmp_path):
+    with pytest.raises(ClusterfirstError, match=r"gone\.png: no such file"):
+        workers_for(tmp_path / "gone.png")
+
+
+def test_shards_of_different_settings_are_not_joined(tmp_path):
+    for number, model in ((1, "old"), (2, "new")):
+        parts.write([], tmp_path / f"{number}-of-2.parquet", made_with={"model": model})
+    with pytest.raises(ClusterfirstError, match="different settings"):
+        parts.read([tmp_path / "1-of-2.parquet", tmp_path / "2-of-2.parquet"])
+
+
+def test_a_killed_shard_leaves_no_file(tmp_path):
+    def dies():
+        yield pipeline.View(0, (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parts.write(dies(), tmp_path / "1-of-1.parquet", made_with={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_deal_out_every_tile_once(tmp_path):
+    tiles = tiles_of()
+    for count in (1, 3, 8, len(tiles), len(tiles) + 5):
+        dealt = [views.shard(tiles, f"{number}-of-{count}").index.tolist() for number in range(1, count + 1)]
+        assert list(itertools.chain(*dealt)) == tiles.index.tolist()
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+
+
+def test_the_slide_reads_as_labels(slide, labels):
+    """What the oracle rests on."""
+    with Slide(slide, mpp=MPP) as opened:
+        assert (opened.read(0, 0, *SIZE)[..., 0] == labels).all()

@@ -1,0 +1,44 @@
+"""What a file of outlines holds, as its reader found it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Remark = tuple[str, np.ndarray]
+"""Something to tell, as a predicate (*have holes: filled*), and the features that it concerns, ascending."""
+
+HOLED = "have holes: filled"
+PIECES = "are in several pieces: the largest kept"
+NO_OUTLINE = "are points or lines, which outline nothing: left out"
+REGIONS = "are regions, not cells as the others: left out"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Outlines before they are checked.
+
+    Attributes
+    ----------
+    polygons : numpy.ndarray
+        ``shapely.Polygon`` in level-0 pixels, with holes and errors if need be. A feature may have none or several.
+    owner : numpy.ndarray
+        For each polygon its feature: 0 for the first in the file. Ascending.
+    names : numpy.ndarray
+        For each feature its class, or None.
+    place : callable
+        Says where in the file a feature stands.
+    remarks : list of Remark
+        What the reader has to tell. A feature without polygons that is in none of them is an empty one.
+    """
+
+    polygons: np.ndarray
+    owner: np.ndarray
+    names: np.ndarray
+    place: Callable[[int], str]
+    remarks: list[Remark]
+
+    def __len__(self) -> int:
+        return len(self.names)
