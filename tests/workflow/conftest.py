@@ -30,11 +30,16 @@ class Project:
     def write(self, slides, config=None):
         """Write the sheet (rows as dicts) and what the config changes."""
         with (self.folder / "slides.csv").open("w", newline="") as file:
-            sheet = csv.DictWriter(file, ["slide", "path", "tissue", "mpp"])
+            sheet = csv.DictWriter(file, ["slide", "path", "tissue", "mpp", "objects", "truth"])
             sheet.writeheader()
             sheet.writerows(slides)
         own = {"slides": "slides.csv", "models_dir": str(self.repo / "resources/models"), **(config or {})}
         (self.folder / "own.yaml").write_text(yaml.safe_dump(own))
+
+    def change(self, config):
+        """Lay more over the config."""
+        own = yaml.safe_load((self.folder / "own.yaml").read_text())
+        (self.folder / "own.yaml").write_text(yaml.safe_dump(own | config))
 
     @property
     def command(self):
@@ -55,7 +60,7 @@ class Project:
         done = self.run("--dry-run", "--quiet", "host", *arguments)
         assert done.returncode == 0, done.stdout
         planned = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", done.stdout, flags=re.M | re.S)
-        slides = [re.search(r"wildcards: slide=(\S+)", text) for _, text in planned]
+        slides = [re.search(r"wildcards: slide=([^,\s]+)", text) for _, text in planned]
         return {(rule, slide.group(1)) for (rule, _), slide in zip(planned, slides, strict=True) if slide}
 
     def results(self, slide):

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 
@@ -74,16 +73,18 @@ def test_without_clusters_only_cluster_and_annotate_run_again(copied):
     [
         ({"clustering": {"eps": 0.5}}, ["cluster"]),
         ({"annotation": {"line_um": 2.0}}, []),
+        ({"export": {"nuclei_mask": True}}, ["nuclei_mask"]),
         ({"reduction": {"seed": 1}}, ["reduce", "cluster"]),
         ({"embedding": {"crop_um": 20}}, ["embed", "reduce", "cluster"]),
-        ({"segmentation": {"min_area_um2": 9}}, ["segment", "embed", "reduce", "cluster"]),
-        ({"filter": {"min_tissue": 0.1}}, ["filter_tiles", "segment", "embed", "reduce", "cluster"]),
-        ({"tiling": {"halo_px": 64}}, ["tile", "filter_tiles", "segment", "embed", "reduce", "cluster"]),
+        ({"segmentation": {"smoothing_px": 0.7}}, ["outline", "segment", "embed", "reduce", "cluster"]),
+        # The network need not look again.
+        ({"segmentation": {"min_area_um2": 9, "seams": "merge"}}, ["segment", "embed", "reduce", "cluster"]),
+        ({"filter": {"min_tissue": 0.1}}, ["filter_tiles", "outline", "segment", "embed", "reduce", "cluster"]),
+        ({"tiling": {"halo_px": 64}}, ["tile", "filter_tiles", "outline", "segment", "embed", "reduce", "cluster"]),
     ],
 )
 def test_a_changed_setting_of_one_tissue_reruns_its_slides_from_that_stage(copied, change, stages):
-    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
-    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "tissues": {"tb": change}}))
+    copied.change({"tissues": {"tb": change}})
     assert copied.jobs() == {(stage, "b") for stage in [*stages, "annotate"]}
 
 
@@ -97,25 +98,6 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-
-
-def test_a_run_killed_while_segmenting_is_finished_by_the_same_command(copied):
-    """Kill everything at once with SIGKILL, as a power cut would, then start again."""
-    whole = copied.results("a") / "masks.parquet"
-    undisturbed = whole.read_bytes()
-    for name in ("masks.parquet", "logs/segment.log"):
-        (copied.results("a") / name).unlink()
-    log = copied.results("a") / "logs/segment.log"
-    with subprocess.Popen(
-        copied.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as run:
-        wait_for(lambda: log.exists() and "computing on" in log.read_text())
-        time.sleep(1.0)
-        os.killpg(run.pid, signal.SIGKILL)
-    assert not whole.exists()
-    done = copied.run()
-    assert done.returncode == 0, done.stdout
-    assert whole.read_bytes() == undisturbed
 
 
 def test_two_runs_in_one_results_folder_are_kept_apart(copied):
@@ -171,9 +153,8 @@ def test_bad_slides_fail_alone_and_empty_ones_come_out_empty(new_project, tissue
 
 def test_resnet50_runs_with_real_weights_from_the_registry(copied):
     """AugNet's: torchvision's server is not to be reached from everywhere."""
-    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
     embedding = {"model": "resnet50", "weights": "augnet", "crop": "square"}
-    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "tissues": {"tb": {"embedding": embedding}}}))
+    copied.change({"tissues": {"tb": {"embedding": embedding}}})
     done = copied.run("results/b/clusters.json")
     assert done.returncode == 0, done.stdout
     embeddings = np.load(copied.results("b") / "embeddings.npy")
@@ -188,8 +169,7 @@ def test_gpu_true_without_a_gpu_fails_before_tiles_are_read(copied):
 
     if torch.cuda.is_available():
         return
-    own = yaml.safe_load((copied.folder / "own.yaml").read_text())
-    (copied.folder / "own.yaml").write_text(yaml.safe_dump({**own, "gpu": True}))
+    copied.change({"gpu": True})
     shutil.rmtree(copied.results("b"))
     (copied.results("a") / "masks.parquet").unlink()
     done = copied.run("--retries", "0", "results/a/masks.parquet")

@@ -19,7 +19,7 @@ CONTRACT = """
     tiles.parquet filtered.parquet filtered.png masks.parquet failed_tiles.csv embeddings.npy embeddings.json
     umap.npy umap2d.npy clusters.json k_distance.png annotated settings.yaml
 """.split()
-STAGES = "tile filter_tiles export_tiles outline segment embed reduce cluster annotate nuclei_mask".split()
+STAGES = "tile filter_tiles export_tiles outline segment embed reduce cluster annotate nuclei_mask evaluate_slide_segmentation".split()
 # Settings of the segmentation that concern what the tiles saw together, not what each of them sees.
 SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards"}
 
@@ -166,6 +166,41 @@ def extras():
         if settings["export"]["nuclei_mask"]:
             wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
     return wanted
+
+
+def outlines_of(wildcards):
+    """What the shards of a slide saw; or nothing, if its outlines come from elsewhere."""
+    if settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed":
+        return []
+    return gather.outlines(
+        f"{RESULTS}/{wildcards.slide}/outlines/{{scatteritem}}.parquet"
+    )
+
+
+def objects_of(wildcards):
+    """The outlines from elsewhere, if that is where they come from."""
+    given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
+    return SAMPLES[wildcards.slide].objects if given else []
+
+
+def truth_file(wildcards):
+    truth = SAMPLES[wildcards.slide].truth
+    if not truth:
+        raise WorkflowError(
+            f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
+        )
+    return truth
+
+
+def scored_slides(wildcards):
+    """An input function, so that a sheet without truths is an error only to those who ask for scores."""
+    known = [slide for slide, sample in SAMPLES.items() if sample.truth]
+    if not known:
+        raise WorkflowError(
+            "no slide has a truth to be scored against: name files of true outlines (QuPath GeoJSON, GeoParquet or "
+            f"label images) in column 'truth' of {CONFIG['slides']}"
+        )
+    return expand(f"{RESULTS}/{{slide}}/evaluation/segmentation.json", slide=known)
 
 
 def gpus(stage_name):

@@ -5,26 +5,6 @@ localrules:
     evaluate_segmentation,
 
 
-def truth_file(wildcards):
-    truth = SAMPLES[wildcards.slide].truth
-    if not truth:
-        raise WorkflowError(
-            f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
-        )
-    return truth
-
-
-def scored_slides(wildcards):
-    """An input function, so that a sheet without truths is an error only to those who ask for scores."""
-    known = [slide for slide, sample in SAMPLES.items() if sample.truth]
-    if not known:
-        raise WorkflowError(
-            "no slide has a truth to be scored against: name files of true outlines (QuPath GeoJSON, GeoParquet or "
-            f"label images) in column 'truth' of {CONFIG['slides']}"
-        )
-    return expand(f"{RESULTS}/{{slide}}/evaluation/segmentation.json", slide=known)
-
-
 rule evaluate_slide_segmentation:
     input:
         slide=slide_file,

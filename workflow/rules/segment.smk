@@ -34,21 +34,6 @@ rule outline:
         "../scripts/outline.py"
 
 
-def outlines_of(wildcards):
-    """What the shards of a slide saw; or nothing, if its outlines come from elsewhere."""
-    if settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed":
-        return []
-    return gather.outlines(
-        f"{RESULTS}/{wildcards.slide}/outlines/{{scatteritem}}.parquet"
-    )
-
-
-def objects_of(wildcards):
-    """The outlines from elsewhere, if that is where they come from."""
-    given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return SAMPLES[wildcards.slide].objects if given else []
-
-
 rule segment:
     input:
         tiles=rules.filter_tiles.output.tiles,
@@ -65,8 +50,10 @@ rule segment:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(2000 + 20 * input.size_mb) * attempt,
-        runtime=lambda wildcards, input, attempt: int(15 + input.size_mb // 10) * attempt,
+        mem_mb=lambda wildcards, input, attempt: int(2000 + 20 * input.size_mb)
+        * attempt,
+        runtime=lambda wildcards, input, attempt: int(15 + input.size_mb // 10)
+        * attempt,
     params:
         settings=stage("segmentation", without={"shards"}),
     script:

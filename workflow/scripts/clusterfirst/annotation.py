@@ -161,7 +161,7 @@ def overview(
     fill = 0.4 if scale * _NUCLEUS_UM / slide.mpp > 8 else 1.0
     picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1000, fill=fill))
     scale_bar(picture, mpp=slide.mpp / scale)
-    save(np.asarray(_beside(picture, title, _cluster_rows(cluster_id))), path)
+    save(np.asarray(beside(picture, title, _cluster_rows(cluster_id))), path)
 
 
 def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:
@@ -193,7 +193,7 @@ def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, ti
     ]
     picture = Image.fromarray(out)
     scale_bar(picture, mpp=slide.mpp / scale)
-    save(np.asarray(_beside(picture, title, rows)), path)
+    save(np.asarray(beside(picture, title, rows)), path)
 
 
 def export_tiles(slide: Slide, tiles: pd.DataFrame, folder: str | os.PathLike, *, threads: int = 1) -> None:
@@ -204,7 +204,7 @@ def export_tiles(slide: Slide, tiles: pd.DataFrame, folder: str | os.PathLike, *
 
 def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str) -> None:
     """Write a scatter of cells in the plane, coloured by cluster."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     size = float(np.clip(20000 / max(len(plane), 1), 0.2, 12))
     # Noise first, so that clusters lie on top.
     order = np.argsort(cluster_id, kind="stable")
@@ -215,12 +215,12 @@ def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike
     handles = [axes.scatter([], [], c=shade, s=40, label=text) for shade, text in _cluster_rows(cluster_id)]
     if handles:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def plot_k_distance(curve: KDistance, path: str | os.PathLike, *, title: str) -> None:
     """Write the sorted k-distance curve with the chosen eps."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     if len(curve.curve):
         axes.plot(np.linspace(0, 100, len(curve.curve)), curve.curve, color="#0072b2")
     how = {"given": "given", "knee": "at the knee", "quantile": "a quantile: the curve has no knee"}[curve.source]
@@ -229,7 +229,7 @@ def plot_k_distance(curve: KDistance, path: str | os.PathLike, *, title: str) ->
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
@@ -252,7 +252,7 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
-def _beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Image.Image:
+def beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Image.Image:
     """Set a legend to the right of a picture, its type in proportion to the picture."""
     unit = int(np.clip(max(picture.size) / 70, 14, 40))
     font, bold = _font(unit), _font(round(unit * 1.25))
@@ -293,7 +293,7 @@ def scale_bar(picture: Image.Image, *, mpp: float) -> None:
     draw.text((left, bottom - 0.6 * unit), text, fill="black", font=font, anchor="lb")
 
 
-def _figure():
+def new_figure():
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -302,7 +302,7 @@ def _figure():
     return figure, figure.subplots()
 
 
-def _save_figure(figure, path: str | os.PathLike) -> None:
+def save_figure(figure, path: str | os.PathLike) -> None:
     with atomic(path) as part:
         figure.savefig(part, dpi=150, metadata={"Software": None})
 

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from ..annotation import _beside, _figure, _save_figure, draw_cells, save, scale_bar
+from ..annotation import beside, draw_cells, new_figure, save, save_figure, scale_bar
 from ..clustering import palette
 from ..slides import Slide
 from .segmentation import THRESHOLDS, Scores, hits
@@ -67,7 +67,7 @@ def overlay(
         (palette.colour(_MISSED), f"missed: {(~truth_hit).sum():,} of {len(truth):,}"),
         (palette.colour(_FALSE_ALARM), f"false alarms: {(~found_hit).sum():,} of {len(found):,}"),
     ]
-    save(np.asarray(_beside(picture, title, rows)), path)
+    save(np.asarray(beside(picture, title, rows)), path)
 
 
 def _rings(polygons: np.ndarray, scale: float) -> list[np.ndarray]:
@@ -78,7 +78,7 @@ def _rings(polygons: np.ndarray, scale: float) -> list[np.ndarray]:
 
 def curve(scores: Mapping[str, Scores], pooled: Scores, path: str | os.PathLike, *, title: str) -> None:
     """Write F1 over IoU thresholds: a thin line for every slide, a thick one for all objects together."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for one in scores.values():
         axes.plot(THRESHOLDS, _numbers(one.f1), color="#9a9a9a", linewidth=0.8, clip_on=False)
     axes.plot([], [], color="#9a9a9a", linewidth=0.8, label=f"slides ({len(scores):,})")
@@ -89,7 +89,7 @@ def curve(scores: Mapping[str, Scores], pooled: Scores, path: str | os.PathLike,
     axes.set(title=title, xlabel="IoU asked for", ylabel="F1", xlim=(THRESHOLDS[0], THRESHOLDS[-1]), ylim=(0, 1))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""From a slide to its objects in one process, without the workflow."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from clusterfirst import models, quality, tiling
+from clusterfirst.devices import torch_device
+from clusterfirst.segmentation import backend, parts, pipeline, seams, views
+from clusterfirst.settings import resolve
+from clusterfirst.slides import Slide
+
+REPO = Path(__file__).resolve().parent.parent
+SETTINGS = resolve({}, yaml.safe_load((REPO / "workflow/schemas/config.schema.yaml").read_text()))
+
+
+def weights() -> Path:
+    """The InstanSeg file."""
+    return models.fetch(models.WEIGHTS["instanseg"], REPO / "resources/models")
+
+
+def filtered(path, *, mpp=None, tiling_settings=None, limits=None):
+    """Return a slide's facts and what came of filtering its tiles."""
+    with Slide(path, mpp=mpp) as slide:
+        tiles = tiling.slide_grids(slide.metadata(), {**SETTINGS["tiling"], **(tiling_settings or {})})
+        return slide.metadata(), quality.filter_tiles(slide, tiles, {**SETTINGS["filter"], **(limits or {})}, threads=2)
+
+
+def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes):
+    """Return the objects of the given tiles (see `seams.each_once`)."""
+    settings = {**SETTINGS["segmentation"], **changes}
+    kind = backend(settings["model"])
+    seen = pipeline.outline_tiles(
+        path,
+        tiles,
+        facts=facts,
+        histogram=histogram,
+        settings=settings,
+        weights=weights(),
+        device=torch_device("auto", threads=threads),
+        threads=threads,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder, "1-of-1.parquet")
+        parts.write(seen, part, made_with={})
+        known = parts.read([part])
+    aligned = views.aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
+    return seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=settings)

@@ -1,0 +1,129 @@
+"""Segmentation in the workflow: shards, damage, outlines from elsewhere, scores."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import time
+
+import geopandas
+import numpy as np
+import openslide
+import pandas as pd
+import pytest
+from shapely.geometry import mapping
+
+from clusterfirst.io import read_json, read_metadata
+
+from .conftest import SMALL
+from .test_runs import wait_for
+
+
+def test_a_killed_shard_alone_is_done_again_and_shards_change_nothing(finished, new_project, tissue):
+    """Kill everything at once with SIGKILL, as a power cut would, then start again."""
+    project = new_project("shards")
+    config = SMALL | {"segmentation": {"shards": 3}}
+    project.write([{"slide": "a", "path": tissue / "a.png", "tissue": "ta", "mpp": 0.499}], config)
+    outlines = project.results("a") / "outlines"
+    log = project.results("a") / "logs/outline-2-of-3.log"
+    command = [*project.command, "--until", "segment"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as run:
+        wait_for(lambda: log.exists() and "computing on" in log.read_text())
+        time.sleep(1.0)
+        os.killpg(run.pid, signal.SIGKILL)
+    before = {path.name: path.stat().st_mtime_ns for path in outlines.glob("[0-9]*.parquet")}
+    assert "2-of-3.parquet" not in before
+    assert before
+    assert project.run("--until", "segment").returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in outlines.glob("[0-9]*.parquet")}
+    assert after.keys() == {f"{number}-of-3.parquet" for number in (1, 2, 3)}
+    assert before.items() <= after.items()
+    one_shard = finished.results("a") / "masks.parquet"
+    assert (project.results("a") / "masks.parquet").read_bytes() == one_shard.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def mixed(finished, new_project, tissue, damaged):
+    """A damaged slide, the same with no damage allowed, and one whose outlines come from elsewhere; all scored."""
+    project = new_project("mixed")
+    cells = geopandas.read_parquet(finished.results("a") / "masks.parquet")
+    features = [{"type": "Feature", "geometry": mapping(polygon), "properties": {}} for polygon in cells.geometry]
+    outlines = project.folder / "outlines.geojson.gz"
+    outlines.write_bytes(gzip.compress(json.dumps({"type": "FeatureCollection", "features": features}).encode()))
+    given = {"objects": "outlines.geojson.gz", "truth": "outlines.geojson.gz", "tissue": "given"}
+    rows = [
+        {"slide": "damaged", "path": damaged, "tissue": "tolerant"},
+        {"slide": "strict", "path": damaged},
+        {"slide": "given", "path": tissue / "a.png", "mpp": 0.499} | given,
+    ]
+    tissues = {
+        "tolerant": {"segmentation": {"max_failed_tiles": 0.2}},
+        "given": {"segmentation": {"model": "precomputed"}, "export": {"nuclei_mask": True}},
+    }
+    project.write(rows, SMALL | {"tissues": tissues})
+    project.done = project.run("--keep-going", "all", "evaluate_segmentation")
+    return project
+
+
+def test_damage_beyond_what_is_allowed_fails_its_slide_alone_and_says_how_to_go_on(mixed):
+    assert mixed.done.returncode != 0
+    assert "failed: strict (segment)" in mixed.done.stdout
+    assert "more than `segmentation.max_failed_tiles` (0.01) allows" in mixed.done.stdout
+    assert not (mixed.results("strict") / "masks.parquet").exists()
+    assert "failed: damaged" not in mixed.done.stdout
+
+
+def test_a_damaged_slide_is_finished_without_the_tiles_that_cannot_be_read(mixed):
+    folder = mixed.results("damaged")
+    failed = pd.read_csv(folder / "failed_tiles.csv")
+    assert failed["tile_id"].tolist()[0] == "x000256_y000256"
+    assert failed["rule"].tolist()[0] == "filter_tiles"
+    # Neighbours that reach into the damage with their halos fail too.
+    assert set(failed["rule"]) == {"filter_tiles", "outline"}
+    assert failed["reason"].str.contains("cannot be read at x").all()
+    assert read_metadata(folder / "masks.parquet")["failed_tiles"] == failed["tile_id"].tolist()
+    cells = geopandas.read_parquet(folder / "masks.parquet")
+    assert len(cells) > 50
+    assert not cells["tile_id"].isin(failed["tile_id"]).any()
+    assert (folder / "annotated/overview.png").exists()
+
+
+def test_outlines_from_elsewhere_go_through_the_whole_workflow(mixed, finished):
+    cells = geopandas.read_parquet(mixed.results("given") / "masks.parquet")
+    original = geopandas.read_parquet(finished.results("a") / "masks.parquet")
+    assert len(cells) == len(original)
+    np.testing.assert_allclose(sorted(cells.geometry.area), sorted(original.geometry.area))
+    assert not (mixed.results("given") / "outlines").exists()
+    assert len(read_json(mixed.results("given") / "clusters.json")["cells"]["cluster_id"]) == len(cells)
+
+
+def test_scores_of_all_slides_with_a_truth_are_pooled(mixed):
+    scores = read_json(mixed.results("given") / "evaluation/segmentation.json")
+    assert scores["found"] == scores["truth_count"] == scores["hits"][0]
+    table = pd.read_csv(mixed.folder / "results/evaluation/segmentation.csv")
+    assert table["slide"].tolist()[0] == "given"
+    assert (mixed.folder / "results/evaluation/segmentation.png").stat().st_size > 5000
+
+
+def test_the_mask_of_nuclei_opens_as_a_slide(mixed):
+    cells = geopandas.read_parquet(mixed.results("given") / "masks.parquet")
+    with openslide.OpenSlide(mixed.results("given") / "nuclei_mask.tiff") as mask:
+        assert mask.dimensions == (700, 600)
+        white = np.asarray(mask.read_region((0, 0), 0, mask.dimensions))[..., 0] == 255
+    assert white.sum() == pytest.approx(cells.geometry.union_all().area, rel=0.02)
+
+
+def test_scoring_without_a_truth_says_which_column_to_fill(copied):
+    done = copied.run("--dry-run", "evaluate_segmentation")
+    assert done.returncode != 0
+    assert "column 'truth' of slides.csv" in done.stdout
+
+
+def test_outlines_from_elsewhere_must_be_named_in_the_sheet(new_project, tissue):
+    project = new_project("nothing-given")
+    rows = [{"slide": "a", "path": tissue / "a.png", "mpp": 0.499}]
+    project.write(rows, {"segmentation": {"model": "precomputed"}})
+    done = project.run("--dry-run")
+    assert done.returncode != 0
+    assert "slide a has no file in column objects" in done.stdout
