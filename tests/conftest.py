@@ -96,3 +96,17 @@ def damaged(cmu, tmp_path_factory) -> Path:
         file.seek(start)
         file.write(bytes(count))
     return path
+
+
+@pytest.fixture(scope="session")
+def random_cpsam(tmp_path_factory):
+    """Cellpose-SAM's network with seeded random parameters, 0.6 GB; the trained ones are too big to fetch for tests."""
+    import torch
+    from cellpose import vit
+
+    path = tmp_path_factory.mktemp("weights") / "cpsam"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vit.CPSAM().to(torch.bfloat16).save_model(path)
+    yield path
+    path.unlink()

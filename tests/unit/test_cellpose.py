@@ -11,14 +11,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from cellpose import dynamics, models, vit
+from cellpose import dynamics, models
+from PIL import Image
+from skimage.segmentation import relabel_sequential
 
 from clusterfirst import devices
+from clusterfirst.evaluation.segmentation import THRESHOLDS, score
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.segmentation import backend, cellpose, flows
+from clusterfirst.objects import outlines
+from clusterfirst.segmentation import backend, cellpose, flows, parts
 from clusterfirst.segmentation.cellpose import Cellpose
 from clusterfirst.segmentation.flows import Labels
 from clusterfirst.segmentation.intensity import Intensity
+from clusterfirst.segmentation.pipeline import Workers, outline_views
+from clusterfirst.segmentation.seams import each_once
+from clusterfirst.segmentation.views import aligned_views
+from clusterfirst.tiling import slide_grids
 
 CPU = devices.torch_device(False, threads=1)
 PLAIN = Intensity((0.0,) * 3, (255.0,) * 3)
@@ -146,6 +154,27 @@ def test_known_cells_are_given_back(decoder, truth, flowing):
     labels = segmenter.labels(prediction)
     assert labels.shape == truth.shape
     assert share_found(labels, truth) >= 0.95
+
+
+def test_known_cells_of_a_slide_are_given_back_across_seams(decoder, tmp_path):
+    truth, _, _ = relabel_sequential(ellipses(1000, 500, radius=14)[:700])
+    path = tmp_path / "slide.png"
+    Image.fromarray(painted(flows_to(truth))).save(path)
+    facts = {"width": 1000, "height": 700, "mpp": 0.5}
+    tiles = slide_grids(facts, {"mpp": None, "magnifications": [1.0], "tile_px": 256, "halo_px": 56})
+    views = aligned_views(tiles, slide_mpp=0.5, mpp=Cellpose.mpp, stride=Cellpose.stride)
+    segmenter, _ = decoder(batch_size=4)
+    with Workers(path, slide_mpp=0.5, smoothing_px=0, labels=segmenter.labels, count=2) as workers:
+        parts.write(outline_views(views, segmenter, workers), tmp_path / "1-of-1.parquet", made_with={})
+    seen = parts.read([tmp_path / "1-of-1.parquet"])
+    settings = {"min_area_um2": 0, "seam_overlap": 0.4, "seams": "truncate"}
+    objects = each_once(seen.polygons, seen.tile, views, facts=facts, settings=settings)
+    known, _ = outlines(truth)
+    # Objects of slides' borders are cut there in the image, too.
+    scores = score(objects["geometry"].to_numpy(), known)
+    assert scores.truth > 300
+    assert len(seen.polygons) > 1.3 * len(objects)
+    assert scores.f1[THRESHOLDS.index(0.9)] >= 0.95
 
 
 @pytest.mark.parametrize("diameter", [None, 20.0, 47.0])
@@ -370,19 +399,8 @@ def test_a_stack_has_at_least_one_batch_and_is_bounded(decoder):
 # Weights
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """The real network, its parameters random: 0.6 GB."""
-    path = tmp_path_factory.mktemp("weights") / "cpsam"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vit.CPSAM().to(torch.bfloat16).save_model(path)
-    yield path
-    path.unlink()
-
-
-def test_the_real_network_gives_finite_flows(weights):
-    segmenter = backend("cellpose")(weights, device=CPU, intensity=PLAIN, settings=SETTINGS)
+def test_the_real_network_gives_finite_flows(random_cpsam):
+    segmenter = backend("cellpose")(random_cpsam, device=CPU, intensity=PLAIN, settings=SETTINGS)
     assert segmenter.tiles_at_once == 1
     image = painted(flows_to(ellipses(240, 20, radius=14)))
     found = segmenter.predict(image[None])
@@ -395,12 +413,12 @@ def test_the_real_network_gives_finite_flows(weights):
 
 
 @pytest.fixture(scope="module")
-def shallow(weights):
+def shallow(random_cpsam):
     """Ours and Cellpose's model with the same parameters in float32, one block of the real network each."""
-    theirs = models.CellposeModel(gpu=False, device=CPU, pretrained_model=str(weights), use_bfloat16=False)
+    theirs = models.CellposeModel(gpu=False, device=CPU, pretrained_model=str(random_cpsam), use_bfloat16=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cellpose, "computes_bf16", lambda _: False)
-        ours = Cellpose(weights, device=CPU, intensity=PLAIN, settings=SETTINGS | {"batch_size": 2})
+        ours = Cellpose(random_cpsam, device=CPU, intensity=PLAIN, settings=SETTINGS | {"batch_size": 2})
     mine, his = ours._model.state_dict(), theirs.net.state_dict()
     assert mine.keys() == his.keys()
     assert all(torch.equal(mine[name], his[name]) for name in mine)

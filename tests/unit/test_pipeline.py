@@ -164,6 +164,19 @@ def test_a_killed_worker_is_an_error_that_says_so(tmp_path):
         list(pipeline.outline_views(tiles_of(), Oracle(), workers))
 
 
+def test_damage_costs_the_tiles_whose_cores_it_lies_in_alone(damaged):
+    with Slide(damaged) as slide:
+        facts = slide.metadata()
+    tiles = slide_grids(facts, TILING | {"tile_px": 256})
+    aligned = views.aligned_views(tiles, slide_mpp=facts["mpp"], mpp=None, stride=8)
+    with workers_for(damaged) as workers:
+        seen = {aligned.at[view.tile, "tile_id"]: view for view in pipeline.outline_views(aligned, Oracle(), workers)}
+    assert len(seen) == len(tiles)
+    assert [name for name, view in seen.items() if view.error] == ["x000256_y000256"]
+    assert "cannot be read at x 256, y 256" in seen["x000256_y000256"].error
+    assert seen["x000256_y000256"].data is None
+
+
 def test_a_slide_that_vanished_is_named(tmp_path):
     with pytest.raises(ClusterfirstError, match=r"gone\.png: no such file"):
         workers_for(tmp_path / "gone.png")
@@ -178,7 +191,7 @@ def test_shards_of_different_settings_are_not_joined(tmp_path):
 
 def test_a_killed_shard_leaves_no_file(tmp_path):
     def dies():
-        yield pipeline.View(0, (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
+        yield pipeline.View(0, (0, 0, 8, 8), (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -43,8 +43,8 @@ class View:
     ----------
     tile : int
         Its label in the index of the tiles.
-    box : tuple of int
-        The read rectangle, ``x, y, width, height`` in level-0 pixels.
+    core, box : tuple of int
+        The core and the read rectangle, ``x, y, width, height`` in level-0 pixels.
     mpp : float
         µm per pixel that it is read at.
     data : numpy.ndarray, list of bytes or None
@@ -54,6 +54,7 @@ class View:
     """
 
     tile: int
+    core: tuple[int, int, int, int]
     box: tuple[int, int, int, int]
     mpp: float
     data: np.ndarray | list[bytes] | None = None
@@ -204,10 +205,13 @@ def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -
 
 def _by_size(views: pd.DataFrame) -> list[View]:
     """Tiles of equal size one after the other, so that stacks are full; there are others only at the borders."""
-    columns = views[["read_x", "read_y", "read_width", "read_height"]].astype(int)
+    core, box = (
+        views[[f"{prefix}{name}" for name in ("x", "y", "width", "height")]].astype(int).to_numpy().tolist()
+        for prefix in ("", "read_")
+    )
     waiting = [
-        View(tile, tuple(box), mpp)
-        for tile, box, mpp in zip(views.index, columns.to_numpy().tolist(), views["mpp"], strict=True)
+        View(tile, tuple(inner), tuple(outer), mpp)
+        for tile, inner, outer, mpp in zip(views.index, core, box, views["mpp"], strict=True)
     ]
     return sorted(waiting, key=lambda view: (-view.box[2], -view.box[3], view.mpp))
 
@@ -272,8 +276,13 @@ def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], n
 def _read(view: View) -> View:
     try:
         image = _slide.read(*view.box, mpp=view.mpp)
-    except UnreadableError as error:
-        return replace(view, error=str(error))
+    except UnreadableError:
+        # Damage in the halo alone costs what it covers, not the tile.
+        try:
+            _slide.read(*view.core, mpp=view.mpp)
+        except UnreadableError as error:
+            return replace(view, error=str(error))
+        image = _slide.read(*view.box, mpp=view.mpp, patch=True)
     return replace(view, data=cv2.GaussianBlur(image, (0, 0), _sigma) if _sigma else image)
 
 
