@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
         for strength, sigma in counts:
             image = sharpened(plain, strength) if strength else plain
             image = cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
-            polygons, _ = outlines(network.segment(image[None])[0])
+            polygons, _ = outlines(network.predict(image[None])[0])
             polygons = shapely.transform(polygons, lambda xy: xy * 2)
             polygons = polygons[shapely.area(polygons) * 0.25**2 >= 8]
             counts[strength, sigma] += (hits(polygons, truth), len(polygons), len(truth))

@@ -8,17 +8,18 @@ import pandas as pd
 
 from clusterfirst.io import read_json
 
-STAGES = ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate")
+STAGES = ("tile", "filter_tiles", "outline", "segment", "embed", "reduce", "cluster", "annotate")
 
 
 def summary(folder: Path) -> str:
-    """Five lines: tiles, cells, clusters, noise, seconds per stage; and where the pictures are."""
+    """Some lines: tiles, cells, clusters, noise, seconds per stage; and where the pictures are."""
     kept = pd.read_parquet(folder / "filtered.parquet", columns=["kept"])["kept"]
     counts = read_json(folder / "clusters.json")["counts"]
+    failed = len(pd.read_csv(folder / "failed_tiles.csv"))
     return "\n".join(
         [
             f"{folder.name}",
-            f"  tiles     {kept.sum():,} kept of {len(kept):,}",
+            f"  tiles     {kept.sum():,} kept of {len(kept):,}" + f", {failed:,} unreadable" * (failed > 0),
             f"  cells     {counts['cells']:,}",
             f"  clusters  {counts['clusters']:,}",
             f"  noise     {counts['noise']:,} cells ({counts['noise_fraction']:.1%})",
@@ -31,12 +32,14 @@ def summary(folder: Path) -> str:
 
 
 def timings(folder: Path) -> list[tuple[str, float]]:
-    """Seconds per stage, from Snakemake's benchmark files."""
-    out = []
-    for name in STAGES:
-        with (folder / "benchmarks" / f"{name}.tsv").open() as file:
-            out.append((name, float(next(csv.DictReader(file, delimiter="\t"))["s"])))
-    return out
+    """Seconds per stage, all shards together, from Snakemake's benchmark files."""
+    return [(name, sum(map(seconds, (folder / "benchmarks").glob(f"{name}*.tsv")))) for name in STAGES]
+
+
+def seconds(path: Path) -> float:
+    """Seconds of one job."""
+    with path.open() as file:
+        return float(next(csv.DictReader(file, delimiter="\t"))["s"])
 
 
 if __name__ == "__main__":

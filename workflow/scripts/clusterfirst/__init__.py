@@ -1,9 +1,9 @@
 """Label every cell of a histology slide by naming a few clusters.
 
 The library knows nothing of Snakemake. One module holds one idea, in the order in which the data flows:
-``settings`` → ``slides`` → ``tiling`` → ``quality`` → ``models`` → ``devices`` → ``objects`` → ``segmentation`` →
-``embedding`` → ``reduction`` → ``clustering`` → ``annotation``. A module imports only what stands before it, and
-``io``.
+``settings`` → ``slides`` → ``tiling`` → ``quality`` → ``models`` → ``devices`` → ``objects`` → ``given`` →
+``segmentation`` → ``embedding`` → ``reduction`` → ``clustering`` → ``annotation`` → ``export`` → ``evaluation``. A
+module imports only what stands before it, and ``io``.
 """
 
 __version__ = "0.1.0"
