@@ -10,7 +10,7 @@ import torch
 
 from clusterfirst import devices, objects, slides, tiling
 from clusterfirst.embedding import Embedding, crops, embed_slide, morphology, resnet50
-from clusterfirst.io import ClusterfirstError
+from clusterfirst.io import ClusterfirstError, write_table
 
 MPP = 0.5
 WIDTH, HEIGHT = 640, 560
@@ -63,7 +63,7 @@ def cells_of(polygons, tiles, tmp_path) -> geopandas.GeoDataFrame:
     ids = [f"{a}-{b}" for a, b in zip((x // step * step).astype(int), (y // step * step).astype(int), strict=True)]
     found = pd.DataFrame({"geometry": polygons, "tile_id": ids, "score": np.nan, "truncated": False})
     path = tmp_path / "masks.parquet"
-    objects.write_objects(objects.table(found, mpp=MPP), path, {})
+    write_table(objects.table(found, mpp=MPP), path, {})
     return objects.read_objects(path)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from clusterfirst import given, objects
 from clusterfirst.given import geojson, labels
-from clusterfirst.io import ClusterfirstError
+from clusterfirst.io import ClusterfirstError, write_table
 
 WIDTH, HEIGHT = 400, 300
 few = hypothesis_settings(max_examples=40, deadline=None)
@@ -210,7 +210,7 @@ def test_another_name_of_the_geometry_column_is_found(tmp_path):
 
 def test_the_projects_own_table_of_objects_can_be_given(tmp_path):
     rows = pd.DataFrame({"geometry": np.array(squares(3), object), "tile_id": "t", "score": np.nan, "truncated": False})
-    objects.write_objects(objects.table(rows, mpp=0.5), tmp_path / "masks.parquet", {})
+    write_table(objects.table(rows, mpp=0.5), tmp_path / "masks.parquet", {})
     cells = read(tmp_path / "masks.parquet")
     assert same(cells, squares(3))
     assert cells["name"].tolist() == [None] * 3

@@ -17,8 +17,8 @@ from shapely import affinity
 from skimage.draw import ellipse
 from skimage.measure import regionprops
 
-from clusterfirst.io import read_metadata
-from clusterfirst.objects import measure, outlines, read_objects, table, write_objects
+from clusterfirst.io import read_metadata, write_table
+from clusterfirst.objects import measure, outlines, read_objects, table
 
 few = hypothesis_settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -228,7 +228,7 @@ def some_objects(count: int = 6) -> pd.DataFrame:
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "masks.parquet"
-    write_objects(table(some_objects(), mpp=0.5), path, {"model": "instanseg", "settings": {"smoothing_px": 0.5}})
+    write_table(table(some_objects(), mpp=0.5), path, {"model": "instanseg", "settings": {"smoothing_px": 0.5}})
     return path
 
 
@@ -267,7 +267,7 @@ def test_metadata_are_kept(written):
 def test_a_table_of_no_objects_is_as_valid_as_any(tmp_path):
     empty, full = table(some_objects(0), mpp=0.5), table(some_objects(), mpp=0.5)
     assert empty.schema.equals(full.schema)
-    write_objects(empty, tmp_path / "masks.parquet", {"model": "x"})
+    write_table(empty, tmp_path / "masks.parquet", {"model": "x"})
     objects = geopandas.read_parquet(tmp_path / "masks.parquet")
     assert len(objects) == 0
     assert objects.crs is None

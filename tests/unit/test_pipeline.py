@@ -1,8 +1,11 @@
 """Readers, network and outliners together, with an oracle for a network: the slide itself says where objects are."""
 
 import itertools
+import multiprocessing
 import os
 import signal
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -162,6 +165,36 @@ def test_a_killed_worker_is_an_error_that_says_so(tmp_path):
     Image.new("RGB", SIZE, (77, 77, 77)).save(path)
     with workers_for(path) as workers, pytest.raises(ClusterfirstError, match="killed, most often for want of memory"):
         list(pipeline.outline_views(tiles_of(), Oracle(), workers))
+
+
+def hold_workers(slide, pipe):
+    """Start workers, tell their process numbers, and wait to be killed."""
+    with workers_for(slide, 1) as workers:
+        pipe.send(workers.pool.submit(os.getpid).result())
+        time.sleep(60)
+
+
+def test_workers_do_not_outlive_a_killed_parent(slide):
+    ours, theirs = multiprocessing.Pipe()
+    parent = multiprocessing.get_context("spawn").Process(target=hold_workers, args=(slide, theirs))
+    parent.start()
+    worker = ours.recv()
+    os.kill(worker, 0)
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 20
+    while running(worker):
+        assert time.monotonic() < deadline, "the worker lives on"
+        time.sleep(0.1)
+
+
+def running(pid: int) -> bool:
+    """Whether there is such a process; one that nobody has reaped yet is none."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_damage_costs_the_tiles_whose_cores_it_lies_in_alone(damaged):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from clusterfirst import given, models, objects, segmentation
-from clusterfirst.io import atomic, log_to, read_metadata
+from clusterfirst.io import atomic, log_to, read_metadata, write_table
 from clusterfirst.segmentation import failures, parts, precomputed, seams, views
 
 
@@ -36,7 +36,7 @@ if __name__ == "__main__":
     with atomic(snakemake.output.failed) as part:
         failed.to_csv(part, index=False)
     failures.check(failed, tiles=tiles["kept"].sum() + len(known["unreadable"]), share=settings["max_failed_tiles"])
-    objects.write_objects(
+    write_table(
         objects.table(cells, mpp=facts["mpp"]),
         snakemake.output.cells,
         {"slide": facts, "failed_tiles": failed["tile_id"].tolist()} | made_with | {"settings": settings},

@@ -13,8 +13,6 @@ import shapely
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from .io import write_table
-
 # Vertices this close (in label pixels) to the line between their neighbours are left out: staircases of exact 45° and
 # straight runs collapse, the area stays.
 _TOLERANCE_PX = 0.1
@@ -176,11 +174,6 @@ def _geo(bounds: np.ndarray) -> dict:
     if len(bounds):
         column["bbox"] = [*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)]
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-
-
-def write_objects(objects: pa.Table, path: str | os.PathLike, metadata: dict) -> None:
-    """Write the table as GeoParquet, atomically; `metadata` as in `io.write_table`."""
-    write_table(objects, path, metadata)
 
 
 def read_objects(path: str | os.PathLike):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -269,8 +270,15 @@ _labels: Callable[[np.ndarray], np.ndarray]
 
 def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray]) -> None:
     global _slide, _sigma, _labels
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there are as many workers as cores
     _slide, _sigma, _labels = Slide(path, mpp=slide_mpp), sigma, labels
+
+
+def _end_with_parent() -> None:
+    """Without this, workers outlive a parent that was killed with SIGKILL, and keep their memory, for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _read(view: View) -> View:
