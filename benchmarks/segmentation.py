@@ -23,6 +23,7 @@ from clusterfirst import models, objects
 from clusterfirst.devices import computes_bf16, torch_device
 from clusterfirst.segmentation import pipeline, views
 from clusterfirst.segmentation.cellpose import Cellpose
+from clusterfirst.segmentation.flows import follow
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.slides import Slide
@@ -36,14 +37,17 @@ TILES = {"instanseg": 18, "cellpose": 3} if not torch.cuda.is_available() else {
 class Known:
     """A backend whose network is run, and whose predictions are then replaced by flows of known nuclei."""
 
-    def __init__(self, network: Cellpose, known: dict[bytes, np.ndarray]):
+    def __init__(self, network: Cellpose, known: dict[bytes, tuple[np.ndarray, np.ndarray]]):
         self._network, self._known = network, known
         self.labels, self.tiles_at_once, self.smoothing_px = network.labels, network.tiles_at_once, 0.0
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         records = self._network.predict(images)
         for record, image in zip(records, images, strict=True):
-            record["flows"][...] = self._known[image.tobytes()]
+            flows, ends = self._known[image.tobytes()]
+            record["flows"][...] = flows
+            if "ends" in records.dtype.names:
+                record["ends"][...] = ends
         return records
 
 
@@ -61,14 +65,15 @@ class Clock:
             self.seconds += time.perf_counter() - start
 
 
-def flows_of(labels: np.ndarray) -> np.ndarray:
-    """What a perfect network says of a label image."""
+def flows_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a perfect network says of a label image, and where its flows lead."""
     from cellpose import dynamics
     from skimage.segmentation import relabel_sequential
 
     labels = relabel_sequential(labels)[0]
     down, right = dynamics.masks_to_flows_gpu(labels, device=torch.device("cpu"))[0]
-    return np.stack([5 * down, 5 * right, np.where(labels > 0, 4.0, -4.0)])
+    flows = np.stack([5 * down, 5 * right, np.where(labels > 0, 4.0, -4.0)]).astype(np.float32)
+    return flows, follow(torch.from_numpy(flows), threshold=0.0, steps=200).numpy()
 
 
 def search(labels: np.ndarray) -> int:
@@ -86,8 +91,8 @@ def one_by_one(read, network, tiles) -> tuple[float, int]:
     return time.perf_counter() - start, count
 
 
-def measured(name: str, path: Path, network, tiles, smoothing_px: float) -> list[str]:
-    """One row of the table."""
+def measured(name: str, path: Path, network, tiles, single) -> list[str]:
+    """One row of the table; `single` is the network as it is best for a single tile."""
     with Slide(path) as slide:
 
         def read(tile):
@@ -101,13 +106,13 @@ def measured(name: str, path: Path, network, tiles, smoothing_px: float) -> list
         label, outline = Clock(network.labels), Clock(objects.outlines)
         for prediction in predictions:
             outline(label(prediction))
-        alone, _ = one_by_one(read, network, tiles)
+        alone, _ = one_by_one(read, single, tiles)
 
         network.predict = predict
         predict.seconds = 0.0
         workers = partial(pipeline.Workers, path, slide_mpp=slide.mpp, labels=network.labels)
         count = THREADS if torch.cuda.is_available() else 1
-        with workers(smoothing_px=smoothing_px, count=count) as crew:
+        with workers(smoothing_px=0, count=count) as crew:
             crew.pool.submit(int).result()  # processes start once per job, whatever the number of tiles
             start = time.perf_counter()
             cells = sum(len(view.data) for view in pipeline.outline_views(tiles, network, crew))
@@ -139,15 +144,22 @@ def main(folder: Path) -> None:
     tiles = views.aligned_views(kept, slide_mpp=facts["mpp"], mpp=0.5, stride=8)
     range_of = partial(Intensity.from_histogram, found.histogram)
     instanseg = InstanSeg(weights(), device=device, intensity=range_of(InstanSeg.percentiles))
-    rows = [measured("instanseg", path, instanseg, tiles.head(TILES["instanseg"]), 0.0)]
+    rows = [measured("instanseg", path, instanseg, tiles.head(TILES["instanseg"]), instanseg)]
 
     from cellpose import vit
 
     torch.manual_seed(0)
     random = folder / "random-cpsam"
     vit.CPSAM().to(torch.bfloat16).save_model(random)
-    network = Cellpose(
-        random, device=device, intensity=range_of(Cellpose.percentiles), settings=SETTINGS["segmentation"]
+    # The best batch for a single tile is its nine sub-tiles on a GPU, and one on a CPU.
+    cellpose, single = (
+        Cellpose(
+            random,
+            device=device,
+            intensity=range_of(Cellpose.percentiles),
+            settings=SETTINGS["segmentation"] | {"batch_size": size},
+        )
+        for size in (None, 9 if device.type == "cuda" else None)
     )
     some = tiles.head(TILES["cellpose"])
     known = {}
@@ -155,7 +167,7 @@ def main(folder: Path) -> None:
         for tile in some.itertuples():
             image = slide.read(tile.read_x, tile.read_y, tile.read_width, tile.read_height, mpp=tile.mpp)
             known[image.tobytes()] = flows_of(instanseg.predict(image[None])[0])
-    rows.append(measured("cellpose", path, Known(network, known), some, 0.0))
+    rows.append(measured("cellpose", path, Known(cellpose, known), some, Known(single, known)))
 
     print("# Segmentation\n")
     print(f"{machine()}; {device.type}, bfloat16: {computes_bf16(device)}, {THREADS} threads; tiles of 624 px.\n")

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from shapely import affinity
 
-from clusterfirst.segmentation.seams import Seams
+from clusterfirst.segmentation.seams import Seams, each_once
 from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.tiling import grid, slide_grids
 
@@ -220,6 +220,17 @@ def test_merging_gives_back_objects_that_no_tile_sees_whole(seed, width, height,
             assert found["geometry"].iloc[0].symmetric_difference(shapes[number]).area < 1e-6
         elif number not in seen.seen_whole:
             assert found["truncated"].all()
+            assert len(found) == 1 or rejected
+
+
+def test_a_tile_that_could_not_be_read_owns_nothing():
+    """Its neighbour, which sees the object whole in its halo, would otherwise leave it to it."""
+    tiles, shape = two_tiles().assign(tile_id=["left", "right"]), np.array([shapely.box(105, 40, 115, 50)])
+    facts = {"width": 200, "height": 100, "mpp": MPP}
+    settings = {"min_area_um2": 0, "seam_overlap": OVERLAP, "seams": "truncate"}
+    for failed, found in (((), []), ((1,), ["left"])):
+        objects = each_once(shape, np.array([0]), tiles, facts=facts, settings=settings, failed=failed)
+        assert objects["tile_id"].tolist() == found
 
 
 def test_merging_joins_nothing_that_two_tiles_saw_differently():

@@ -89,8 +89,8 @@ def test_segmentation_asks_for_a_gpu_unless_told_not_to(new_project, tissue, gpu
     project = new_project("gpu")
     project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.5}], {"gpu": gpu})
     planned = project.run("--dry-run", "--quiet", "host").stdout
-    segment = planned.split("rule segment:")[1].split("\n\n")[0]
-    assert asked in segment
+    outline = planned.split("rule outline:")[1].split("\n\n")[0]
+    assert asked in outline
     assert "gpu=" not in planned.split("rule reduce:")[1].split("\n\n")[0]
 
 

@@ -63,6 +63,11 @@ def test_a_finished_run_has_nothing_left_to_do(copied):
     assert copied.jobs() == set()
 
 
+def test_settings_of_a_model_that_is_not_used_and_the_usual_weights_by_name_are_noted_and_no_more(copied):
+    copied.change({"segmentation": {"batch_size": 4, "flow_threshold": 0.8, "weights": "instanseg"}})
+    assert copied.jobs() == {("annotate", "a"), ("annotate", "b")}
+
+
 def test_without_clusters_only_cluster_and_annotate_run_again(copied):
     (copied.results("a") / "clusters.json").unlink()
     assert copied.jobs() == {("cluster", "a"), ("annotate", "a")}
@@ -171,8 +176,8 @@ def test_gpu_true_without_a_gpu_fails_before_tiles_are_read(copied):
         return
     copied.change({"gpu": True})
     shutil.rmtree(copied.results("b"))
-    (copied.results("a") / "masks.parquet").unlink()
-    done = copied.run("--retries", "0", "results/a/masks.parquet")
+    (copied.results("a") / "outlines/1-of-1.parquet").unlink()
+    done = copied.run("--retries", "0", "results/a/outlines/1-of-1.parquet")
     assert done.returncode != 0
     assert "`gpu: true` in the config, but no GPU can be used here" in done.stdout
-    assert "segment:" not in (copied.results("a") / "logs/segment.log").read_text()
+    assert " tiles" not in (copied.results("a") / "logs/outline-1-of-1.log").read_text()

@@ -20,6 +20,15 @@ CONTRACT = """
     umap.npy umap2d.npy clusters.json k_distance.png annotated settings.yaml
 """.split()
 STAGES = "tile filter_tiles export_tiles outline segment embed reduce cluster annotate nuclei_mask evaluate_slide_segmentation".split()
+# Settings that only Cellpose knows.
+CELLPOSE = {
+    "flow_threshold",
+    "cellprob_threshold",
+    "diameter",
+    "resample",
+    "min_size",
+    "batch_size",
+}
 # Settings of the segmentation that concern what the tiles saw together, not what each of them sees.
 SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards"}
 
@@ -119,13 +128,23 @@ def settings_of(slide):
     return book.resolve(CONFIG, SCHEMA, SAMPLES[slide].tissue)
 
 
-def stage(name, without=()):
+def stage(name):
     """A params function: one stage's settings for the slide, so that a change reruns this stage and what follows."""
-    return lambda wildcards: {
-        key: value
-        for key, value in settings_of(wildcards.slide)[name].items()
-        if key not in without
-    }
+    return lambda wildcards: settings_of(wildcards.slide)[name]
+
+
+def segmentation(without):
+    """The same for the segmentation, without what its model does not look at, and with the weights by name."""
+
+    def get(wildcards):
+        settings = settings_of(wildcards.slide)
+        used = settings["segmentation"] | {
+            "weights": weights_names(settings).get("segmentation")
+        }
+        hidden = without | (CELLPOSE if used["model"] != "cellpose" else set())
+        return {key: value for key, value in used.items() if key not in hidden}
+
+    return get
 
 
 def slide_file(wildcards):

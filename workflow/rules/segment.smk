@@ -28,7 +28,7 @@ rule outline:
         * attempt,
         gpu=gpus("segmentation"),
     params:
-        settings=stage("segmentation", without=SETTLING),
+        settings=segmentation(without=SETTLING),
         gpu=CONFIG["gpu"],
     script:
         "../scripts/outline.py"
@@ -55,6 +55,6 @@ rule segment:
         runtime=lambda wildcards, input, attempt: int(15 + input.size_mb // 10)
         * attempt,
     params:
-        settings=stage("segmentation", without={"shards"}),
+        settings=segmentation(without={"shards"}),
     script:
         "../scripts/segment.py"

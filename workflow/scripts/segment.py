@@ -3,7 +3,7 @@
 import pandas as pd
 
 from clusterfirst import given, models, objects, segmentation
-from clusterfirst.io import atomic, log_to, read_metadata, write_table
+from clusterfirst.io import atomic, log, log_to, read_metadata, write_table
 from clusterfirst.segmentation import failures, parts, precomputed, seams, views
 
 
@@ -12,7 +12,7 @@ def settled(tiles, facts, settings):
     seen = parts.read(snakemake.input.outlines)
     kind = segmentation.backend(settings["model"])
     aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
-    cells = seams.each_once(seen.polygons, seen.tile, aligned, facts=facts, settings=settings)
+    cells = seams.each_once(seen.polygons, seen.tile, aligned, facts=facts, settings=settings, failed=list(seen.failed))
     return cells, seen.made_with, {aligned.at[tile, "tile_id"]: why for tile, why in seen.failed.items()}
 
 
@@ -35,6 +35,9 @@ if __name__ == "__main__":
     failed = failures.failed_tiles(tiles, {"filter_tiles": known["unreadable"], "outline": unread})
     with atomic(snakemake.output.failed) as part:
         failed.to_csv(part, index=False)
+    # If there are too many, Snakemake removes the table with the other outputs; the log stays.
+    for row in failed.itertuples():
+        log.warning("%s failed in %s: %s", row.tile_id, row.rule, row.reason)
     failures.check(failed, tiles=tiles["kept"].sum() + len(known["unreadable"]), share=settings["max_failed_tiles"])
     write_table(
         objects.table(cells, mpp=facts["mpp"]),

@@ -33,7 +33,14 @@ def summary(folder: Path) -> str:
 
 def timings(folder: Path) -> list[tuple[str, float]]:
     """Seconds per stage, all shards together, from Snakemake's benchmark files."""
-    return [(name, sum(map(seconds, (folder / "benchmarks").glob(f"{name}*.tsv")))) for name in STAGES]
+    return [(name, sum(map(seconds, latest(folder / "benchmarks", name)))) for name in STAGES]
+
+
+def latest(folder: Path, name: str) -> list[Path]:
+    """The files of a stage's jobs; of an earlier run with other shards, none."""
+    files = sorted(folder.glob(f"{name}*.tsv"), key=lambda path: path.stat().st_mtime)
+    shards = files[-1].stem.split("-of-")[1:]
+    return [path for path in files if path.stem.split("-of-")[1:] == shards]
 
 
 def seconds(path: Path) -> float:

@@ -185,15 +185,12 @@ class Filtered:
         ``rejected_by`` (the failed measures, comma-separated, or ``unreadable``).
     histogram : numpy.ndarray
         3 × 256 counts of the red, green and blue values in the tissue of the kept tiles.
-    thumbnail : numpy.ndarray
-        The slide at about `TISSUE_MPP`.
     unreadable : dict
         Why, by ``tile_id``.
     """
 
     tiles: pd.DataFrame
     histogram: np.ndarray
-    thumbnail: np.ndarray
     unreadable: dict[str, str]
 
 
@@ -211,7 +208,7 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
     threads
         Tiles are read by this many threads.
     """
-    thumbnail, mask, scale = find_tissue(slide)
+    _, mask, scale = find_tissue(slide)
     tiles = tiles.assign(tissue_fraction=tissue_fraction(mask, tiles, scale=scale))
     worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]]
 
@@ -245,4 +242,4 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
             if not failed:
                 counts += counted
     tiles = tiles.join(measures).assign(kept=rejected_by == "", rejected_by=rejected_by)
-    return Filtered(tiles, counts, thumbnail, unreadable)
+    return Filtered(tiles, counts, unreadable)

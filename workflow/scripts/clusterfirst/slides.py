@@ -24,6 +24,9 @@ MPP_RANGE = (0.05, 10.0)
 _BLOCK_PX = 2048
 """Large reads go through blocks of this edge, so that memory does not grow with the slide."""
 
+_OURS = (MemoryError, AttributeError, NameError, TypeError)
+"""Errors that say nothing of the slide."""
+
 _PATCH_PX = 256
 """Around damage, blocks of this edge are given up: about what scanners compress together."""
 
@@ -168,6 +171,8 @@ class Slide:
         shared = self._handle
         try:
             return _decode(shared, x, y, level, size)
+        except _OURS:
+            raise
         except Exception as error:  # noqa: BLE001  OpenSlideError, Pillow's many, zlib.error: whatever decoders raise
             first = _what(error)
         # One error spoils an OpenSlide handle for good, so other threads' reads fail with ours: everybody's second
@@ -176,6 +181,8 @@ class Slide:
         try:
             pixels = _decode(own, x, y, level, size)
             log.warning("slide %s: x %d, y %d was read at the second attempt (%s)", self._path, x, y, first)
+        except _OURS:
+            raise
         except Exception as error:
             own = _open(self._path)
             raise UnreadableError(

@@ -39,7 +39,7 @@ _STEPS = 200
 _OVERLAP = 0.1
 """Of neighbouring sub-tiles."""
 _MOST_AT_ONCE = 32
-"""Sub-tiles. Beyond, GPUs get no faster; up to there every GPU of 8 GB goes, so that most compute in the same way."""
+"""Sub-tiles: what every GPU of 8 GB holds, so that most compute in the same way. Not measured on a GPU yet."""
 _TILES_AT_ONCE = 64
 """Predictions for tiles of 624 px then take up to 0.4 GB."""
 _BYTES_PER_PIXEL = 2500
@@ -120,6 +120,16 @@ class Cellpose:
             cell); ``size``, H and W; on a GPU also ``ends``, 2 × h × w int16, the pixel (y, x) where the flows lead.
             h × w is H × W, or the network's resolution without ``resample``.
         """
+        while True:
+            try:
+                return self._predict(images)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_memory(error):
+                    raise
+                reason = _brief(error)
+            self._halve(reason)
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
         import torch
 
         size = images.shape[1:3]
@@ -161,7 +171,7 @@ class Cellpose:
             except (RuntimeError, MemoryError) as error:
                 if not _is_memory(error):
                     raise
-                reason = " ".join(str(error).split())[:300]
+                reason = _brief(error)
             # Out here: while the error is handled, its traceback keeps alive what filled the memory.
             self._halve(reason)
 
@@ -280,6 +290,10 @@ def _is_memory(error: Exception) -> bool:
     """Whether memory ran out; by version and build, torch says so with several types and texts."""
     words = ("out of memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _batch_size(device: torch.device, *, edge_px: int, dtype: torch.dtype) -> int:

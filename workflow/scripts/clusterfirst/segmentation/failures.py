@@ -35,6 +35,7 @@ def check(failed: pd.DataFrame, *, tiles: int, share: float) -> None:
         some = ", ".join(failed["tile_id"][:5]) + (" …" if len(failed) > 5 else "")
         raise ClusterfirstError(
             f"{len(failed)} of {tiles} tiles cannot be read ({some}), more than `segmentation.max_failed_tiles` "
-            f"({share:g}) allows. The first: {failed['reason'].iloc[0]}. If that is the best there is of this slide, "
-            "allow more: the other tiles are outlined already"
+            f"({share:g}) allows. The first: {failed['reason'].iloc[0]}. All are in the log. If that is the best there "
+            "is of this slide, allow more under `tissues:` (for all slides, all would be embedded again); the other "
+            "tiles are outlined already"
         )

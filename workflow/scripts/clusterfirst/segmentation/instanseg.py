@@ -86,7 +86,7 @@ class InstanSeg:
         scaled = torch.from_numpy(self._intensity.scale(images)).to(self._device).permute(0, 3, 1, 2)
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-            # Half the time of float32 on a CPU with bfloat16: see benchmarks/segmentation.md.
+            # Half the time of float32 on a CPU with bfloat16, and the same F1: see benchmarks/accuracy.md.
             with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
                 labels = self._model(scaled.contiguous(memory_format=torch.channels_last))
         return labels[:, 0].to(torch.int32).cpu().numpy()

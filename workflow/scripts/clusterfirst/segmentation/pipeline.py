@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -24,6 +25,7 @@ import pandas as pd
 import shapely
 
 from ..io import ClusterfirstError, bounded_map, progress
+from ..io import log as package_log
 from ..objects import outlines
 from ..slides import Slide, UnreadableError
 from . import Segmenter, backend
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+_IMAGES_BYTES = 2e9
+"""What copies of a plain image may take, all workers together."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def outline_tiles(
     tiles
         The kept tiles of the slide (see `tiling.grid`).
     facts
-        ``mpp`` of the slide (see `slides.SlideFacts`).
+        Of the slide (see `slides.SlideFacts`).
     histogram
         The slide's intensities (see `quality.histogram`).
     settings
@@ -118,10 +123,17 @@ def outline_tiles(
         slide_mpp=facts["mpp"],
         smoothing_px=kind.smoothing_px if smoothing_px is None else smoothing_px,
         labels=segmenter.labels,
-        # A network on the CPU wants the cores for itself.
-        count=threads if device.type == "cuda" else max(1, threads // 4),
+        count=_useful_workers(facts, device, threads),
     ) as workers:
         yield from outline_views(views, segmenter, workers)
+
+
+def _useful_workers(facts: Mapping[str, Any], device: torch.device, threads: int) -> int:
+    """How many workers: a network on the CPU wants the cores for itself, and a plain image is held whole by each."""
+    count = threads if device.type == "cuda" else max(1, threads // 4)
+    if facts["vendor"] == "image":
+        count = min(count, max(1, int(_IMAGES_BYTES / (3 * facts["width"] * facts["height"]))))
+    return count
 
 
 class Workers:
@@ -152,11 +164,15 @@ class Workers:
         Slide(path, mpp=slide_mpp).close()  # an error here is clearer than from a process that died of it
         self.path, self.count = path, count
         # spawn: a forked child would inherit torch's threads and its hold on the GPU.
+        context = multiprocessing.get_context("spawn")
+        records = context.Queue()
+        self._listener = QueueListener(records, *package_log.handlers)
+        self._listener.start()
         self.pool = ProcessPoolExecutor(
             count,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=context,
             initializer=_open,
-            initargs=(path, slide_mpp, smoothing_px, labels),
+            initargs=(path, slide_mpp, smoothing_px, labels, records),
         )
 
     def __enter__(self) -> Self:
@@ -164,6 +180,7 @@ class Workers:
 
     def __exit__(self, *_) -> None:
         self.pool.shutdown(cancel_futures=True)
+        self._listener.stop()
 
 
 def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -> Iterator[View]:
@@ -263,16 +280,23 @@ class _Clock:
 
 # What follows runs in the workers.
 
-_slide: Slide
+_slide: Slide | ClusterfirstError
 _sigma: float
 _labels: Callable[[np.ndarray], np.ndarray]
 
 
-def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray]) -> None:
+def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray], records) -> None:
     global _slide, _sigma, _labels
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there are as many workers as cores
-    _slide, _sigma, _labels = Slide(path, mpp=slide_mpp), sigma, labels
+    package_log.handlers[:] = [QueueHandler(records)]
+    package_log.setLevel(logging.INFO)
+    package_log.propagate = False
+    _sigma, _labels = sigma, labels
+    try:
+        _slide = Slide(path, mpp=slide_mpp)
+    except ClusterfirstError as error:
+        _slide = error  # raised here, it would break the pool, and nobody would hear why
 
 
 def _end_with_parent() -> None:
@@ -282,14 +306,17 @@ def _end_with_parent() -> None:
 
 
 def _read(view: View) -> View:
+    if isinstance(_slide, ClusterfirstError):
+        raise _slide
     try:
         image = _slide.read(*view.box, mpp=view.mpp)
-    except UnreadableError:
-        # Damage in the halo alone costs what it covers, not the tile.
+    except UnreadableError as damage:
+        # In the halo alone, it costs what it covers, not the tile.
         try:
             _slide.read(*view.core, mpp=view.mpp)
         except UnreadableError as error:
             return replace(view, error=str(error))
+        log.warning("read around damage in a halo: %s", damage)
         image = _slide.read(*view.box, mpp=view.mpp, patch=True)
     return replace(view, data=cv2.GaussianBlur(image, (0, 0), _sigma) if _sigma else image)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,7 @@ def each_once(
     *,
     facts: Mapping[str, Any],
     settings: Mapping[str, Any],
+    failed: Collection[int] = (),
 ) -> pd.DataFrame:
     """Return every object of a slide once.
 
@@ -40,6 +41,8 @@ def each_once(
         ``width``, ``height`` and ``mpp`` of the slide (see `slides.SlideFacts`).
     settings
         ``min_area_um2``, ``seam_overlap`` and ``seams`` of the ``segmentation`` section of the configuration.
+    failed
+        Tiles that could not be read: they saw nothing, so they own nothing.
 
     Returns
     -------
@@ -49,8 +52,10 @@ def each_once(
     """
     large = shapely.area(polygons) * facts["mpp"] ** 2 >= settings["min_area_um2"]
     polygons, tile = polygons[large], tile[large]
+    seeing = views.copy()
+    seeing.loc[list(failed), ["read_width", "read_height"]] = 0
     seams = Seams(
-        views,
+        seeing,
         facts["width"],
         facts["height"],
         slide_mpp=facts["mpp"],
@@ -72,7 +77,8 @@ class Seams:
     whose core it lies in the middle of, *owns* it.
 
     Invariant: an object that some kept tile sees whole appears exactly once, as its owner saw it: whole. Objects that
-    no tile sees whole appear as the largest pieces seen, marked truncated; or, with `merge`, pieces of neighbouring
+    no tile sees whole appear as the largest of the pieces that lie in their tile's core, marked truncated (beside
+    rejected tiles, a piece whose middle lies in no kept core is left out); or, with `merge`, pieces of neighbouring
     tiles that agree on what both see are joined, and the result is truncated only if it ends where no kept tile looked.
 
     Two networks' views of one object are never quite the same, so geometry is not enough: an owner may have seen one
