@@ -31,7 +31,7 @@ from clusterfirst.slides import Slide
 THREADS = 2
 TFLOP_PER_SUBTILE = 6.5 / 9
 """Of Cellpose-SAM, for 256 px."""
-TILES = {"instanseg": 18, "cellpose": 3} if not torch.cuda.is_available() else {"instanseg": 500, "cellpose": 500}
+TILES = {"instanseg": 18, "cellpose": 2} if not torch.cuda.is_available() else {"instanseg": 500, "cellpose": 500}
 
 
 class Known:

@@ -78,7 +78,6 @@ def test_without_clusters_only_cluster_and_annotate_run_again(copied):
     [
         ({"clustering": {"eps": 0.5}}, ["cluster"]),
         ({"annotation": {"line_um": 2.0}}, []),
-        ({"export": {"nuclei_mask": True}}, ["nuclei_mask"]),
         ({"reduction": {"seed": 1}}, ["reduce", "cluster"]),
         ({"embedding": {"crop_um": 20}}, ["embed", "reduce", "cluster"]),
         ({"segmentation": {"smoothing_px": 0.7}}, ["outline", "segment", "embed", "reduce", "cluster"]),
@@ -91,6 +90,11 @@ def test_without_clusters_only_cluster_and_annotate_run_again(copied):
 def test_a_changed_setting_of_one_tissue_reruns_its_slides_from_that_stage(copied, change, stages):
     copied.change({"tissues": {"tb": change}})
     assert copied.jobs() == {(stage, "b") for stage in [*stages, "annotate"]}
+
+
+def test_what_is_exported_besides_is_added_and_nothing_done_again(copied):
+    copied.change({"tissues": {"tb": {"export": {"nuclei_mask": True}}}})
+    assert copied.jobs() == {("nuclei_mask", "b")}
 
 
 def test_refreshed_weights_do_not_rerun_segmentation(copied, weights):
