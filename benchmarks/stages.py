@@ -24,7 +24,7 @@ from clusterfirst import models
 from clusterfirst.io import read_json
 from clusterfirst.slides import Slide
 
-STAGES = ("tile", "filter_tiles", "segment", "embed", "reduce", "cluster", "annotate")
+STAGES = ("tile", "filter_tiles", "outline-1-of-1", "segment", "embed", "reduce", "cluster", "annotate")
 SIZES = {10_000: 220, 20_000: 220}
 """Edge, and tiles to take, of which about 200 stay."""
 REPO = Path(__file__).resolve().parent.parent
