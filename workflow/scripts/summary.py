@@ -26,7 +26,7 @@ def summary(folder: Path) -> str:
             f"  seconds   {', '.join(f'{name} {seconds:.0f}' for name, seconds in timings(folder))}",
             "Look at",
             *(f"  {folder / name}" for name in ("annotated/overview.png", "annotated/umap.png", "filtered.png")),
-            f"  {folder / 'annotated'}/x*_y*.png (every tile)",
+            f"  {folder / 'annotated'}/x*_y*.png (every kept tile)",
         ]
     )
 
@@ -39,8 +39,7 @@ def timings(folder: Path) -> list[tuple[str, float]]:
 def latest(folder: Path, name: str) -> list[Path]:
     """The files of a stage's jobs; of an earlier run with other shards, none."""
     files = sorted(folder.glob(f"{name}*.tsv"), key=lambda path: path.stat().st_mtime)
-    shards = files[-1].stem.split("-of-")[1:]
-    return [path for path in files if path.stem.split("-of-")[1:] == shards]
+    return [path for path in files if path.stem.split("-of-")[1:] == files[-1].stem.split("-of-")[1:]]
 
 
 def seconds(path: Path) -> float:
@@ -50,4 +49,7 @@ def seconds(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    print(summary(Path(sys.argv[1])))
+    try:
+        print(summary(Path(sys.argv[1])))
+    except FileNotFoundError as error:
+        sys.exit(f"{sys.argv[1]} is no folder of a finished slide: no file {error.filename}")

@@ -113,10 +113,12 @@ def outline_tiles(
         The weights cannot be used (before any tile is read); or see `outline_views`.
     """
     kind = backend(settings["model"])
-    intensity = Intensity.from_histogram(histogram, kind.percentiles)
-    segmenter = kind(weights, device=device, intensity=intensity, settings=settings)
     views = shard(aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride), item)
     log.info("%d of %d tiles", len(views), len(tiles))
+    if views.empty:
+        return
+    intensity = Intensity.from_histogram(histogram, kind.percentiles)
+    segmenter = kind(weights, device=device, intensity=intensity, settings=settings)
     smoothing_px = settings["smoothing_px"]
     with Workers(
         path,
