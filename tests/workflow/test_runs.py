@@ -92,6 +92,19 @@ def test_a_changed_setting_of_one_tissue_reruns_its_slides_from_that_stage(copie
     assert copied.jobs() == {(stage, "b") for stage in [*stages, "annotate"]}
 
 
+def test_weights_older_than_the_checkout_do_not_keep_slides_from_being_planned(new_project, tissue, weights):
+    """As when a folder of weights is shared, or put there by hand before the project was cloned."""
+    project = new_project("old-weights")
+    folder = project.folder / "models"
+    folder.mkdir()
+    shutil.copy(weights, folder)
+    os.utime(folder / weights.name, (1e9, 1e9))
+    project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.499}], {"models_dir": str(folder)})
+    jobs = project.jobs()
+    assert ("outline", "a") in jobs
+    assert ("annotate", "a") in jobs
+
+
 def test_what_is_exported_besides_is_added_and_nothing_done_again(copied):
     copied.change({"tissues": {"tb": {"export": {"nuclei_mask": True}}}})
     assert copied.jobs() == {("nuclei_mask", "b")}

@@ -175,6 +175,17 @@ def needed_weights():
     )
 
 
+def still_to_fetch(assets, folder):
+    """A pattern of the files that are not there yet.
+
+    What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
+    newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
+    """
+    names = [asset.file for asset in assets.values()]
+    absent = [re.escape(name) for name in names if not Path(folder, name).exists()]
+    return "|".join(absent) or "(?!)"
+
+
 def extras():
     """What some slides want besides the contract."""
     wanted = []

@@ -3,14 +3,13 @@
 
 rule fetch_weights:
     output:
-        # update(): weights put there by hand, or fetched before, are checked and kept, never deleted first.
-        weights=update(f"{MODELS_DIR}/{{file}}"),
+        weights=f"{MODELS_DIR}/{{file}}",
     log:
         f"{MODELS_DIR}/logs/{{file}}.log",
     benchmark:
         f"{MODELS_DIR}/logs/{{file}}.tsv"
     wildcard_constraints:
-        file="|".join(re.escape(asset.file) for asset in registry.WEIGHTS.values()),
+        file=still_to_fetch(registry.WEIGHTS, MODELS_DIR),
     retries: 2
     conda:
         "../envs/clusterfirst.yaml"
@@ -24,10 +23,10 @@ rule fetch_weights:
 
 use rule fetch_weights as fetch_slide with:
     output:
-        slide=update(f"{SLIDES_DIR}/{{file}}"),
+        slide=f"{SLIDES_DIR}/{{file}}",
     log:
         f"{SLIDES_DIR}/logs/{{file}}.log",
     benchmark:
         f"{SLIDES_DIR}/logs/{{file}}.tsv"
     wildcard_constraints:
-        file="|".join(map(re.escape, registry.SLIDES)),
+        file=still_to_fetch(registry.SLIDES, SLIDES_DIR),
