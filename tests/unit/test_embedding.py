@@ -333,7 +333,7 @@ def resnet(slide, cells, weights, *, edge_px=64, bf16=False, **options) -> Embed
     """Small crops in float32 unless said otherwise: fast, and the same on every machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resnet50, "_EDGE_PX", edge_px)
-        patch.setattr(resnet50, "_computes_bf16", lambda device: bf16)
+        patch.setattr(resnet50, "computes_bf16", lambda device: bf16)
         return embed_slide(slide, grid(), cells, model="resnet50", weights=weights, device=CPU, **options)
 
 
