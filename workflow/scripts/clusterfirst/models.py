@@ -79,6 +79,17 @@ class Asset:
     licence: str
 
 
+_CELLPOSE_LICENCE = "BSD-3-Clause by its model card; trained on data under CC-BY-NC"
+
+
+def _cellpose(name: str, *, sha256: str, about: str, licence: str = _CELLPOSE_LICENCE) -> Asset:
+    """Weights of Cellpose 4, at the revision whose sha256 is known, then wherever its main branch is."""
+    home = "https://huggingface.co/mouseland/cellpose-sam/resolve"
+    revisions = ("7c61431b5fbb078f3296754bd15d9f51b320f837", "main")
+    sources = tuple(Url(f"{home}/{revision}/{name}") for revision in revisions)
+    return Asset(file=f"cellpose-{name}", sha256=sha256, sources=sources, about=about, licence=licence)
+
+
 WEIGHTS: dict[str, Asset] = {
     "instanseg": Asset(
         file="instanseg-brightfield_nuclei-0.1.1.pt",
@@ -94,39 +105,21 @@ WEIGHTS: dict[str, Asset] = {
         about="InstanSeg brightfield_nuclei 0.1.1, TorchScript, 16 MB",
         licence="Apache-2.0",
     ),
-    "cpsam": Asset(
-        file="cellpose-cpsam",
+    "cpsam": _cellpose(
+        "cpsam",
         sha256="e1440429eb384f95afe32bcba6510f90d518eaedc917ede549bed6804004abe2",
-        sources=(
-            Url("https://huggingface.co/mouseland/cellpose-sam/resolve/7c61431b5fbb078f3296754bd15d9f51b320f837/cpsam"),
-            Url("https://huggingface.co/mouseland/cellpose-sam/resolve/main/cpsam"),
-        ),
         about="Cellpose-SAM of April 2025, as in the paper, 1.2 GB",
-        licence="BSD-3-Clause by its model card; trained on data under CC-BY-NC",
     ),
-    "cpsam_v2": Asset(
-        file="cellpose-cpsam_v2",
+    "cpsam_v2": _cellpose(
+        "cpsam_v2",
         sha256="0f1cc3f7ecdd8a037a57c6c48d9d8921391be4cbce3fa9f13c3e3a2e1253c667",
-        sources=(
-            Url(
-                "https://huggingface.co/mouseland/cellpose-sam/resolve/7c61431b5fbb078f3296754bd15d9f51b320f837/cpsam_v2"
-            ),
-            Url("https://huggingface.co/mouseland/cellpose-sam/resolve/main/cpsam_v2"),
-        ),
         about="Cellpose-SAM of 2026, Cellpose 4.2's default, 1.2 GB",
-        licence="BSD-3-Clause by its model card; trained on data under CC-BY-NC",
     ),
-    "cpdino": Asset(
-        file="cellpose-cpdino",
+    "cpdino": _cellpose(
+        "cpdino",
         sha256="fad0dda262554922da1c5ab0e0004b00c1b14b8a48bea6781b89222567577573",
-        sources=(
-            Url(
-                "https://huggingface.co/mouseland/cellpose-sam/resolve/7c61431b5fbb078f3296754bd15d9f51b320f837/cpdino"
-            ),
-            Url("https://huggingface.co/mouseland/cellpose-sam/resolve/main/cpdino"),
-        ),
         about="Cellpose on DINOv3 ViT-L, 1.2 GB",
-        licence="BSD-3-Clause by its model card; trained on data under CC-BY-NC; DINOv3 has a licence of its own",
+        licence=_CELLPOSE_LICENCE + "; DINOv3 has a licence of its own",
     ),
     "imagenet": Asset(
         file="resnet50-11ad3fa6.pth",

@@ -12,7 +12,7 @@ import math
 import os
 import pickle
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from itertools import chain, islice
@@ -120,14 +120,7 @@ class Cellpose:
             cell); ``size``, H and W; on a GPU also ``ends``, 2 × h × w int16, the pixel (y, x) where the flows lead.
             h × w is H × W, or the network's resolution without ``resample``.
         """
-        while True:
-            try:
-                return self._predict(images)
-            except (RuntimeError, MemoryError) as error:
-                if not _is_memory(error):
-                    raise
-                reason = _brief(error)
-            self._halve(reason)
+        return self._in_less_memory(lambda: self._predict(images))
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -163,15 +156,22 @@ class Cellpose:
         """Run one batch; when memory runs out, run it again in halves."""
         import torch
 
-        while True:
+        def run() -> torch.Tensor:
             size = self._batch_size
+            parts = [subtiles[start : start + size] for start in range(0, len(subtiles), size)]
+            return torch.cat([self._network(_filled(part, size))[: len(part)] for part in parts])
+
+        return self._in_less_memory(run)
+
+    def _in_less_memory(self, compute: Callable[[], Any]) -> Any:
+        """Compute; as often as memory runs out, halve the batch and compute again."""
+        while True:
             try:
-                parts = [subtiles[start : start + size] for start in range(0, len(subtiles), size)]
-                return torch.cat([self._network(_filled(part, size))[: len(part)] for part in parts])
+                return compute()
             except (RuntimeError, MemoryError) as error:
                 if not _is_memory(error):
                     raise
-                reason = _brief(error)
+                reason = " ".join(str(error).split())[:300]
             # Out here: while the error is handled, its traceback keeps alive what filled the memory.
             self._halve(reason)
 
@@ -290,10 +290,6 @@ def _is_memory(error: Exception) -> bool:
     """Whether memory ran out; by version and build, torch says so with several types and texts."""
     words = ("out of memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _batch_size(device: torch.device, *, edge_px: int, dtype: torch.dtype) -> int:

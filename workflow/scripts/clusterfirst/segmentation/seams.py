@@ -47,7 +47,7 @@ def each_once(
     Returns
     -------
     pandas.DataFrame
-        ``geometry``, ``tile_id``, ``score`` (NaN: networks that know one say so) and ``truncated``, by tile, within a
+        ``geometry``, ``tile_id``, ``score`` (NaN: no network gives one) and ``truncated``, by tile, within a
         tile in the order of `polygons`.
     """
     large = shapely.area(polygons) * facts["mpp"] ** 2 >= settings["min_area_um2"]
