@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 ORDER = (
+    "sweeps",
     "settings",
     "slides",
     "tiling",
