@@ -207,7 +207,7 @@ rule compare_trials:
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         trials=described_trials,
-        names=CONFIG["evaluation"]["names"],
+        results=RESULTS,
     script:
         "../scripts/compare_trials.py"
 
