@@ -19,7 +19,7 @@ def counts(right: float, seed: int):
     cluster_id = np.tile([0, 1], CELLS // 2)
     wrong = np.random.default_rng(seed).choice(CELLS, round((1 - right) * CELLS), replace=False)
     cluster_id[wrong] = 1 - cluster_id[wrong]
-    return count(cluster_id, Truth(names, {}), np.zeros(CELLS))
+    return count(cluster_id, Truth("outlines", names, {}), np.zeros(CELLS))
 
 
 def outcome(eps, right=None, *, silhouette=0.1, stability=0.5, noise=0.0):

@@ -83,15 +83,27 @@ def warn_of_unused_tissues(full, samples):
 
 
 def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage; a stage that needs none is absent."""
+    """The weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
+    segmentation, embedding = settings["segmentation"], settings["embedding"]
     names = {}
-    if (model := settings["segmentation"]["model"]) != "precomputed":
-        names["segmentation"] = (
-            settings["segmentation"]["weights"] or registry.USUAL_WEIGHTS[model]
-        )
-    if settings["embedding"]["model"] != "morphology":
-        names["embedding"] = settings["embedding"]["weights"]
-    return names
+    if (model := segmentation["model"]) != "precomputed":
+        names["segmentation"] = {
+            model: segmentation["weights"] or registry.USUAL_WEIGHTS[model]
+        }
+    networks = {
+        model: name
+        for model in embedding["models"]
+        if (name := registry.embedding_weights(model, embedding["weights"]))
+    }
+    return names | ({"embedding": networks} if networks else {})
+
+
+def fetched_weights(settings):
+    """The names of the weights that can be fetched."""
+    named = {
+        name for stage in weights_names(settings).values() for name in stage.values()
+    }
+    return {name for name in named if registry.is_asset(name)}
 
 
 CONFIG, SAMPLES = validated()
@@ -122,8 +134,9 @@ def segmentation(without):
 
     def get(wildcards):
         settings = settings_of(wildcards.slide)
+        names = weights_names(settings).get("segmentation", {})
         used = settings["segmentation"] | {
-            "weights": weights_names(settings).get("segmentation")
+            "weights": names.get(settings["segmentation"]["model"])
         }
         hidden = without | (CELLPOSE if used["model"] != "cellpose" else set())
         return {key: value for key, value in used.items() if key not in hidden}
@@ -136,38 +149,38 @@ def slide_file(wildcards):
 
 
 def weights_of(name):
-    """An input function: the weights file of a stage, if it has weights."""
+    """An input function: the weights files of a stage."""
 
     def find(wildcards):
-        weights = weights_names(settings_of(wildcards.slide)).get(name)
+        files = weights_files(name, wildcards).values()
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return (
-            ancient(str(registry.weights_file(weights, MODELS_DIR))) if weights else []
-        )
+        return [ancient(file) for file in files]
 
     return find
 
 
-def needed_weights():
-    """Every registered weights file that this run needs."""
-    names = {
-        name for settings in all_settings() for name in weights_names(settings).values()
+def weights_files(name, wildcards):
+    """The weights files of a stage, by model."""
+    names = weights_names(settings_of(wildcards.slide)).get(name, {})
+    return {
+        model: str(registry.weights_file(weights, MODELS_DIR))
+        for model, weights in names.items()
     }
-    return sorted(
-        str(registry.weights_file(name, MODELS_DIR))
-        for name in names & set(registry.WEIGHTS)
-    )
 
 
-def still_to_fetch(assets, folder):
-    """A pattern of the files that are not there yet.
+def needed_weights():
+    """Every weights file that this run needs and that can be fetched."""
+    names = set().union(*map(fetched_weights, all_settings()))
+    return sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+
+
+def still_to_fetch(files):
+    """A pattern of the names of those files that are not there yet.
 
     What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
     newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
     """
-    names = [asset.file for asset in assets.values()]
-    absent = [re.escape(name) for name in names if not Path(folder, name).exists()]
-    return "|".join(absent) or "(?!)"
+    return any_of(Path(file).name for file in files if not Path(file).exists())
 
 
 def extras():

@@ -26,6 +26,7 @@ rule embed:
         gpu=gpus("embedding"),
     params:
         settings=stage("embedding"),
+        weights=lambda wildcards: weights_files("embedding", wildcards),
         gpu=CONFIG["gpu"],
     script:
         "../scripts/embed.py"

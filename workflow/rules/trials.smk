@@ -123,14 +123,15 @@ def all_settings():
 
 
 def missing_weights():
-    """Weights that are neither registered nor a file."""
+    """Weights that can neither be fetched nor are a file."""
+    known = ", ".join(registry.WEIGHTS)
     for settings in all_settings():
-        for key, name in weights_names(settings).items():
-            if name not in registry.WEIGHTS and not Path(name).is_file():
-                yield (
-                    f"config: {key}.weights: no file {name}, and no weights of that name "
-                    f"(known: {', '.join(registry.WEIGHTS)})"
-                )
+        for key, names in weights_names(settings).items():
+            for model, name in names.items():
+                if not registry.is_asset(name) and not Path(name).is_file():
+                    yield (
+                        f"config: {key}: no file {name} for {model}, and no weights of that name (known: {known})"
+                    )
 
 
 def missing_objects():

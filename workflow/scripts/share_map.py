@@ -3,11 +3,13 @@
 import numpy as np
 
 from clusterfirst.io import log_to, read_json, write_array, write_json
+from clusterfirst.reduction.inputs import share
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    facts = read_json(snakemake.input.facts)
-    rows = slice(*facts["slides"][snakemake.params.slide])
-    for wanted, whole in (("umap", snakemake.input.umap), ("plane", snakemake.input.plane)):
-        write_array(np.load(whole, mmap_mode="r")[rows], snakemake.output[wanted])
-    write_json(facts | {"slides": {snakemake.params.slide: [0, rows.stop - rows.start]}}, snakemake.output.facts)
+    slide, facts = snakemake.params.slide, read_json(snakemake.input.facts)
+    sizes = facts["slides"]
+    for name in ("umap", "plane"):
+        together = np.load(snakemake.input[name], mmap_mode="r")
+        write_array(share(together, list(sizes), list(sizes.values()), slide), snakemake.output[name])
+    write_json({**facts, "slides": {slide: sizes[slide]}}, snakemake.output.facts)

@@ -15,12 +15,12 @@ import yaml
 from ..annotation import save_figure
 from ..io import atomic
 from .clusters import HEADLINE, Counts
-from .pooled import summarise
+from .pooled import ALL, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EVERYTHING = "all slides"
+EVERYTHING = ALL
 """What stands in column ``tissue`` for all slides of a trial together."""
 EFFICIENCY = f"efficiency_{HEADLINE}"
 _MOST_NOISE = 0.2
