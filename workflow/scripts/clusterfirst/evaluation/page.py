@@ -39,6 +39,15 @@ _COLUMNS = (
     ("noise", "noise_fraction"),
 )
 
+_SHAPES = (
+    ("clusters", "clusters", "{:,}"),
+    ("in the 25 largest", "share_of_largest", "{:.2f}"),
+    ("silhouette", "silhouette", "{:.2f}"),
+    ("Davies–Bouldin", "davies_bouldin", "{:.2f}"),
+    ("Calinski–Harabasz", "calinski_harabasz", "{:,.0f}"),
+    ("stability", "stability", "{:.2f}"),
+)
+
 _MEANINGS = (
     (
         "N names (label efficiency)",
@@ -79,6 +88,17 @@ _MEANINGS = (
         "Of the cells of a class, those that got its name; of the cells that got a name, those that are of that class.",
     ),
     (
+        "silhouette, Davies–Bouldin, Calinski–Harabasz",
+        "How compact clusters are and how far apart: −1 to 1, higher is better; from 0, lower is better; higher is "
+        "better. They judge shapes, not meaning.",
+    ),
+    ("stability", "Agreement (ARI) with the clusters that 80 % of the cells give when clustered again."),
+    (
+        "spread over slides",
+        "0: every cluster is of one slide; 1: every slide has its share of every cluster. Low values among slides of "
+        "one tissue mean that slides differ by stain or scanner.",
+    ),
+    (
         "[low, high]",
         "95 % interval: what other slides of the same kind would be expected to give (bootstrap over slides). With one "
         "slide there is none.",
@@ -92,7 +112,8 @@ def write(
     slides: Mapping[str, Summary],
     pools: Mapping[str, Summary],
     pictures: Mapping[str, str | os.PathLike],
-    notes: Iterable[str] = (),
+    without_truth: Mapping[str, Mapping[str, float | None]],
+    spread: Mapping[str, float],
 ) -> None:
     """Write the page as one HTML file, pictures inside, without scripts.
 
@@ -106,8 +127,10 @@ def write(
         Slides together; the first of them is all slides.
     pictures
         PNG files by what is written above them.
-    notes
-        Further sentences about the clusters.
+    without_truth
+        Per slide what `validity.document` returned.
+    spread
+        Per group of several slides that were clustered together, how evenly clusters are spread (`validity.spread`).
     """
     everything = next(iter(pools.values()))
     parts = [
@@ -120,8 +143,13 @@ def write(
         _classes(everything),
         "<h2>Cells without a partner</h2>",
         f"<p>{_unmatched(everything)}</p>",
-        *(f"<p>{escape(note)}</p>" for note in notes),
         *(_picture(name, file) for name, file in pictures.items()),
+        "<h2>Without truth</h2>",
+        _shapes(without_truth),
+        *(
+            f"<p>Clusters of {escape(name)} are spread over its slides to {value:.2f}.</p>"
+            for name, value in spread.items()
+        ),
         "<h2>What the figures mean</h2>",
         "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MEANINGS) + "</dl>",
     ]
@@ -150,10 +178,12 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     out = [
         f"Calling every cell by the most common class would be right for {_percent(figures['majority'])}, and clusters "
         f"shuffled at random for {_percent(figures[f'efficiency_{HEADLINE}_shuffled'])}. "
-        f"Of all true cells, those that were not detected counted wrong, naming {HEADLINE} clusters labels "
-        f"{_percent(figures[f'efficiency_{HEADLINE}_of_true'])} right; naming all "
-        f"{len(pool.units.size):,} clusters labels {_percent(figures['efficiency_all'])} of the detected ones right."
+        "This is of the cells that were detected; with those that were not counted wrong, it is "
+        f"{_percent(figures[f'efficiency_{HEADLINE}_of_true'])} of all true cells."
     ]
+    units = len(pool.units.size)
+    if units > HEADLINE:
+        out.append(f"Naming all {units:,} clusters labels {_percent(figures['efficiency_all'])} right.")
     if len(slides) > 1:
         own = mean(slides.values())[f"efficiency_{HEADLINE}"]
         out.append(
@@ -165,8 +195,7 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
 
 def _figures(slides: Mapping[str, Summary], pools: Mapping[str, Summary]) -> str:
     rows = [_row(name, one, "pool") for name, one in pools.items()] + [_row(name, one) for name, one in slides.items()]
-    heads = "".join(f"<th>{name}</th>" for name, _ in (("", ""), ("cells with truth", ""), *_COLUMNS))
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return _table(["", "cells with truth", *(name for name, _ in _COLUMNS)], rows)
 
 
 def _row(name: str, summary: Summary, kind: str = "") -> str:
@@ -184,6 +213,20 @@ def _classes(pool: Summary) -> str:
         + "</tr>"
         for number, name in enumerate(pool.classes)
     ]
+    return _table(heads, rows)
+
+
+def _shapes(without_truth: Mapping[str, Mapping[str, float | None]]) -> str:
+    rows = [
+        f"<tr><td>{escape(slide)}</td>"
+        + "".join(f"<td>{'–' if told[key] is None else form.format(told[key])}</td>" for _, key, form in _SHAPES)
+        + "</tr>"
+        for slide, told in without_truth.items()
+    ]
+    return _table(["", *(name for name, _, _ in _SHAPES)], rows)
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 

@@ -287,8 +287,10 @@ def _intervals(cohort: Cohort, seed: int, replicates: int) -> dict[str | tuple[s
 def _figure(value: float | None, span: tuple[float, float] | None) -> Figure:
     if value is None or span is None:
         return Figure(value)
-    # No figure exceeds 1, and only those adjusted for chance can be below 0.
-    return Figure(value, max(value + span[0], min(0.0, value)), min(value + span[1], 1.0))
+    # No figure exceeds 1, and only those adjusted for chance can be below 0. Where nearly all draws are alike, their
+    # mean may lie outside of what most of them are.
+    low, high = min(value, value + span[0]), max(value, value + span[1])
+    return Figure(value, max(low, min(0.0, value)), min(high, 1.0))
 
 
 def mean(slides: Iterable[Summary]) -> dict[str, float | None]:
