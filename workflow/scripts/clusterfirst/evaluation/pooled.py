@@ -116,7 +116,7 @@ class Cohort:
             group=group[seen],
             size=size[seen],
             table=table[seen],
-            noise_table=np.array([table[-1] for table in tables], np.int64).reshape(-1, classes),
+            noise_table=np.array([table[-1] for table in tables], np.int64).reshape(len(tables), classes),
             noise=int(weights @ self._noise),
             missed=weights @ self._missed,
             tiles=Tiles(*(weights @ self._tiles).tolist()),
