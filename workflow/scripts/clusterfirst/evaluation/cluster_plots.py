@@ -64,7 +64,8 @@ def confusion(
     figure, axes = new_figure()
     total = table.sum(axis=1, keepdims=True)
     share = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    if table.size:
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     size = float(np.clip(60 / max(len(classes), 1), 5, 10))
     for (row, column), part in np.ndenumerate(share):
         text = f"{part:.0%}\n{table[row, column]:,}" if table[row, column] else "0"
