@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPLICATES = 1000
-_COSTLY_REPLICATES = 200
+_COSTLY_REPLICATES = 100
 """For figures that take tens of milliseconds each."""
 _SHUFFLES = 20
 _LEVEL = 0.95
@@ -201,7 +201,7 @@ def summarise(
 ) -> Summary:
     """Pool slides.
 
-    Intervals are percentiles over `replicates` draws of as many slides with replacement (a fifth of them for ``ami``),
+    Intervals are percentiles over `replicates` draws of as many slides with replacement (a tenth of them for ``ami``),
     moved by the difference between the value and the draws' mean: a draw holds some slides twice, and names learnt on
     few slides fit these better, so the draws lie higher than they should, at times with the value below all of them.
     Intervals tell how the figures might differ on other slides of the kind, and nothing about cells.
