@@ -51,4 +51,6 @@ if __name__ == "__main__":
             "What is taken for what": snakemake.output.confusion,
             "Beside chance": snakemake.output.bars,
         },
+        without_truth={slide: document["validity"] for slide, document in documents.items()},
+        spread={group: value.value for group, value in spread.items() if value.value is not None},
     )

@@ -64,7 +64,8 @@ def confusion(
     figure, axes = new_figure()
     total = table.sum(axis=1, keepdims=True)
     share = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    if table.size:
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     size = float(np.clip(60 / max(len(classes), 1), 5, 10))
     for (row, column), part in np.ndenumerate(share):
         text = f"{part:.0%}\n{table[row, column]:,}" if table[row, column] else "0"
@@ -83,21 +84,20 @@ def bars(summary: Summary, path: str | os.PathLike, *, title: str) -> None:
     figure, axes = new_figure()
     kinds = (("clusters", _POOLED), ("one class or cluster for all", _CHANCE), ("shuffled clusters", _SHUFFLED))
     rows = _rows(summary.figures)
-    for offset, (label, shade) in enumerate(kinds):
-        present = [(place, row[offset]) for place, (_, row) in enumerate(rows) if row[offset] is not None]
-        present = [(place, told) for place, told in present if told.value is not None]
-        at = np.array([place for place, _ in present]) + 0.27 * (offset - 1)
-        values = np.array([told.value for _, told in present])
-        axes.barh(at, values, 0.25, color=shade, label=label)
-        ends = np.array([value if value > 0 else 0 for value in values])
-        for number, (_, told) in enumerate(present):
-            if told.low is not None:
-                axes.plot([told.low, told.high], [at[number]] * 2, color="black", linewidth=1)
-                ends[number] = max(ends[number], told.high)
-            axes.text(ends[number] + 0.012, at[number], f"{told.value:.2f}", va="center", fontsize=8)
+    lowest = 0.0
+    for place, (_, row) in enumerate(rows):
+        present = [(kind, told) for kind, told in zip(kinds, row, strict=True) if told and told.value is not None]
+        for number, ((_, shade), told) in enumerate(present):
+            y = place + 0.27 * (number - (len(present) - 1) / 2)
+            low, high = (told.value, told.value) if told.low is None else (told.low, told.high)
+            axes.barh(y, told.value, 0.25, color=shade)
+            axes.plot([low, high], [y, y], color="black", linewidth=1)
+            axes.text(max(high, 0) + 0.012, y, f"{told.value:.2f}", va="center", fontsize=8)
+            lowest = min(lowest, low)
+    for label, shade in kinds:
+        axes.barh(0, 0, color=shade, label=label)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.invert_yaxis()
-    axes.set(title=title, xlim=(min(0, axes.get_xlim()[0]), 1.08), xticks=np.linspace(0, 1, 6))
+    axes.set(title=title, xlim=(1.05 * lowest, 1.08), ylim=(len(rows) - 0.5, -0.5), xticks=np.linspace(0, 1, 6))
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -75,7 +75,7 @@ class Counts:
             classes=classes,
             size=np.array(document["size"], np.int64),
             noise=document["noise"],
-            table=np.array(document["table"], np.int64).reshape(-1, len(classes)),
+            table=np.array(document["table"], np.int64).reshape(len(document["table"]), len(classes)),
             missed=np.array(document["missed"], np.int64),
             tiles=hungarian.Tiles(**document["tiles"]),
         )

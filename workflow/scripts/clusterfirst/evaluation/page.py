@@ -13,12 +13,12 @@ from .clusters import HEADLINE, NAMES
 from .pooled import Figure, Summary, mean
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .headline { font-size: 1.25rem; border-left: 4px solid #0072b2; padding-left: 1rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; min-width: 8rem; max-width: 20rem; overflow-wrap: anywhere; }
 tr.pool { font-weight: 600; } .wide { overflow-x: auto; }
 small { color: #555; white-space: nowrap; font-weight: 400; }
 dt { font-weight: 600; } dd { margin: 0 0 .5rem 1.5rem; }
@@ -27,16 +27,31 @@ img { max-width: 100%; break-inside: avoid; }
   h2 { break-after: avoid; } tr, dd { break-inside: avoid; } }
 """
 
-_COLUMNS = (
+_EFFICIENCIES = (
     *((f"{names} names", f"efficiency_{names}") for names in NAMES),
     ("all named", "efficiency_all"),
     ("one class for all", "majority"),
+    (f"{HEADLINE} shuffled names", f"efficiency_{HEADLINE}_shuffled"),
+    ("noise", "noise_fraction"),
+)
+_INDICES = (
     ("tile Hungarian", "hungarian_tile"),
     ("… one cluster", "hungarian_tile_one_cluster"),
     ("… shuffled", "hungarian_tile_shuffled"),
+    ("group Hungarian", "hungarian_group"),
+    ("… one cluster", "hungarian_group_one_cluster"),
     ("ARI", "ari"),
     ("AMI", "ami"),
-    ("noise", "noise_fraction"),
+    ("homogeneity", "homogeneity"),
+    ("completeness", "completeness"),
+)
+_SHAPES = (
+    ("clusters", "clusters", "{:,}"),
+    ("in the 25 largest", "share_of_largest", "{:z.2f}"),
+    ("silhouette", "silhouette", "{:z.2f}"),
+    ("Davies–Bouldin", "davies_bouldin", "{:z.2f}"),
+    ("Calinski–Harabasz", "calinski_harabasz", "{:,.0f}"),
+    ("stability", "stability", "{:z.2f}"),
 )
 
 _MEANINGS = (
@@ -79,6 +94,17 @@ _MEANINGS = (
         "Of the cells of a class, those that got its name; of the cells that got a name, those that are of that class.",
     ),
     (
+        "silhouette, Davies–Bouldin, Calinski–Harabasz",
+        "How compact clusters are and how far apart: −1 to 1, higher is better; from 0, lower is better; higher is "
+        "better. They judge shapes, not meaning.",
+    ),
+    ("stability", "Agreement (ARI) with the clusters that 80 % of the cells give when clustered again."),
+    (
+        "spread over slides",
+        "0: every cluster is of one slide; 1: every slide has its share of every cluster. Low values among slides of "
+        "one tissue mean that slides differ by stain or scanner.",
+    ),
+    (
         "[low, high]",
         "95 % interval: what other slides of the same kind would be expected to give (bootstrap over slides). With one "
         "slide there is none.",
@@ -92,7 +118,8 @@ def write(
     slides: Mapping[str, Summary],
     pools: Mapping[str, Summary],
     pictures: Mapping[str, str | os.PathLike],
-    notes: Iterable[str] = (),
+    without_truth: Mapping[str, Mapping[str, float | None]],
+    spread: Mapping[str, float],
 ) -> None:
     """Write the page as one HTML file, pictures inside, without scripts.
 
@@ -106,22 +133,31 @@ def write(
         Slides together; the first of them is all slides.
     pictures
         PNG files by what is written above them.
-    notes
-        Further sentences about the clusters.
+    without_truth
+        Per slide what `validity.document` returned.
+    spread
+        Per group of several slides that were clustered together, how evenly clusters are spread (`validity.spread`).
     """
     everything = next(iter(pools.values()))
     parts = [
         "<h1>How well clusters match people</h1>",
         f'<p class="headline">{_headline(everything)}</p>',
         *(f"<p>{sentence}</p>" for sentence in _beside(everything, slides)),
-        "<h2>Figures</h2>",
-        _figures(slides, pools),
+        "<h2>What names are worth</h2>",
+        _figures(slides, pools, _EFFICIENCIES),
         "<h2>Classes</h2>",
         _classes(everything),
         "<h2>Cells without a partner</h2>",
         f"<p>{_unmatched(everything)}</p>",
-        *(f"<p>{escape(note)}</p>" for note in notes),
         *(_picture(name, file) for name, file in pictures.items()),
+        "<h2>Usual indices</h2>",
+        _figures(slides, pools, _INDICES),
+        "<h2>Without truth</h2>",
+        _shapes(without_truth),
+        *(
+            f"<p>Clusters of {escape(name)} are spread over its slides to {value:z.2f}.</p>"
+            for name, value in spread.items()
+        ),
         "<h2>What the figures mean</h2>",
         "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MEANINGS) + "</dl>",
     ]
@@ -150,10 +186,12 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     out = [
         f"Calling every cell by the most common class would be right for {_percent(figures['majority'])}, and clusters "
         f"shuffled at random for {_percent(figures[f'efficiency_{HEADLINE}_shuffled'])}. "
-        f"Of all true cells, those that were not detected counted wrong, naming {HEADLINE} clusters labels "
-        f"{_percent(figures[f'efficiency_{HEADLINE}_of_true'])} right; naming all "
-        f"{len(pool.units.size):,} clusters labels {_percent(figures['efficiency_all'])} of the detected ones right."
+        "This is of the cells that were detected; with those that were not counted wrong, it is "
+        f"{_percent(figures[f'efficiency_{HEADLINE}_of_true'])} of all true cells."
     ]
+    units = len(pool.units.size)
+    if units > HEADLINE:
+        out.append(f"Naming all {units:,} clusters labels {_percent(figures['efficiency_all'])} right.")
     if len(slides) > 1:
         own = mean(slides.values())[f"efficiency_{HEADLINE}"]
         out.append(
@@ -163,15 +201,15 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     return out
 
 
-def _figures(slides: Mapping[str, Summary], pools: Mapping[str, Summary]) -> str:
-    rows = [_row(name, one, "pool") for name, one in pools.items()] + [_row(name, one) for name, one in slides.items()]
-    heads = "".join(f"<th>{name}</th>" for name, _ in (("", ""), ("cells with truth", ""), *_COLUMNS))
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _row(name: str, summary: Summary, kind: str = "") -> str:
-    cells = "".join(f"<td>{_number(summary.figures[key])}</td>" for _, key in _COLUMNS)
-    return f'<tr class="{kind}"><td>{escape(name)}</td><td>{summary.units.judged:,}</td>{cells}</tr>'
+def _figures(slides: Mapping[str, Summary], pools: Mapping[str, Summary], columns: tuple[tuple[str, str], ...]) -> str:
+    rows = [
+        f'<tr class="{kind}"><td>{escape(name)}</td><td>{summary.units.judged:,}</td>'
+        + "".join(f"<td>{_number(summary.figures[key])}</td>" for _, key in columns)
+        + "</tr>"
+        for kind, some in (("pool", pools), ("slide", slides))
+        for name, summary in some.items()
+    ]
+    return _table(["", "cells with truth", *(name for name, _ in columns)], rows)
 
 
 def _classes(pool: Summary) -> str:
@@ -184,6 +222,20 @@ def _classes(pool: Summary) -> str:
         + "</tr>"
         for number, name in enumerate(pool.classes)
     ]
+    return _table(heads, rows)
+
+
+def _shapes(without_truth: Mapping[str, Mapping[str, float | None]]) -> str:
+    rows = [
+        f"<tr><td>{escape(slide)}</td>"
+        + "".join(f"<td>{'–' if told[key] is None else form.format(told[key])}</td>" for _, key, form in _SHAPES)
+        + "</tr>"
+        for slide, told in without_truth.items()
+    ]
+    return _table(["", *(name for name, _, _ in _SHAPES)], rows)
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
@@ -209,11 +261,11 @@ def _percent(figure: Figure) -> str:
     if figure.value is None:
         return "an unknown share"
     span = "" if figure.low is None else f" [{100 * figure.low:.0f}, {100 * figure.high:.0f}]"
-    return f"{100 * figure.value:.0f} %{span}"
+    return f"{100 * figure.value:.0f}\N{NO-BREAK SPACE}%{span}"
 
 
 def _number(figure: Figure) -> str:
     if figure.value is None:
         return "–"
-    span = "" if figure.low is None else f"<br><small>[{figure.low:.2f}, {figure.high:.2f}]</small>"
-    return f"{figure.value:.2f}{span}"
+    span = "" if figure.low is None else f"<br><small>[{figure.low:z.2f}, {figure.high:z.2f}]</small>"
+    return f"{figure.value:z.2f}{span}"

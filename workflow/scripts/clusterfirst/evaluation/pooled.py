@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPLICATES = 1000
-_COSTLY_REPLICATES = 200
+_COSTLY_REPLICATES = 100
 """For figures that take tens of milliseconds each."""
 _SHUFFLES = 20
 _LEVEL = 0.95
@@ -116,7 +116,7 @@ class Cohort:
             group=group[seen],
             size=size[seen],
             table=table[seen],
-            noise_table=np.array([table[-1] for table in tables], np.int64).reshape(-1, classes),
+            noise_table=np.array([table[-1] for table in tables], np.int64).reshape(len(tables), classes),
             noise=int(weights @ self._noise),
             missed=weights @ self._missed,
             tiles=Tiles(*(weights @ self._tiles).tolist()),
@@ -201,7 +201,7 @@ def summarise(
 ) -> Summary:
     """Pool slides.
 
-    Intervals are percentiles over `replicates` draws of as many slides with replacement (a fifth of them for ``ami``),
+    Intervals are percentiles over `replicates` draws of as many slides with replacement (a tenth of them for ``ami``),
     moved by the difference between the value and the draws' mean: a draw holds some slides twice, and names learnt on
     few slides fit these better, so the draws lie higher than they should, at times with the value below all of them.
     Intervals tell how the figures might differ on other slides of the kind, and nothing about cells.
@@ -287,8 +287,10 @@ def _intervals(cohort: Cohort, seed: int, replicates: int) -> dict[str | tuple[s
 def _figure(value: float | None, span: tuple[float, float] | None) -> Figure:
     if value is None or span is None:
         return Figure(value)
-    # No figure exceeds 1, and only those adjusted for chance can be below 0.
-    return Figure(value, max(value + span[0], min(0.0, value)), min(value + span[1], 1.0))
+    # No figure exceeds 1, and only those adjusted for chance can be below 0. Where nearly all draws are alike, their
+    # mean may lie outside of what most of them are.
+    low, high = min(value, value + span[0]), max(value, value + span[1])
+    return Figure(value, max(low, min(0.0, value)), min(high, 1.0))
 
 
 def mean(slides: Iterable[Summary]) -> dict[str, float | None]:

@@ -113,6 +113,7 @@ def read_truth(path: str | os.PathLike, *, width: int, height: int) -> geopandas
             found, of = checked(features, path, width, height)
             shapes.append(found)
             rows.append(of)
+            features = replace(features, remarks=[])  # told once
     shapes, rows = np.concatenate(shapes), np.concatenate(rows)
     order = np.argsort(rows, kind="stable")
     shapes, rows = shapes[order], rows[order]

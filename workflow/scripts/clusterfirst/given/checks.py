@@ -75,8 +75,9 @@ def check_points(features: Features, path: Path, width: int, height: int) -> tup
     numbers = np.isfinite(features.points).all(axis=1)
     inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
     owner = features.point_owner
-    remarks = [(_NO_NUMBER, owner[~numbers]), (_OUTSIDE, owner[numbers & ~inside])]
-    _tell(f"points {path}", remarks, owner[inside], len(owner), features.place, (width, height))
+    remarks = [*features.remarks, (_NO_NUMBER, owner[~numbers]), (_OUTSIDE, owner[numbers & ~inside])]
+    total = len(owner) + sum(len(which) for _, which in features.remarks)
+    _tell(f"points {path}", remarks, owner[inside], total, features.place, (width, height))
     return shapely.points(features.points[inside]), owner[inside]
 
 
