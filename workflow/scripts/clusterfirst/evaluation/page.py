@@ -23,7 +23,8 @@ tr.pool { font-weight: 600; } .wide { overflow-x: auto; }
 small { color: #555; white-space: nowrap; font-weight: 400; }
 dt { font-weight: 600; } dd { margin: 0 0 .5rem 1.5rem; }
 img { max-width: 100%; break-inside: avoid; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } .wide { overflow: visible; font-size: 8pt; }
+@media print { body { margin: 0; max-width: none; font-size: 11pt; } .wide { overflow: visible; }
+  table { font-size: 7pt; } th, td { padding: .1rem .3rem; } th:first-child, td:first-child { min-width: 5rem; }
   h2 { break-after: avoid; } tr, dd { break-inside: avoid; } }
 """
 
