@@ -131,6 +131,7 @@ def written(tmp_path):
                 for name in slides
             },
             spread=dict(spread),
+            mixing=dict(spread),
         )
         return Reader((tmp_path / "page.html").read_text("utf-8"))
 
@@ -153,7 +154,8 @@ def test_with_more_clusters_than_names_both_are_told(written):
     assert "Naming the 25 largest of 30 clusters labels 83 % [83, 83] of the cells right." in text
     assert "Naming all 30 clusters labels 100 % [100, 100] right." in text
     assert "With 25 names given in each slide on its own, 83 % are right, as the mean over 2 slides." in text
-    assert "Clusters of g are spread over its slides to 0.50." in text
+    assert "Neighbours of own slide in g: 0.50." in text
+    assert "Spread of the clusters of g over slides: 0.50." in text
 
 
 def test_the_page_stands_alone_and_names_are_escaped(written):
@@ -259,7 +261,10 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
     run(
         repo,
         "pool_cluster_scores.py",
-        input=SimpleNamespace(scores=[str(tmp_path / name / "scores.json") for name in slides]),
+        input=SimpleNamespace(
+            scores=[str(tmp_path / name / "scores.json") for name in slides],
+            umaps=[str(tmp_path / name / "umap.npy") for name in slides],
+        ),
         output=SimpleNamespace(**{key: str(tmp_path / "all" / name) for key, name in names.items()}),
         params=SimpleNamespace(groups=dict.fromkeys(slides, "cohort"), tissues={"one": "colon", "two": "skin"}),
         log=[str(tmp_path / "log")],
@@ -271,7 +276,8 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
     assert scores["pools"]["all slides"]["classes"]["stroma"]["not_detected"] == 1
     assert scores["mean_over_slides"]["efficiency_25"] == pytest.approx((39 / 45 + 39 / 40) / 2)
     assert scores["slides"]["two"]["validity"] == two["validity"]
-    assert scores["spread_over_slides"]["cohort"]["value"] == 1
+    assert scores["groups"]["spread_over_slides"]["cohort"]["value"] == 1
+    assert scores["groups"]["neighbours_of_own_slide"]["cohort"]["value"] == pytest.approx(1, abs=0.1)
     table = pd.read_csv(tmp_path / "all" / "t.csv")
     assert table["slide"].tolist()[:4] == ["one", "two", "all slides", "all slides"]
     assert "Naming all 2 clusters" in (tmp_path / "all" / "p.html").read_text("utf-8")

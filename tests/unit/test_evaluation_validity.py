@@ -123,16 +123,23 @@ def test_spread_needs_two_slides(sizes):
 def test_mixing_is_one_by_chance_and_the_number_of_slides_if_they_lie_apart(monkeypatch):
     rng = np.random.default_rng(0)
     values, place = blobs(rng, [(0, 0), (9, 9), (0, 9)], each=200)
-    assert validity.mixing(values, rng.permutation(place)).value == pytest.approx(1, abs=0.05)
-    assert validity.mixing(values, np.array(["a", "b", "c"])[place]).value == pytest.approx(3, abs=0.02)
+
+    def of(slide):
+        return validity.mixing({str(number): values[slide == number] for number in range(3)}).value
+
+    assert of(rng.permutation(place)) == pytest.approx(1, abs=0.05)
+    assert of(place) == pytest.approx(3, abs=0.02)
+    # One slide has four cells in six, the others one each: (4² + 1 + 1) / 6² are expected of its own.
+    unlike = {"a": values[:200], "b": values[200:250], "empty": values[:0], "c": values[400:450]}
+    assert validity.mixing(unlike).value == pytest.approx(36 / 18, abs=0.02)
     monkeypatch.setattr(validity, "_SAMPLE", 150)
-    assert validity.mixing(values, place).value == pytest.approx(3, abs=0.2)
+    assert of(place) == pytest.approx(3, abs=0.2)
 
 
 @pytest.mark.parametrize(
-    ("slide", "reason"), [([], "there are 0"), ([1, 1, 1], "there are 1"), ([1, 2], "single cell")]
+    ("cells", "reason"), [([], "there are 0"), ([0, 3], "there are 1"), ([1, 1], "a single cell"), ([0, 0], "are 0")]
 )
-def test_mixing_needs_two_slides(slide, reason):
-    out = validity.mixing(np.zeros((len(slide), 2)), np.array(slide))
+def test_mixing_needs_two_slides(cells, reason):
+    out = validity.mixing({str(number): np.zeros((count, 2)) for number, count in enumerate(cells)})
     assert out.value is None
     assert reason in out.reason

@@ -236,7 +236,7 @@ def test_labels_are_read_by_id(document, write, told):
         ([point(1, 1)], "a.json"),
         ({"type": "FeatureCollection", "features": []}, "a.json"),
         (point(1, 1), "a.json"),
-        ("{", "a.json"),
+        ("", "a.json"),
         ({"2": "tumor"}, "a.geojson"),
         ("x,y,class\n", "a.csv"),
     ],

@@ -1,5 +1,7 @@
 """Pool the scores of clusters of all slides that have a truth: table, figures, plots and a page."""
 
+import numpy as np
+
 from clusterfirst.evaluation import cluster_plots, page, pooled, validity
 from clusterfirst.evaluation.clusters import HEADLINE, Counts
 from clusterfirst.io import atomic, log_to, read_json, write_json
@@ -14,6 +16,12 @@ if __name__ == "__main__":
     pools = pooled.pools(counts, groups, tissues)
     everything = pools[pooled.ALL]
     spread = {group: validity.spread(sizes) for group, sizes in pooled.sizes(counts, groups).items()}
+    # Embeddings lie in the same space only where slides were reduced together; then they are given here.
+    mixing = {}
+    umaps = dict(zip(documents, snakemake.input.umaps, strict=True)) if snakemake.input.umaps else {}
+    for group in spread if umaps else ():
+        values = {slide: np.load(path, mmap_mode="r") for slide, path in umaps.items() if groups[slide] == group}
+        mixing[group] = validity.mixing(values, threads=snakemake.threads)
 
     with atomic(snakemake.output.table) as part:
         pooled.table(slides, pools, tissues).to_csv(part, index=False, float_format="%.4f")
@@ -29,7 +37,10 @@ if __name__ == "__main__":
                 }
                 for slide, document in documents.items()
             },
-            "spread_over_slides": {group: value._asdict() for group, value in spread.items()},
+            "groups": {
+                "spread_over_slides": {group: value._asdict() for group, value in spread.items()},
+                "neighbours_of_own_slide": {group: value._asdict() for group, value in mixing.items()},
+            },
         },
         snakemake.output.scores,
     )
@@ -53,4 +64,5 @@ if __name__ == "__main__":
         },
         without_truth={slide: document["validity"] for slide, document in documents.items()},
         spread={group: value.value for group, value in spread.items() if value.value is not None},
+        mixing={group: value.value for group, value in mixing.items() if value.value is not None},
     )

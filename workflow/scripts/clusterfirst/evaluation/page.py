@@ -23,7 +23,8 @@ tr.pool { font-weight: 600; } .wide { overflow-x: auto; }
 small { color: #555; white-space: nowrap; font-weight: 400; }
 dt { font-weight: 600; } dd { margin: 0 0 .5rem 1.5rem; }
 img { max-width: 100%; break-inside: avoid; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } .wide { overflow: visible; font-size: 8pt; }
+@media print { body { margin: 0; max-width: none; font-size: 11pt; } .wide { overflow: visible; }
+  table { font-size: 7pt; } th, td { padding: .1rem .3rem; } th:first-child, td:first-child { min-width: 5rem; }
   h2 { break-after: avoid; } tr, dd { break-inside: avoid; } }
 """
 
@@ -105,6 +106,11 @@ _MEANINGS = (
         "one tissue mean that slides differ by stain or scanner.",
     ),
     (
+        "neighbours of own slide",
+        "How often a cell's nearest neighbours in the embedding are of its own slide, over how often by chance: 1 "
+        "where slides are mixed, more where they lie apart.",
+    ),
+    (
         "[low, high]",
         "95 % interval: what other slides of the same kind would be expected to give (bootstrap over slides). With one "
         "slide there is none.",
@@ -120,6 +126,7 @@ def write(
     pictures: Mapping[str, str | os.PathLike],
     without_truth: Mapping[str, Mapping[str, float | None]],
     spread: Mapping[str, float],
+    mixing: Mapping[str, float],
 ) -> None:
     """Write the page as one HTML file, pictures inside, without scripts.
 
@@ -135,8 +142,9 @@ def write(
         PNG files by what is written above them.
     without_truth
         Per slide what `validity.document` returned.
-    spread
-        Per group of several slides that were clustered together, how evenly clusters are spread (`validity.spread`).
+    spread, mixing
+        Per group of several slides that were clustered together, how they share clusters (`validity.spread`) and
+        neighbours (`validity.mixing`).
     """
     everything = next(iter(pools.values()))
     parts = [
@@ -155,9 +163,10 @@ def write(
         "<h2>Without truth</h2>",
         _shapes(without_truth),
         *(
-            f"<p>Clusters of {escape(name)} are spread over its slides to {value:z.2f}.</p>"
+            f"<p>Spread of the clusters of {escape(name)} over slides: {value:.2f}.</p>"
             for name, value in spread.items()
         ),
+        *(f"<p>Neighbours of own slide in {escape(name)}: {value:.2f}.</p>" for name, value in mixing.items()),
         "<h2>What the figures mean</h2>",
         "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MEANINGS) + "</dl>",
     ]

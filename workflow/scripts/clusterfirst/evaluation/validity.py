@@ -148,7 +148,7 @@ def spread(sizes: np.ndarray) -> Value:
     return Value(float(np.clip(np.average(entropy, weights=sizes.sum(axis=0)), 0, 1)))
 
 
-def mixing(values: np.ndarray, slide: np.ndarray, *, seed: int = 0, threads: int = 1) -> Value:
+def mixing(values: Mapping[str, np.ndarray], *, seed: int = 0, threads: int = 1) -> Value:
     """Say how much cells keep to their own slide: the share of a cell's 15 nearest neighbours that are of its slide,
     over that expected by chance.
 
@@ -157,19 +157,22 @@ def mixing(values: np.ndarray, slide: np.ndarray, *, seed: int = 0, threads: int
     Parameters
     ----------
     values
-        N × D reduced embedding of all slides together.
-    slide
-        Per row its slide, of any type.
+        Per slide N × D, all of one reduction; may be mapped from disk.
     seed
         Of the sample of 10,000 cells whose neighbours are looked at; neighbours are looked for among the sample.
     """
+    lengths = [len(one) for one in values.values()]
+    total, starts = sum(lengths), np.cumsum([0, *lengths])
     rng = np.random.default_rng(seed)
-    sample = np.sort(rng.choice(len(values), min(_SAMPLE, len(values)), replace=False))
-    number, counts = np.unique(np.asarray(slide)[sample], return_inverse=True, return_counts=True)[1:]
-    if len(counts) < 2:
-        return Value(None, f"it compares slides, and there are {len(counts)}")
-    _, indices = nearest(values[sample], _NEIGHBOURS, threads=threads)
-    own = (number[indices] == number[:, None]).mean()
+    sample = np.sort(rng.choice(total, min(_SAMPLE, total), replace=False))
+    slide = np.searchsorted(starts, sample, side="right") - 1
+    counts = np.bincount(slide)
+    slides = np.count_nonzero(counts)
+    if slides < 2:
+        return Value(None, f"it compares slides, and there are {slides} with cells")
+    points = [one[sample[slide == number] - starts[number]] for number, one in enumerate(values.values())]
+    _, indices = nearest(np.concatenate(points), _NEIGHBOURS, threads=threads)
+    own = (slide[indices] == slide[:, None]).mean()
     by_chance = (counts * (counts - 1)).sum() / (len(sample) * (len(sample) - 1))
     if not by_chance:
         return Value(None, "every slide has a single cell")

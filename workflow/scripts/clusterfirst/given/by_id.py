@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,22 @@ from ..io import ClusterfirstError
 log = logging.getLogger(__name__)
 
 _PLACES = 3
+_START_BYTES = 10_000
+_GEOJSON = re.compile(r'"(features|geometry)"\s*:')
 _EXPECTED = 'expected {"cells": [{"cell_id": 17, "class": "lymphocyte"}, …]} or {"17": "lymphocyte", …}'
 
 
 def holds_labels(path: str | os.PathLike) -> bool:
-    """Whether a file is one of classes by cell id: a JSON object that is neither a feature nor a collection of them."""
+    """Whether a file is one of classes by cell id: a JSON object that does not begin as GeoJSON does.
+
+    Its beginning is enough: GeoJSON may be larger than memory is, once decoded.
+    """
     path = Path(path)
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return False  # the reader of outlines says what is wrong with it
-    return isinstance(document, dict) and not {"features", "geometry", "type"} & set(document)
+    with path.open("rb") as file:
+        start = file.read(_START_BYTES).decode("utf-8-sig", errors="replace").lstrip()
+    return start.startswith("{") and not _GEOJSON.search(start)
 
 
 def read(path: str | os.PathLike, count: int) -> np.ndarray:
