@@ -1,5 +1,6 @@
 """Turn every cell into numbers."""
 
+import numpy as np
 import pandas as pd
 
 from clusterfirst import embedding, objects
@@ -10,7 +11,8 @@ from clusterfirst.slides import Slide
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = dict(snakemake.params.settings)
-    facts = read_metadata(snakemake.input.tiles)["slide"]
+    known = read_metadata(snakemake.input.tiles)
+    facts = known["slide"]
     weights = dict(snakemake.params.weights)
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
         found = embedding.embed_slide(
@@ -19,6 +21,7 @@ if __name__ == "__main__":
             objects.read_objects(snakemake.input.cells),
             snakemake.output.embeddings,
             **settings | {"weights": weights},
+            histogram=np.array(known["histogram"]),
             device=torch_device(snakemake.params.gpu, threads=snakemake.threads) if weights else None,
             threads=snakemake.threads,
         )

@@ -91,6 +91,7 @@ def embed_slide(
     models: Sequence[str],
     weights: Mapping[str, str | os.PathLike] | None = None,
     device: torch.device | None = None,
+    histogram: np.ndarray | None = None,
     crop: str = "box",
     crop_um: float = 16.0,
     margin_um: float = 0.0,
@@ -113,11 +114,13 @@ def embed_slide(
         Where N × D numbers appear (``.npy``), row i for row i of `cells`. They are written as they come: memory does
         not grow with them.
     models
-        ``morphology``, or networks: see `networks.load`.
+        ``morphology``, ``instanseg``, or networks that are shown crops: see `encoders.load`.
     weights
         The file of each network, by model; that of a path is the path itself.
     device
         Where networks compute.
+    histogram
+        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None: 0 to 255.
     crop, crop_um, margin_um
         What networks see: see `crops.Crop`.
     batch_size
@@ -137,7 +140,8 @@ def embed_slide(
     files = {model: _file(model, weights or {}) for model in models}
     cut = Crop(crop, crop_um=crop_um, margin_um=margin_um)
     embedders = {
-        model: _embedder(model, file, device=device, crop=cut, batch_size=batch_size) for model, file in files.items()
+        model: _embedder(model, file, histogram, device=device, crop=cut, batch_size=batch_size)
+        for model, file in files.items()
     }
     digests = {model: file and registry.checked_sha256(file) for model, file in files.items()}
     described = _described(embedders, models, digests)
@@ -161,15 +165,21 @@ def _file(model: str, weights: Mapping[str, str | os.PathLike]) -> str | os.Path
     return weights.get(model, model)
 
 
-def _embedder(model: str, file: str | os.PathLike | None, **options) -> Embedder:
+def _embedder(
+    model: str, file: str | os.PathLike | None, histogram: np.ndarray | None, *, device: torch.device | None, **options
+) -> Embedder:
     """Build a backend; its packages are imported only now."""
     if file is None:
         from .morphology import Morphology
 
         return Morphology()
+    if model == "instanseg":
+        from .instanseg import InstanSegEncoder
+
+        return InstanSegEncoder(file, device=device, histogram=histogram)
     from .networks import Network
 
-    return Network(model, file, **options)
+    return Network(model, file, device=device, **options)
 
 
 def _described(embedders: Mapping[str, Embedder], models: Sequence[str], digests: Mapping[str, str | None]) -> Embedded:
