@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from clusterfirst.evaluation.clusters import Counts
-
 from clusterfirst.evaluation import trials
+from clusterfirst.evaluation.clusters import Counts
 from clusterfirst.io import atomic, log_to, read_json
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -85,3 +86,36 @@ def _is_memory(error: Exception) -> bool:
     """Whether memory ran out; by version and build, torch says so with several types and texts."""
     words = ("out of memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def rapids(gpu: str | bool) -> bool:
+    """Whether to compute with RAPIDS (cuML) on a GPU.
+
+    Parameters
+    ----------
+    gpu
+        ``"auto"``: where a GPU can be used; True: yes, or an error; False: no. Never where cuML is not installed: it is
+        an extra, and not what ``gpu: true`` insists on.
+
+    Raises
+    ------
+    ClusterfirstError
+        A GPU was demanded, cuML is installed, and none can be used.
+    """
+    if gpu is False or importlib.util.find_spec("cuml") is None:
+        return False
+    try:
+        # CuPy and cuML import well without a GPU, and fail at first use.
+        import cuml  # noqa: F401
+        import cupy
+
+        found = cupy.cuda.runtime.getDeviceCount()
+        why = "CUDA counts no device"
+    except Exception as error:  # noqa: BLE001 - ImportError, CuPy's own, or a loader's OSError, by what is missing
+        found, why = 0, str(error)
+    if not found and gpu is True:
+        raise ClusterfirstError(
+            f"`gpu: true` in the config, but cuML cannot use a GPU here: {why}. "
+            "Ask the scheduler for a GPU, mend the driver, or set `gpu: auto`"
+        )
+    return bool(found)

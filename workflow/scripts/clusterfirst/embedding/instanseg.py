@@ -80,9 +80,7 @@ class InstanSegEncoder:
         try:
             self._stages = [stage for _, stage in model.fcn.encoder.named_children()]
         except AttributeError as error:
-            raise ClusterfirstError(
-                f"weights {weights}: no InstanSeg model: it has no encoder"
-            ) from error
+            raise ClusterfirstError(f"weights {weights}: no InstanSeg model: it has no encoder") from error
         self._device, self._bf16 = device, computes_bf16(device)
         counts = np.zeros((3, 256)) if histogram is None else histogram
         self._intensity = Intensity.from_histogram(counts, instanseg.InstanSeg.percentiles)
