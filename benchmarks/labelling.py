@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/labelling.py FOLDER MPP WORK HALF OUTLINES | tee benchmarks/labelling-OUTLINES.md
 
-FOLDER holds `name_<number>.png` and `.geojson` pairs at MPP µm/px, such as CoNSeP's. HALF is `even` (settings were tuned
+FOLDER holds `name_<number>.png` and `.geojson` pairs at MPP µm/px, as CoNSeP does. HALF is `even` (settings were tuned
 on these) or `odd` (their types were not looked at while tuning). OUTLINES is `true` (those of the people, through
 `precomputed`) or `instanseg`. Results are kept in WORK; each setting redoes only what it changes.
 """
@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import yaml
-from machine import machine
 from whole import REPO
 
 PRESETS = REPO / "config/presets"

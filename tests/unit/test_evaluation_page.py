@@ -110,7 +110,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def written(tmp_path):
-    def write(slides, pool, spread=()):
+    def write(slides, pool):
         Image.new("RGB", (4, 4)).save(tmp_path / "picture.png")
         page.write(
             tmp_path / "page.html",
@@ -126,12 +126,12 @@ def written(tmp_path):
                         "davies_bouldin",
                         "calinski_harabasz",
                         "stability",
+                        "spread",
+                        "mixing",
                     )
                 )
                 for name in slides
             },
-            spread=dict(spread),
-            mixing=dict(spread),
         )
         return Reader((tmp_path / "page.html").read_text("utf-8"))
 
@@ -150,17 +150,15 @@ def test_the_page_says_the_headline_and_what_it_must_be_read_with(written):
 
 def test_with_more_clusters_than_names_both_are_told(written):
     many = summary([*range(30), *range(30)], ["a", "b"] * 30, slides=3)
-    text = written({"s": many, "t": many}, many, {"g": 0.5}).text.replace("\N{NO-BREAK SPACE}", " ")
+    text = written({"s": many, "t": many}, many).text.replace("\N{NO-BREAK SPACE}", " ")
     assert "Naming the 25 largest of 30 clusters labels 83 % [83, 83] of the cells right." in text
     assert "Naming all 30 clusters labels 100 % [100, 100] right." in text
     assert "With 25 names given in each slide on its own, 83 % are right, as the mean over 2 slides." in text
-    assert "Neighbours of own slide in g: 0.50." in text
-    assert "Spread of the clusters of g over slides: 0.50." in text
 
 
 def test_the_page_stands_alone_and_names_are_escaped(written):
     evil = summary([0, 0, 1], ["<script>alert(1)</script>", "a & b", "a & b"], missed={"<b>": 2})
-    told = written({"<i>slide</i>": evil}, evil, {"<u>": 0.1})
+    told = written({"<i>slide</i>": evil}, evil)
     assert not {"script", "b", "i", "u", "link"} & told.tags
     assert "<script>alert(1)</script>" in told.text
     assert "<i>slide</i>" in told.text
@@ -239,11 +237,10 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
             input=SimpleNamespace(
                 cells=str(folder / "masks.parquet"),
                 clusters=str(folder / "clusters.json"),
-                umap=str(folder / "umap.npy"),
                 truth=str(path),
             ),
             output=SimpleNamespace(scores=str(folder / "scores.json")),
-            params=SimpleNamespace(stability_subsamples=2),
+            params=SimpleNamespace(),
             wildcards=SimpleNamespace(slide=name),
             log=[str(folder / "log")],
         )
@@ -252,9 +249,8 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
     assert one["summary"]["cells"] == {"detected": 45, "with_truth": 45, "true_not_detected": 1}
     assert one["summary"]["figures"]["efficiency_25"]["value"] == pytest.approx(39 / 45)
     assert two["summary"]["figures"]["efficiency_25"]["value"] == pytest.approx(39 / 40)
-    assert one["validity"]["clusters"] == 2
-    assert one["validity"]["silhouette"] > 0.9
-    assert one["validity"]["stability"] == 1
+    validity = {"group": "cohort", **dict.fromkeys(key for _, key, _ in page._SHAPES), "clusters": 2}
+    (tmp_path / "validity.json").write_text(json.dumps(validity))
 
     names = {"table": "t.csv", "scores": "e.json", "page": "p.html", "efficiency": "e.png"}
     names |= {"confusion": "c.png", "bars": "b.png"}
@@ -263,7 +259,7 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
         "pool_cluster_scores.py",
         input=SimpleNamespace(
             scores=[str(tmp_path / name / "scores.json") for name in slides],
-            umaps=[str(tmp_path / name / "umap.npy") for name in slides],
+            validity=[str(tmp_path / "validity.json")],
         ),
         output=SimpleNamespace(**{key: str(tmp_path / "all" / name) for key, name in names.items()}),
         params=SimpleNamespace(groups=dict.fromkeys(slides, "cohort"), tissues={"one": "colon", "two": "skin"}),
@@ -275,9 +271,8 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
     assert scores["pools"]["all slides"]["figures"]["efficiency_25"]["value"] == pytest.approx(78 / 85)
     assert scores["pools"]["all slides"]["classes"]["stroma"]["not_detected"] == 1
     assert scores["mean_over_slides"]["efficiency_25"] == pytest.approx((39 / 45 + 39 / 40) / 2)
-    assert scores["slides"]["two"]["validity"] == two["validity"]
-    assert scores["groups"]["spread_over_slides"]["cohort"]["value"] == 1
-    assert scores["groups"]["neighbours_of_own_slide"]["cohort"]["value"] == pytest.approx(1, abs=0.1)
+    assert scores["slides"]["two"]["truth"]["kind"] == "labels"
+    assert scores["groups"]["cohort"]["clusters"] == 2
     table = pd.read_csv(tmp_path / "all" / "t.csv")
     assert table["slide"].tolist()[:4] == ["one", "two", "all slides", "all slides"]
     assert "Naming all 2 clusters" in (tmp_path / "all" / "p.html").read_text("utf-8")

@@ -150,9 +150,9 @@ rule pool_cluster_scores:
         ),
         table=f"{RESULTS}/evaluation/clusters.csv",
         scores=f"{RESULTS}/evaluation/evaluation.json",
-        curve=f"{RESULTS}/evaluation/label_efficiency.png",
+        efficiency=f"{RESULTS}/evaluation/label_efficiency.png",
         confusion=f"{RESULTS}/evaluation/confusion.png",
-        figures=f"{RESULTS}/evaluation/figures.png",
+        bars=f"{RESULTS}/evaluation/figures.png",
     log:
         f"{RESULTS}/evaluation/logs/pool_cluster_scores.log",
     benchmark:

@@ -1,8 +1,6 @@
 """Pool the scores of clusters of all slides that have a truth: table, figures, plots and a page."""
 
-import numpy as np
-
-from clusterfirst.evaluation import cluster_plots, page, pooled, validity
+from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import HEADLINE, Counts
 from clusterfirst.io import atomic, log_to, read_json, write_json
 
@@ -15,13 +13,7 @@ if __name__ == "__main__":
     slides = {slide: pooled.summarise({slide: one}, groups) for slide, one in counts.items()}
     pools = pooled.pools(counts, groups, tissues)
     everything = pools[pooled.ALL]
-    spread = {group: validity.spread(sizes) for group, sizes in pooled.sizes(counts, groups).items()}
-    # Embeddings lie in the same space only where slides were reduced together; then they are given here.
-    mixing = {}
-    umaps = dict(zip(documents, snakemake.input.umaps, strict=True)) if snakemake.input.umaps else {}
-    for group in spread if umaps else ():
-        values = {slide: np.load(path, mmap_mode="r") for slide, path in umaps.items() if groups[slide] == group}
-        mixing[group] = validity.mixing(values, threads=snakemake.threads)
+    without_truth = {document["group"]: document for document in map(read_json, snakemake.input.validity)}
 
     with atomic(snakemake.output.table) as part:
         pooled.table(slides, pools, tissues).to_csv(part, index=False, float_format="%.4f")
@@ -32,15 +24,12 @@ if __name__ == "__main__":
             "slides": {
                 slide: {
                     **slides[slide].document(),
-                    **{key: document[key] for key in ("truth", "validity")},
+                    "truth": document["truth"],
                     "group": groups[slide],
                 }
                 for slide, document in documents.items()
             },
-            "groups": {
-                "spread_over_slides": {group: value._asdict() for group, value in spread.items()},
-                "neighbours_of_own_slide": {group: value._asdict() for group, value in mixing.items()},
-            },
+            "groups": without_truth,
         },
         snakemake.output.scores,
     )
@@ -62,7 +51,5 @@ if __name__ == "__main__":
             "What is taken for what": snakemake.output.confusion,
             "Beside chance": snakemake.output.bars,
         },
-        without_truth={slide: document["validity"] for slide, document in documents.items()},
-        spread={group: value.value for group, value in spread.items() if value.value is not None},
-        mixing={group: value.value for group, value in mixing.items() if value.value is not None},
+        without_truth=without_truth,
     )

@@ -22,4 +22,4 @@ if __name__ == "__main__":
     write_array(reduced.values, snakemake.output.umap)
     write_array(reduced.plane, snakemake.output.plane)
     cells = {slide.slide: len(slide.values) for slide in slides}
-    write_json({"settings": settings, **reduced.report, "slides": cells}, snakemake.output.report)
+    write_json({"settings": settings, **reduced.report, "slides": cells}, snakemake.output.facts)

@@ -53,6 +53,8 @@ _SHAPES = (
     ("Davies–Bouldin", "davies_bouldin", "{:z.2f}"),
     ("Calinski–Harabasz", "calinski_harabasz", "{:,.0f}"),
     ("stability", "stability", "{:z.2f}"),
+    ("spread over slides", "spread", "{:z.2f}"),
+    ("neighbours of own slide", "mixing", "{:z.2f}"),
 )
 
 _MEANINGS = (
@@ -125,8 +127,6 @@ def write(
     pools: Mapping[str, Summary],
     pictures: Mapping[str, str | os.PathLike],
     without_truth: Mapping[str, Mapping[str, float | None]],
-    spread: Mapping[str, float],
-    mixing: Mapping[str, float],
 ) -> None:
     """Write the page as one HTML file, pictures inside, without scripts.
 
@@ -141,10 +141,7 @@ def write(
     pictures
         PNG files by what is written above them.
     without_truth
-        Per slide what `validity.document` returned.
-    spread, mixing
-        Per group of several slides that were clustered together, how they share clusters (`validity.spread`) and
-        neighbours (`validity.mixing`).
+        Per group of slides that were clustered together (or slide) what `validity.document` returned.
     """
     everything = next(iter(pools.values()))
     parts = [
@@ -162,11 +159,6 @@ def write(
         _figures(slides, pools, _INDICES),
         "<h2>Without truth</h2>",
         _shapes(without_truth),
-        *(
-            f"<p>Spread of the clusters of {escape(name)} over slides: {value:.2f}.</p>"
-            for name, value in spread.items()
-        ),
-        *(f"<p>Neighbours of own slide in {escape(name)}: {value:.2f}.</p>" for name, value in mixing.items()),
         "<h2>What the figures mean</h2>",
         "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MEANINGS) + "</dl>",
     ]
