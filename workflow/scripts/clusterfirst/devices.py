@@ -55,3 +55,35 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def rapids(gpu: str | bool) -> bool:
+    """Whether to compute with RAPIDS (cuML) on a GPU.
+
+    Parameters
+    ----------
+    gpu
+        ``"auto"``: where a GPU can be used and cuML is installed; True: yes, or an error; False: no.
+
+    Raises
+    ------
+    ClusterfirstError
+        A GPU was demanded, and none can be used or cuML is missing.
+    """
+    if gpu is False:
+        return False
+    try:
+        # CuPy and cuML import well without a GPU, and fail at first use.
+        import cuml  # noqa: F401
+        import cupy
+
+        found = cupy.cuda.runtime.getDeviceCount()
+        why = "CUDA counts no device"
+    except Exception as error:  # noqa: BLE001 - ImportError, CuPy's own, or a loader's OSError, by what is missing
+        found, why = 0, str(error)
+    if not found and gpu is True:
+        raise ClusterfirstError(
+            f"`gpu: true` in the config, but cuML cannot be used here: {why}. "
+            "Install clusterfirst[rapids] and ask the scheduler for a GPU, or set `gpu: auto`"
+        )
+    return bool(found)
