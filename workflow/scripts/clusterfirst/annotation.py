@@ -258,7 +258,8 @@ def _sizes(axes, found: dict) -> None:
     axes.bar(range(len(clusters)), [c["size"] for c in clusters], color=[c["colour"] for c in clusters], width=0.9)
     more = len(found["clusters"]) - len(clusters)
     axes.set(xlabel=f"cluster (and {more:,} smaller ones)" if more else "cluster", ylabel="cells")
-    axes.set_title(f"{found['counts']['clusters']:,} clusters, {_percent(found['counts']['noise_fraction'])} noise")
+    noise = found["counts"]["noise_fraction"]
+    axes.set_title(f"{found['counts']['clusters']:,} clusters, {_percent(noise) if noise else 'no'} noise")
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -275,7 +276,7 @@ def _covered(axes, found: dict) -> None:
     axes.axhline(100 * (1 - found["counts"]["noise_fraction"]), color=palette.NOISE, linestyle="--", label="not noise")
     axes.set(xlabel="clusters named, largest first", ylabel="cells they hold (%)", ylim=(0, 105))
     axes.set_title("What names can reach")
-    axes.set_xlim(0, max(1, min(len(share), 2 * max(_NAMES))))
+    axes.set_xlim(0, 1.1 * max(1, min(len(share), 2 * max(_NAMES))))
     axes.legend(frameon=False, loc="lower right")
 
 
@@ -307,7 +308,9 @@ def _eps_tried(axes, found: dict) -> None:
         spot = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         axes.annotate(f"{outcome['clusters']:,}", (outcome["eps"], high), **spot)
     axes.axvline(found["settings"]["eps"], color="#d55e00", linestyle="--", label="chosen")
-    axes.set(xlabel="eps (above the points: clusters)", ylabel="%", ylim=(0, 110))
+    axes.set(xlabel="eps (above the points: clusters)", ylabel="%", ylim=(-3, 110))
+    if max(eps) > 8 * min(eps):
+        axes.set_xscale("log")
     axes.set_title("The eps of the list")
     axes.legend(frameon=False)
 

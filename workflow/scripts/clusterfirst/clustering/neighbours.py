@@ -97,7 +97,8 @@ def nearest(
     from pynndescent import NNDescent
 
     log.info("%d cells vary in many directions: their neighbours are searched for approximately", len(values))
-    search = NNDescent(values, n_neighbors=k + 1, random_state=seed, n_jobs=threads)
+    # On one thread: with a seed, it finds other neighbours for every number of threads.
+    search = NNDescent(values, n_neighbors=k + 1, random_state=seed, n_jobs=1)
     indices, distances = search.neighbor_graph
     return _without_self(distances, indices)
 
