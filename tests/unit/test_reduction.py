@@ -165,13 +165,13 @@ def test_the_context_tells_cells_apart_that_look_alike():
     assert told_apart(reduce([cells], components=5).values[~typical], tissue[~typical]) < 0.8
 
 
-def test_batches_are_corrected_before_the_layout(said):
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(400, 6)).astype(np.float32)
+def test_batches_are_corrected():
+    values = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
     second = np.arange(400) >= 200
-    values[second, 0] += 4
+    values[:, 0] += np.where(np.arange(400) % 2, 10, 0)  # two classes
+    values[second, 1] += 3
     parts = [slide(values[~second], name="a"), slide(values[second], name="b")]
-    assert told_apart(reduce(parts, method="none").values, second) > 0.95
+    assert told_apart(reduce(parts, method="none").values, second) > 0.9
     assert told_apart(reduce(parts, method="none", batch_correction="harmony").values, second) < 0.8
 
 
@@ -254,16 +254,18 @@ def test_a_sample_is_the_same_every_time_and_chunks_change_nothing(monkeypatch):
     np.testing.assert_allclose(alone(values, fit_cells=50, components=3).values, one.values, atol=1e-5)
 
 
-def test_a_placed_cell_lies_within_its_neighbours():
+def test_a_placed_cell_lies_at_the_weighted_mean_of_its_neighbours():
     places = np.array([[0, 0], [1, 0], [0, 1], [50, 50]], np.float32)
-    values = np.array([[0.0], [1], [2], [100], [0.9], [1], [99]], np.float32)
+    values = np.array([[0.0], [1], [2], [100], [0.9], [-1]], np.float32)
     near = neighbours.Exact(values[:4], metric="euclidean", threads=1)
     (out,) = umap._placed(values, np.arange(4), [places], near, 3)
     np.testing.assert_array_equal(out[:4], places)
-    assert (out[4:6] >= 0).all()
-    assert (out[4:6].sum(axis=1) <= 1).all()
-    assert np.abs(out[5] - [1, 0]).max() < np.abs(out[5] - [0, 1]).max()
-    assert np.linalg.norm(out[6] - [50, 50]) < 25
+    weights = graph.memberships(np.array([[0.1, 0.9, 1.1], [1, 2, 3]]), own=False)
+    expected = [
+        np.average(places[[1, 0, 2]], axis=0, weights=weights[0]),
+        np.average(places[[0, 1, 2]], axis=0, weights=weights[1]),
+    ]
+    np.testing.assert_allclose(out[4:], expected, rtol=1e-5)
 
 
 @given(st.integers(0, 50), st.one_of(st.none(), st.integers(4, 60)), st.integers(0, 5))
@@ -304,15 +306,28 @@ def test_memberships_add_up_to_the_logarithm_of_the_neighbours(count, k, seed):
     np.testing.assert_allclose(graph.memberships(1e5 * distances, own=False), new, atol=1e-5)
 
 
-def test_the_graph_is_umaps():
-    from umap.umap_ import fuzzy_simplicial_set
+@pytest.mark.parametrize("own", [True, False])
+def test_memberships_are_umaps(own):
+    from umap.umap_ import smooth_knn_dist
 
     values = np.repeat(some_cells(120), np.where(np.arange(120) < 20, 3, 1), axis=0)  # some coincide
-    distances, indices = neighbours.search(values, metric="euclidean", seed=0, threads=1).among_themselves(12)
-    expected, *_ = fuzzy_simplicial_set(
-        values, 12, None, "euclidean", knn_indices=indices, knn_dists=distances.astype(np.float32)
-    )
-    np.testing.assert_allclose(graph.fuzzy_graph(distances, indices).toarray(), expected.toarray(), atol=2e-4)
+    distances, _ = neighbours.Exact(values, metric="euclidean", threads=1).among_themselves(12)
+    # umap-learn never counts the first of a row. Uncompiled: compiling takes ten seconds.
+    rows = distances if own else np.pad(distances, ((0, 0), (1, 0)))
+    sigma, rho = smooth_knn_dist.py_func(rows.astype(np.float32), 12.0, local_connectivity=float(own))
+    expected = np.exp(-np.maximum(distances - rho[:, None], 0) / sigma[:, None])
+    np.testing.assert_allclose(graph.memberships(distances, own=own), expected, atol=2e-4)
+
+
+def test_an_edge_is_there_if_either_end_says_so():
+    distances = np.array([[0, 1, 2], [0, 1, 3], [0, 2, 2.5], [0, 4, 5.0]])
+    indices = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 2, 0]])
+    directed = np.zeros((4, 4))
+    np.put_along_axis(directed, indices, graph.memberships(distances, own=True), axis=1)
+    np.fill_diagonal(directed, 0)
+    expected = directed + directed.T - directed * directed.T
+    np.testing.assert_allclose(graph.fuzzy_graph(distances, indices).toarray(), expected, rtol=1e-6)
+    assert expected[3, 2] == 1
 
 
 @pytest.mark.parametrize("own", [True, False])
