@@ -494,17 +494,27 @@ def test_batches_are_halved_until_they_fit(slide, few, colours, monkeypatch):
     np.testing.assert_allclose(values, expected, atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("crop", ["box", "square", "masked"])
+def test_odd_cells_have_crops(slide, colours, tmp_path, crop):
+    """Without area, outside, across the corner; `embedded` checks that all is finite."""
+    line = shapely.Polygon([(300, 300), (310, 300), (320, 300)])
+    odd = np.array([line, shapely.box(-50, -50, -40, -40), shapely.box(-5, -5, 8, 8)])
+    values = embedded(slide, cells_of(odd, grid(), tmp_path), models=[colours], crop=crop)[0]
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
+
+
 def test_not_enough_memory_for_a_single_crop_is_an_error(slide, few, colours, monkeypatch):
     monkeypatch.setattr(networks, "load", lambda *_, **__: Hungry(most=0))
     with pytest.raises(ClusterfirstError, match="even for one crop"):
         embedded(slide, few, models=[colours], batch_size=8)
 
 
-@pytest.mark.parametrize(("free", "size"), [(1000, 16), (100, 1), (10**9, 512)])
-def test_batches_of_a_gpu_fit_into_half_of_its_free_memory(monkeypatch, free, size):
-    """Eight crops take 240 more than before, 30 each."""
+@pytest.mark.parametrize(("peak", "free", "size"), [(280, 1000, 16), (280, 10, 1), (280, 10**9, 512), (40, 1000, 64)])
+def test_batches_of_a_gpu_fit_into_half_of_its_free_memory(monkeypatch, peak, free, size):
+    """Eight crops take 240 more than before, 30 each, or nothing that torch knows of."""
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 40)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 280)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
     assert networks._batch_size(Hungry(most=8), torch.device("cuda")) == size

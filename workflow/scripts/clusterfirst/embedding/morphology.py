@@ -81,6 +81,8 @@ _RIM_UM = 1.0
 _PAIR_UM = 1.0
 _RADII_UM = (15.0, 30.0, 60.0)
 _FARTHEST_UM = 200.0
+_ROWS = 50_000
+"""Cells whose neighbours are looked for together: beyond what is kept, memory does not grow with the slide."""
 
 _LEVELS = 8
 _LEVELS_OD = (0.0, 1.6)
@@ -227,9 +229,8 @@ def _from_image(view: View, polygons: np.ndarray, others: np.ndarray, *, mpp: fl
     count = len(view.rows)
     pixel_um = mpp / view.scale.mean()
     labels = _labels(view, polygons, others)
-    od = _OD[view.image]
-    h, e = np.moveaxis(od @ _UNMIXING[:, :2], -1, 0)
-    h = np.ascontiguousarray(h)
+    od = cv2.LUT(view.image, _OD)
+    h, e = cv2.split(cv2.transform(od, _UNMIXING[:, :2].T))
 
     pixel, cell = _pixels(labels, view, polygons)
     inside = _Groups(cell, count)
@@ -429,12 +430,17 @@ def _neighbourhood(cells, *, mpp: float, h_mean: np.ndarray, log_area: np.ndarra
 
 def _nearest(tree: cKDTree, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Distance to and index of the nearest others, N × count; infinite and 0 where there are fewer."""
-    distance, near = tree.query(places, k=count + 1, distance_upper_bound=_FARTHEST_UM)
-    # The place itself is among the nearest, but not always first: two cells may share a centroid.
-    itself = near == np.arange(len(places))[:, None]
-    order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
-    distance, near = (np.take_along_axis(values, order, axis=1) for values in (distance, near))
-    return distance, np.where(np.isfinite(distance), near, 0)
+    distance = np.empty((len(places), count), np.float32)
+    near = np.empty((len(places), count), np.int32)
+    for start in range(0, len(places), _ROWS):
+        rows = slice(start, start + _ROWS)
+        found, index = tree.query(places[rows], k=count + 1, distance_upper_bound=_FARTHEST_UM)
+        # The place itself is among the nearest, but not always first: two cells may share a centroid.
+        itself = index == np.arange(start, start + len(index))[:, None]
+        order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
+        distance[rows], near[rows] = (np.take_along_axis(values, order, axis=1) for values in (found, index))
+    near[~np.isfinite(distance)] = 0
+    return distance, near
 
 
 def _mean(values: np.ndarray, counted: np.ndarray, *, otherwise: np.ndarray) -> np.ndarray:

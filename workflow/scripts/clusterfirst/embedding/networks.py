@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 
 from ..devices import in_less_memory
 from ..io import ClusterfirstError
@@ -27,6 +28,10 @@ _CPU_BATCH = 16
 """Larger ones are no faster on a CPU: their intermediate results leave its cache."""
 _MOST_AT_ONCE = 512
 _TRIED_AT_ONCE = 8
+_UNKNOWN_BATCH = 64
+"""On a GPU whose memory torch does not see being used, as under ONNX Runtime."""
+_CUT_AT_ONCE = 64
+"""Crops wait for the network in portions of 10 MB."""
 _IN_FLIGHT = 2
 """Batches a GPU may be behind: it has the next before it is asked for the result of the last."""
 
@@ -62,13 +67,16 @@ class Network:
         self._batch_size = batch_size or _batch_size(self._encode, device)
         self.columns = tuple(f"{_label(model)}_{index:04d}" for index in range(self._encode.width))
         self.margin_um = crop.reach_um
-        self.cells_at_once = self._batch_size
+        self.cells_at_once = min(self._batch_size, _CUT_AT_ONCE)
         self._blank = tuple(round(255 * channel) for channel in self._encode.mean)
 
     def start(self, cells: geopandas.GeoDataFrame, out: np.ndarray, *, mpp: float) -> None:
         """See `Embedder.start`."""
         self._polygons = cells.geometry.to_numpy()
-        self._centres = cells[["x", "y"]].to_numpy(float)
+        # An outline without area has no centroid.
+        boxes = shapely.bounds(self._polygons).reshape(-1, 2, 2)
+        centroids = cells[["x", "y"]].to_numpy(float)
+        self._centres = np.where(np.isfinite(centroids), centroids, boxes.mean(axis=1))
         self._out, self._mpp = out, mpp
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._in_flight: deque[tuple[np.ndarray, torch.Tensor]] = deque()
@@ -148,6 +156,8 @@ def _batch_size(encode: Encoder, device: torch.device) -> int:
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     encode(np.zeros((_TRIED_AT_ONCE, encode.edge_px, encode.edge_px, 3), np.uint8))
-    each = max(1.0, (torch.cuda.max_memory_allocated(device) - before) / _TRIED_AT_ONCE)
+    each = (torch.cuda.max_memory_allocated(device) - before) / _TRIED_AT_ONCE
+    if each <= 0:
+        return _UNKNOWN_BATCH
     free, _ = torch.cuda.mem_get_info(device)
     return 2 ** int(math.log2(min(max(free / 2 / each, 1), _MOST_AT_ONCE)))
