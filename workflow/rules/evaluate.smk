@@ -165,7 +165,7 @@ rule pool_cluster_scores:
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         groups=lambda wildcards: {slide: SHARING.get(slide, slide) for slide in SAMPLES},
-        names=CONFIG["evaluation"]["names"],
+        tissues={slide: sample.tissue for slide, sample in SAMPLES.items()},
     script:
         "../scripts/pool_cluster_scores.py"
 

@@ -16,7 +16,7 @@ if __name__ == "__main__":
     annotation.plot_clusters(
         document,
         snakemake.output.plot,
-        title=snakemake.wildcards.slide,
+        title=snakemake.wildcards.group,
         curve=getattr(clusters.clusterer, "k_distance", None),
     )
     write_json(document, snakemake.output.clusters, indent=None)
