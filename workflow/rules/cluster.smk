@@ -41,6 +41,7 @@ rule cluster:
 rule share_clusters:
     input:
         clusters=of_group("clustering", "clusters.json"),
+        facts=of_group("reduction", "reduction.json"),
         umap=made("reduction", "umap.npy"),
     output:
         clusters=f"{RESULTS}/{{slide}}/clusters.json",

@@ -17,10 +17,9 @@ if __name__ == "__main__":
     sizes = read_json(snakemake.input.facts)["slides"]
     ends = np.cumsum(list(sizes.values()))
     slides = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
-    # Noise is −1.
-    spread = np.array(
-        [np.bincount(cluster_id[rows] + 1, minlength=cluster_id.max(initial=-1) + 2) for rows in slides.values()]
-    )
+    # Slides × (noise and clusters): noise is −1.
+    length = cluster_id.max(initial=-1) + 2
+    in_slide = np.array([np.bincount(cluster_id[rows] + 1, minlength=length) for rows in slides.values()])
 
     def again(some: np.ndarray) -> np.ndarray:
         # With what was chosen while clustering, such as eps, as if it had been given.
