@@ -18,8 +18,6 @@ from .strays import adopt
 from .tree import Tree, grow
 from .typical import confidence, representatives
 
-__all__ = ["NAMES", "NOISE", "Clusterer", "Clusters", "Points", "cluster", "clusterer", "document", "share", "split"]
-
 log = logging.getLogger(__name__)
 
 _BACKENDS = {

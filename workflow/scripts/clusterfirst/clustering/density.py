@@ -14,6 +14,7 @@ from .numbering import NOISE
 log = logging.getLogger(__name__)
 
 _SAMPLE = 50_000
+"""So few are searched exactly, whatever their directions (see `Points.searchable`)."""
 
 
 def hierarchy(values: np.ndarray, *, min_samples: int, min_cluster_size: int, selection: str = "eom", exact: bool):

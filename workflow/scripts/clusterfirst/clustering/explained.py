@@ -26,15 +26,15 @@ def explained(values: np.ndarray, groups: np.ndarray, *, names: int = NAMES) -> 
     float
         In [0, 1]; 0 where the cells do not vary.
     """
-    if not len(values):
+    named = np.where(groups < names, groups, -1)
+    if not (named >= 0).any():
         return 0.0
     middle = values.mean(axis=0, dtype=np.float64)
-    total = float(np.var(values, axis=0, dtype=np.float64).sum()) * len(values)
-    named = np.flatnonzero((groups >= 0) & (groups < names))
-    if not len(named) or total <= 0:
-        return 0.0
-    centres, sizes = means(values[named], groups[named])
-    return float(np.clip((sizes * np.square(centres - middle).sum(axis=1)).sum() / total, 0, 1))
+    # Column by column: the squares of all at once would be another, larger copy of the values.
+    total = len(values) * sum(np.var(column, dtype=np.float64) for column in values.T)
+    centres, sizes = means(values, named)
+    between = (sizes * np.square(centres - middle).sum(axis=1)).sum()
+    return float(np.clip(between / total, 0, 1)) if total > 0 else 0.0
 
 
 def means(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
