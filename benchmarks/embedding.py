@@ -43,10 +43,10 @@ def one_by_one(slide: Slide, cells, weights: Path, device: torch.device) -> tupl
     from torchvision.models import resnet50
 
     network = resnet50(weights=None)
-    prefix = "module.pre."
-    state = {key.removeprefix(prefix): value for key, value in torch.load(weights, weights_only=True).items()}
-    network.load_state_dict(state, strict=False)
     network.fc = torch.nn.Identity()
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = {key.removeprefix("module.pre."): value for key, value in state.items()}
+    network.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
     network.eval().to(device)
     rows, start = [], time.perf_counter()
     for left, top, right, bottom in cells.geometry.bounds.round().astype(int).to_numpy():

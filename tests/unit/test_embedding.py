@@ -195,6 +195,16 @@ def test_neighbourhood_counts_and_distances(slide, tmp_path):
     assert found["relative_h"][5] == 0
 
 
+def test_neighbours_are_the_same_whatever_the_portions(monkeypatch):
+    places = np.random.default_rng(0).uniform(0, 300, (50, 2))
+    places[1] = places[0]
+    whole = morphology._nearest(morphology.cKDTree(places), places, 4)
+    monkeypatch.setattr(morphology, "_ROWS", 7)
+    for found, expected in zip(morphology._nearest(morphology.cKDTree(places), places, 4), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert whole[1][:2, 0].tolist() == [1, 0]
+
+
 def test_alignment_is_negative_across_and_blind_to_turning_the_slide(slide, tmp_path):
     along = shapely.affinity.scale(shapely.Point(0, 0).buffer(1, quad_segs=32), 8, 4)
     pair = [shapely.affinity.translate(along, 300, 300), shapely.affinity.translate(along, 340, 300)]
@@ -661,30 +671,27 @@ def test_prefixes_are_dropped(weights, tmp_path, prefix):
     assert encoders._state(tmp_path / "w.pth").keys() == state.keys()
 
 
-@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_networks_of_timm(tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("name", "suffix", "mean", "std"),
+    [
+        ("resnet18", "pth", tuple(MEAN), tuple(STD)),
+        ("vit_tiny_patch16_224", "safetensors", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_networks_of_timm_are_shown_what_timm_says(tmp_path, name, suffix, mean, std):
     import timm
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    network = timm.create_model("resnet18", pretrained=False).eval()
+    network = timm.create_model(name, pretrained=False).eval()
     path = tmp_path / f"w.{suffix}"
     (torch.save if suffix == "pth" else save_file)(network.state_dict(), path)
-    encoder = encoders.load("timm:resnet18", path, device=CPU)
+    encoder = encoders.load(f"timm:{name}", path, device=CPU)
+    assert encoder.mean == mean
     network.reset_classifier(0)
     with torch.inference_mode():
-        expected = network(torch.from_numpy((IMAGES / 255 - MEAN) / STD).float().permute(0, 3, 1, 2))
+        expected = network(torch.from_numpy((IMAGES / 255 - mean) / std).float().permute(0, 3, 1, 2))
     torch.testing.assert_close(encoder(IMAGES), expected, rtol=1e-3, atol=1e-3)
-
-
-def test_timm_says_what_its_networks_were_shown(tmp_path):
-    import timm
-
-    name = "vit_tiny_patch16_224"
-    torch.save(timm.create_model(name, pretrained=False).state_dict(), tmp_path / "w.pth")
-    encoder = encoders.load(f"timm:{name}", tmp_path / "w.pth", device=CPU)
-    assert encoder.mean == (0.5, 0.5, 0.5)
-    assert encoder.width == 192
 
 
 def test_timm_is_asked_for_by_name(tmp_path, monkeypatch):
@@ -733,6 +740,19 @@ def test_feature_maps_are_averaged(tmp_path):
     torch.jit.save(torch.jit.trace(torch.nn.Identity(), torch.zeros(1, 3, 8, 8)), tmp_path / "same.ts")
     encoder = encoders.load(str(tmp_path / "same.ts"), tmp_path / "same.ts", device=CPU)
     np.testing.assert_allclose(encoder(IMAGES), ((IMAGES / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-4)
+
+
+def test_scripts_compute_in_bfloat16_where_the_device_does(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 7, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(8, 5, 3))
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32)), tmp_path / "n.pt")
+    results = []
+    for bf16 in (False, True):
+        monkeypatch.setattr(encoders, "computes_bf16", lambda device, bf16=bf16: bf16)
+        results.append(encoders.load("n.pt", tmp_path / "n.pt", device=CPU)(IMAGES))
+    assert results[1].dtype == torch.float32
+    assert not torch.equal(*results)
+    torch.testing.assert_close(*results, rtol=0.02, atol=0.02)
 
 
 class Pair(torch.nn.Module):
