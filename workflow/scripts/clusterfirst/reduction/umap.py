@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io import ClusterfirstError
 from .graph import fuzzy_graph, memberships
 from .linear import principal
 from .neighbours import search
@@ -73,7 +75,7 @@ def lay_out(
     if gpu:
         maps = _on_gpu(fitted, (components, 2), k=k, min_dist=min_dist, metric=metric, seed=seed)
         return *maps, report | {"neighbours": "exact", "device": "cuda"}
-    near = search(fitted, metric=metric, seed=seed, threads=threads)
+    near = search(fitted, asked=count, metric=metric, seed=seed, threads=threads)
     graph = fuzzy_graph(*near.among_themselves(k))
     starts = [_start(fitted, dimensions, seed) for dimensions in (components, 2)]
     maps = _layouts(graph, starts, min_dist=min_dist, seed=seed, threads=threads)
@@ -108,7 +110,14 @@ def _layouts(graph: sparse.csr_array, starts: list, *, min_dist: float, seed: in
         return [_layout(*one) for one in each]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         second = pool.submit(_layout, *each[1])
-        return [_layout(*each[0]), second.result()]
+        first = _layout(*each[0])
+        try:
+            return [first, second.result()]
+        except BrokenProcessPool as error:
+            raise ClusterfirstError(
+                "the process that lays out the plane was killed, most often for want of memory. Give the job more "
+                "(`--set-resources reduce:mem_mb=…`) or lower `reduction.fit_cells`"
+            ) from error
 
 
 def _layout(graph: sparse.csr_array, start: np.ndarray, min_dist: float, seed: int | None, threads: int) -> np.ndarray:
