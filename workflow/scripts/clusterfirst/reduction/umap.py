@@ -62,7 +62,7 @@ def lay_out(
     plane : numpy.ndarray
         N × 2 float32.
     report : dict
-        ``fitted`` and ``transformed`` (numbers of cells), ``neighbours`` (``exact`` or ``approximate``), ``device``.
+        See `Reduced`.
     """
     count = len(values)
     rows = _sample(count, None if gpu else fit_cells, seed)
@@ -71,7 +71,7 @@ def lay_out(
     if k < n_neighbors:
         log.warning("%d cells: UMAP's n_neighbors is lowered from %d to %d", len(fitted), n_neighbors, k)
     log.info("laying out %d cells of %d columns in %d and in 2 dimensions", *fitted.shape, components)
-    report = {"fitted": len(rows), "transformed": count - len(rows)}
+    report = {"method": "umap", "fitted": len(rows), "transformed": count - len(rows)}
     if gpu:
         maps = _on_gpu(fitted, (components, 2), k=k, min_dist=min_dist, metric=metric, seed=seed)
         return *maps, report | {"neighbours": "exact", "device": "cuda"}
