@@ -291,6 +291,18 @@ def test_a_placed_cell_lies_at_the_weighted_mean_of_its_neighbours():
     np.testing.assert_allclose(out[4:], expected, rtol=1e-5)
 
 
+def test_a_neighbour_that_was_not_found_counts_for_nothing():
+    class Search:
+        def of(self, others, k):
+            return np.array([[1.0, 2.0, np.inf]]), np.array([[1, 2, -1]])
+
+    places = np.array([[1, 0], [0, 1], [4, 4]], np.float32)
+    (out,) = umap._placed(np.zeros((4, 1)), np.arange(3), [places], Search(), 3)
+    weights = graph.memberships(np.array([[1.0, 2.0, np.inf]]), own=False)[0]
+    np.testing.assert_allclose(out[3], np.average(places[[1, 2, 0]], axis=0, weights=weights), rtol=1e-6)
+    assert weights[2] == 0
+
+
 @given(st.integers(0, 50), st.one_of(st.none(), st.integers(4, 60)), st.integers(0, 5))
 def test_a_sample_has_no_row_twice(count, wanted, seed):
     rows = umap._sample(count, wanted, seed)

@@ -165,6 +165,7 @@ def _placed(values: np.ndarray, rows: np.ndarray, maps: list, near, k: int) -> l
         distances, indices = near.of(values[chunk], k)
         weights = memberships(distances, own=False)
         weights /= weights.sum(axis=1, keepdims=True)
+        indices = np.maximum(indices, 0)  # −1 where the search found fewer; the weight is 0 there
         ends = np.arange(0, indices.size + 1, k)
         among = csr_array((weights.ravel(), indices.ravel(), ends), (len(chunk), len(rows)))
         for whole, part in zip(out, maps, strict=True):
