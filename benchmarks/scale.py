@@ -145,9 +145,7 @@ def row(source: Path, count: int) -> list[str]:
 
 def main(source: Path, counts: list[int]) -> None:
     print("# Scale\n")
-    print(
-        f"{machine()}, {THREADS} threads. Seconds with start-up, MB the most that was held, looked at five times a second.\n"
-    )
+    print(f"{machine()}, {THREADS} threads. Seconds with start-up, MB the most that was held at a time.\n")
     heads = ["cells", "reduce, s", "MB", "laid out", "neighbours kept", "cluster, s", "MB"]
     print("| " + " | ".join([*heads, "plain, s", "MB", "neighbours kept"]) + " |")
     print("|---" * (len(heads) + 3) + "|")
