@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -121,6 +123,27 @@ def test_both_layouts_at_once_are_the_same_layouts(reduced, monkeypatch):
     again = alone(groups()[0], threads=2)
     np.testing.assert_array_equal(again.values, reduced.values)
     np.testing.assert_array_equal(again.plane, reduced.plane)
+
+
+def test_a_killed_process_is_an_error_that_says_what_to_do(monkeypatch):
+    class Pool:
+        def __init__(self, *_, **__):
+            self.future = Future()
+            self.future.set_exception(BrokenProcessPool())
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, *_):
+            return self.future
+
+    monkeypatch.setattr(umap, "_TOGETHER", 10)
+    monkeypatch.setattr(umap, "ProcessPoolExecutor", Pool)
+    with pytest.raises(ClusterfirstError, match=r"reduction\.fit_cells"):
+        alone(some_cells(20), threads=2)
 
 
 @pytest.mark.parametrize("components", [1, 7])
@@ -268,6 +291,18 @@ def test_a_placed_cell_lies_at_the_weighted_mean_of_its_neighbours():
     np.testing.assert_allclose(out[4:], expected, rtol=1e-5)
 
 
+def test_a_neighbour_that_was_not_found_counts_for_nothing():
+    class Search:
+        def of(self, others, k):
+            return np.array([[1.0, 2.0, np.inf]]), np.array([[1, 2, -1]])
+
+    places = np.array([[1, 0], [0, 1], [4, 4]], np.float32)
+    (out,) = umap._placed(np.zeros((4, 1)), np.arange(3), [places], Search(), 3)
+    weights = graph.memberships(np.array([[1.0, 2.0, np.inf]]), own=False)[0]
+    np.testing.assert_allclose(out[3], np.average(places[[1, 2, 0]], axis=0, weights=weights), rtol=1e-6)
+    assert weights[2] == 0
+
+
 @given(st.integers(0, 50), st.one_of(st.none(), st.integers(4, 60)), st.integers(0, 5))
 def test_a_sample_has_no_row_twice(count, wanted, seed):
     rows = umap._sample(count, wanted, seed)
@@ -282,7 +317,7 @@ def test_a_sample_has_no_row_twice(count, wanted, seed):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_neighbours_of_few_cells_are_exact(metric):
     values = some_cells(60)
-    search = neighbours.search(values, metric=metric, seed=0, threads=1)
+    search = neighbours.search(values, asked=60, metric=metric, seed=0, threads=1)
     assert search.kind == "exact"
     distances, indices = search.among_themselves(7)
     between = cdist(values, values, metric)
@@ -291,10 +326,11 @@ def test_neighbours_of_few_cells_are_exact(metric):
     np.testing.assert_array_equal(indices[:, 0], np.arange(60))
 
 
-def test_the_exact_search_stops_at_its_limit(monkeypatch):
-    monkeypatch.setattr(neighbours, "_EXACT_ROWS", 29)
-    kinds = [neighbours.search(some_cells(n), metric="euclidean", seed=0, threads=1).kind for n in (29, 30)]
-    assert kinds == ["exact", "approximate"]
+@pytest.mark.parametrize(("rows", "asked", "kind"), [(30, 30, "exact"), (30, 31, "approximate"), (9, 100, "exact")])
+def test_the_exact_search_stops_at_its_limit(monkeypatch, rows, asked, kind):
+    monkeypatch.setattr(neighbours, "_EXACT_PAIRS", 900)
+    found = neighbours.search(some_cells(rows), asked=asked, metric="euclidean", seed=0, threads=1)
+    assert found.kind == kind
 
 
 @given(st.integers(1, 30), st.integers(2, 20), st.integers(0, 10**6))
@@ -343,8 +379,8 @@ def test_memberships_of_odd_rows_are_in_0_to_1(own):
 def test_many_cells_are_reduced_with_an_approximate_search(monkeypatch):
     values, truth = groups(each=60)
     exact = neighbours.Exact(values, metric="euclidean", threads=1)
-    monkeypatch.setattr(neighbours, "_EXACT_ROWS", 10)
-    search = neighbours.search(values, metric="euclidean", seed=0, threads=1)
+    monkeypatch.setattr(neighbours, "_EXACT_PAIRS", 10)
+    search = neighbours.search(values, asked=1, metric="euclidean", seed=0, threads=1)
     for found, true in (
         (search.among_themselves(15), exact.among_themselves(15)),
         (search.of(values + 0.1, 15), exact.of(values + 0.1, 15)),

@@ -32,8 +32,9 @@ class Reduced:
     plane : numpy.ndarray
         N × 2 float32, for plots.
     report : dict
-        JSON-ready: ``method`` (the one used), ``cells``, ``columns`` (of the prepared features), ``fitted`` and
-        ``transformed`` (how many cells were laid out, and placed afterwards), ``neighbours``, ``device``.
+        JSON-ready: ``cells``, ``columns`` (of the prepared features), ``method`` (the one used), ``fitted`` and
+        ``transformed`` (how many cells were laid out, and placed afterwards), ``neighbours`` (``exact``,
+        ``approximate`` or None), ``device``.
     """
 
     values: np.ndarray
@@ -83,36 +84,44 @@ def reduce(
     """
     if not slides:
         raise ClusterfirstError("there is no slide to reduce")
-    use_gpu = rapids(gpu) if method == "umap" else False
-    sizes = [len(slide.values) for slide in slides]
-    features = prepare(slides, standardise=standardise, clip=clip, pca=pca, balance=balance)
-    if batch_correction == "harmony":
-        features = batches.harmony(features, sizes, seed=seed, threads=threads)
-    features = context.append(
-        features,
-        [slide.positions for slide in slides],
-        neighbours=context_neighbours,
-        radius_um=context_um,
-        weight=context_weight,
-        threads=threads,
-    )
-    count = len(features)
-    if method == "umap" and count < _FEWEST:
-        log.warning("%d cells are too few for UMAP: their principal coordinates are used", count)
+    use_gpu = method == "umap" and rapids(gpu)
+    from threadpoolctl import threadpool_limits
+
+    # Sums over several threads differ in their last bits by the number of threads, and UMAP makes much of a bit.
+    with threadpool_limits(threads if seed is None else 1, user_api="blas"):
+        features = prepare(slides, standardise=standardise, clip=clip, pca=pca, balance=balance)
+        if batch_correction == "harmony":
+            sizes = [len(slide.values) for slide in slides]
+            features = batches.harmony(features, sizes, seed=seed, threads=threads)
+        features = context.append(
+            features,
+            [slide.positions for slide in slides],
+            neighbours=context_neighbours,
+            radius_um=context_um,
+            weight=context_weight,
+            threads=threads,
+        )
+        if method == "umap" and len(features) >= _FEWEST:
+            values, plane, report = umap.lay_out(
+                features,
+                components=components,
+                n_neighbors=n_neighbors,
+                min_dist=min_dist,
+                metric=metric,
+                fit_cells=fit_cells,
+                seed=seed,
+                gpu=use_gpu,
+                threads=threads,
+            )
+        else:
+            values, plane, report = _without_layout(features, method, components)
+    return Reduced(values, plane, {"cells": len(features), "columns": features.shape[1], **report})
+
+
+def _without_layout(features: np.ndarray, method: str, components: int) -> tuple[np.ndarray, np.ndarray, dict]:
+    if method == "umap":
+        log.warning("%d cells are too few for UMAP: their principal coordinates are used", len(features))
         method = "pca"
-    report = {"method": method, "cells": count, "columns": features.shape[1], "fitted": count, "transformed": 0}
-    if method != "umap":
-        values = features if method == "none" else principal(features, components)
-        return Reduced(values, principal(features, 2), report | {"neighbours": None, "device": "cpu"})
-    values, plane, laid_out = umap.lay_out(
-        features,
-        components=components,
-        n_neighbors=n_neighbors,
-        min_dist=min_dist,
-        metric=metric,
-        fit_cells=fit_cells,
-        seed=seed,
-        gpu=use_gpu,
-        threads=threads,
-    )
-    return Reduced(values, plane, report | laid_out)
+    values = features if method == "none" else principal(features, components)
+    report = {"method": method, "fitted": len(features), "transformed": 0, "neighbours": None, "device": "cpu"}
+    return values, principal(features, 2), report

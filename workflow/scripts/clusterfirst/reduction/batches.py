@@ -22,7 +22,9 @@ def harmony(features: np.ndarray, sizes: Sequence[int], *, seed: int | None = 0,
 
     Harmony clusters softly so that every cluster holds cells of all slides, and moves each slide's cells of a cluster
     towards the cluster's centre. What differs between slides because they hold different cells stays, as far as it can
-    be told apart; where a kind of cell is on one slide only, some of it is lost.
+    be told apart; where a kind of cell is on one slide only, it is lost among others. On CoNSeP's training images,
+    whose shares of classes differ widely, that cost a tenth of all cells: 25 named clusters were right for 0.60 of them
+    instead of 0.70. It is for slides that hold much the same and look different.
 
     Parameters
     ----------

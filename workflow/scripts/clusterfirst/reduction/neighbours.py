@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_EXACT_ROWS = 50_000
+_EXACT_PAIRS = 50_000**2
 """Up to here, comparing all pairs costs less than the half minute in which NN-descent compiles itself."""
 
 
@@ -54,8 +54,8 @@ class Approximate:
         return distances, indices
 
 
-def search(values: np.ndarray, *, metric: str, seed: int | None, threads: int) -> Exact | Approximate:
-    """Choose by the number of rows."""
-    if len(values) <= _EXACT_ROWS:
+def search(values: np.ndarray, *, asked: int, metric: str, seed: int | None, threads: int) -> Exact | Approximate:
+    """Choose how to look for neighbours among `values`, of `asked` rows in all."""
+    if len(values) * asked <= _EXACT_PAIRS:
         return Exact(values, metric=metric, threads=threads)
     return Approximate(values, metric=metric, seed=seed, threads=threads)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io import ClusterfirstError
 from .graph import fuzzy_graph, memberships
 from .linear import principal
 from .neighbours import search
@@ -60,7 +62,7 @@ def lay_out(
     plane : numpy.ndarray
         N × 2 float32.
     report : dict
-        ``fitted`` and ``transformed`` (numbers of cells), ``neighbours`` (``exact`` or ``approximate``), ``device``.
+        See `Reduced`.
     """
     count = len(values)
     rows = _sample(count, None if gpu else fit_cells, seed)
@@ -69,11 +71,11 @@ def lay_out(
     if k < n_neighbors:
         log.warning("%d cells: UMAP's n_neighbors is lowered from %d to %d", len(fitted), n_neighbors, k)
     log.info("laying out %d cells of %d columns in %d and in 2 dimensions", *fitted.shape, components)
-    report = {"fitted": len(rows), "transformed": count - len(rows)}
+    report = {"method": "umap", "fitted": len(rows), "transformed": count - len(rows)}
     if gpu:
         maps = _on_gpu(fitted, (components, 2), k=k, min_dist=min_dist, metric=metric, seed=seed)
         return *maps, report | {"neighbours": "exact", "device": "cuda"}
-    near = search(fitted, metric=metric, seed=seed, threads=threads)
+    near = search(fitted, asked=count, metric=metric, seed=seed, threads=threads)
     graph = fuzzy_graph(*near.among_themselves(k))
     starts = [_start(fitted, dimensions, seed) for dimensions in (components, 2)]
     maps = _layouts(graph, starts, min_dist=min_dist, seed=seed, threads=threads)
@@ -108,7 +110,14 @@ def _layouts(graph: sparse.csr_array, starts: list, *, min_dist: float, seed: in
         return [_layout(*one) for one in each]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         second = pool.submit(_layout, *each[1])
-        return [_layout(*each[0]), second.result()]
+        first = _layout(*each[0])
+        try:
+            return [first, second.result()]
+        except BrokenProcessPool as error:
+            raise ClusterfirstError(
+                "the process that lays out the plane was killed, most often for want of memory. Give the job more "
+                "(`--set-resources reduce:mem_mb=…`) or lower `reduction.fit_cells`"
+            ) from error
 
 
 def _layout(graph: sparse.csr_array, start: np.ndarray, min_dist: float, seed: int | None, threads: int) -> np.ndarray:
@@ -156,6 +165,7 @@ def _placed(values: np.ndarray, rows: np.ndarray, maps: list, near, k: int) -> l
         distances, indices = near.of(values[chunk], k)
         weights = memberships(distances, own=False)
         weights /= weights.sum(axis=1, keepdims=True)
+        indices = np.maximum(indices, 0)  # −1 where the search found fewer; the weight is 0 there
         ends = np.arange(0, indices.size + 1, k)
         among = csr_array((weights.ravel(), indices.ravel(), ends), (len(chunk), len(rows)))
         for whole, part in zip(out, maps, strict=True):
