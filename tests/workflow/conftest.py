@@ -57,7 +57,7 @@ class Project:
 
     def jobs(self, *arguments):
         """The (rule, slide or group) pairs that a run would do."""
-        done = self.run("--dry-run", "--quiet", "host", *arguments)
+        done = self.run(*arguments, "--dry-run", "--quiet", "host")
         assert done.returncode == 0, done.stdout
         planned = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", done.stdout, flags=re.M | re.S)
         slides = [re.search(r"wildcards: (?:slide|group)=([^,\s]+)", text) for _, text in planned]

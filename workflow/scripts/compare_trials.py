@@ -19,7 +19,7 @@ if __name__ == "__main__":
             values=trial["values"],
             tissues={slide: facts["tissue"] for slide, facts in slides.items()},
             groups=groups,
-            counts={slide: Counts.from_document(read_json(path)) for slide, path in scores.items() if path in known},
+            counts={slide: Counts.from_document(read_json(path)["counts"]) for slide, path in scores.items() if path in known},
             validity={group: read_json(results / group / "evaluation/validity.json") for group in groups.values()},
         )
 
