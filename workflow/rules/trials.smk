@@ -14,7 +14,7 @@ def folder_of(trial):
     import pandas as pd
 
     space = Paramspace(
-        pd.DataFrame([trial.words]), filename_params="*", filename_sep=","
+        pd.DataFrame([trial.words]), filename_params="*", filename_sep="__"
     )
     (name,) = space.instance_patterns
     return f"sweep/{name}/"

@@ -11,6 +11,9 @@ if __name__ == "__main__":
     results = Path(snakemake.params.results)
     known = set(snakemake.input.scores)
 
+    def validity(group: str) -> dict:
+        return {k: v for k, v in read_json(results / group / "evaluation/validity.json").items() if k != "group"}
+
     def outcome(trial: dict) -> trials.Outcome:
         slides = trial["slides"]
         scores = {slide: f"{results}/{trial['folder']}{slide}/evaluation/clusters.json" for slide in slides}
@@ -20,7 +23,7 @@ if __name__ == "__main__":
             tissues={slide: facts["tissue"] for slide, facts in slides.items()},
             groups=groups,
             counts={slide: Counts.from_document(read_json(path)["counts"]) for slide, path in scores.items() if path in known},
-            validity={group: read_json(results / group / "evaluation/validity.json") for group in groups.values()},
+            validity={group: validity(group) for group in groups.values()},
         )
 
     outcomes = [outcome(trial) for trial in snakemake.params.trials]
