@@ -22,7 +22,11 @@ if __name__ == "__main__":
             values=trial["values"],
             tissues={slide: facts["tissue"] for slide, facts in slides.items()},
             groups=groups,
-            counts={slide: Counts.from_document(read_json(path)["counts"]) for slide, path in scores.items() if path in known},
+            counts={
+                slide: Counts.from_document(read_json(path)["counts"])
+                for slide, path in scores.items()
+                if path in known
+            },
             validity={group: validity(group) for group in groups.values()},
         )
 
