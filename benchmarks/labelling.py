@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/labelling.py FOLDER MPP WORK HALF OUTLINES | tee benchmarks/labelling-OUTLINES.md
 
-FOLDER holds `name_<number>.png` and `.geojson` pairs at MPP µm/px, as CoNSeP does. HALF is `even` (settings were tuned on
-these) or `odd` (types not looked at while tuning). OUTLINES is `true` (those of people, through `precomputed`) or
-`instanseg`. Results are kept in WORK; each setting redoes only what it changes. ResNet-50 has AugNet's weights, for those
-of ImageNet cannot be had where this was measured.
+FOLDER holds `name_<number>.png` and `.geojson` pairs at MPP µm/px, as CoNSeP does. HALF is `even` (settings were tuned
+on these) or `odd` (types not looked at while tuning). OUTLINES is `true` (those of people, through `precomputed`) or
+`instanseg`. Results are kept in WORK; each setting redoes only what it changes. ResNet-50 has AugNet's weights, for
+those of ImageNet cannot be had where this was measured.
 """
 
 import csv
@@ -95,7 +95,6 @@ def main(folder: Path, mpp: str, work: Path, half: str, outlines: str) -> None:
         "paper": preset("paper", AUGNET, ours),
         "paper, cohort": preset("paper", AUGNET, ours, {"clustering": {"scope": "cohort"}}),
         "recommended": preset("recommended", ours),
-        "recommended, slide by slide": preset("recommended", ours, {"clustering": {"scope": "slide"}}),
     }
     found = {}
     for name, config in settings.items():
@@ -105,9 +104,9 @@ def main(folder: Path, mpp: str, work: Path, half: str, outlines: str) -> None:
     cells = pools["recommended"]["cells"]
     print(f"# Labelling with {outlines} outlines\n")
     print(
-        f"{machine()}; {half} images of `{folder.name}`, {cells['detected']:,} cells, {cells['with_truth']:,} with a truth, "
-        f"{cells['true_not_detected']:,} true cells not detected. In brackets: 95 % bootstrap over images. Names are counted "
-        "over all images together; in the last rows, 25 are given in each image.\n"
+        f"{machine()}; {half} images of `{folder.name}`, {cells['detected']:,} cells, {cells['with_truth']:,} with a "
+        f"truth, {cells['true_not_detected']:,} true cells not detected. In brackets: 95 % bootstrap over images. "
+        "Names are counted over all images together, except where it says in each image.\n"
     )
     print("| | " + " | ".join(settings) + " |\n|---" + "|---:" * len(settings) + "|")
     for key, name in FIGURES.items():
