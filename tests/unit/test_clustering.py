@@ -41,18 +41,11 @@ def said(caplog, monkeypatch):
 
 @pytest.fixture
 def keys(settings) -> dict:
-    return NEW | settings["clustering"]
+    return settings["clustering"] | PLAIN
 
 
-NEW = {
-    "groups": None,
-    "fine": 300,
-    "min_cluster_size": 20,
-    "resolution": 1.0,
-    "neighbors": 15,
-    "assign_noise": False,
-    "seed": 0,
-}
+PLAIN = {"method": "dbscan", "groups": None}
+"""As the density of the cells has it."""
 
 
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
@@ -453,7 +446,7 @@ def test_fewer_clusters_than_wished_are_told_of(keys, said):
 def three_slides(settings):
     """Blobs on three slides, the second without cells, the third without any of cluster 2."""
     values, truth = blobs()
-    used = NEW | settings["clustering"] | {"eps": 0.6}
+    used = settings["clustering"] | PLAIN | {"eps": 0.6}
     order = np.argsort(truth == 2, kind="stable")[::-1]
     values = values[order]
     return values, document(cluster(values, used), used, np.arange(len(values))), [150, 0, len(values) - 150]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -102,16 +101,18 @@ def rapids(gpu: str | bool) -> bool:
     ClusterfirstError
         A GPU was demanded, cuML is installed, and none can be used.
     """
-    if gpu is False or importlib.util.find_spec("cuml") is None:
+    if gpu is False:
         return False
     try:
-        # CuPy and cuML import well without a GPU, and fail at first use.
+        # Both import well without a GPU, and fail at first use.
         import cuml  # noqa: F401
         import cupy
-
-        found = cupy.cuda.runtime.getDeviceCount()
-        why = "CUDA counts no device"
-    except Exception as error:  # noqa: BLE001 - ImportError, CuPy's own, or a loader's OSError, by what is missing
+    except ImportError as error:
+        log.info("cuML is not installed: computing on the CPU (%s)", error)
+        return False
+    try:
+        found, why = cupy.cuda.runtime.getDeviceCount(), "CUDA counts no device"
+    except Exception as error:  # noqa: BLE001 - CuPy's own, or a loader's OSError, by what is missing
         found, why = 0, str(error)
     if not found and gpu is True:
         raise ClusterfirstError(
