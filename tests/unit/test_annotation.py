@@ -15,10 +15,10 @@ from clusterfirst.annotation import (
     export_tiles,
     filter_map,
     overview,
-    plot_k_distance,
+    plot_clusters,
     plot_umap,
 )
-from clusterfirst.clustering import NOISE, palette
+from clusterfirst.clustering import NOISE, palette, tree
 from clusterfirst.clustering.dbscan import KDistance
 from clusterfirst.quality import METRICS
 from clusterfirst.slides import Slide
@@ -480,21 +480,72 @@ def test_the_map_of_cells_shows_clusters_over_noise(tmp_path):
     assert shows(beside, NOISE)
 
 
-@pytest.mark.parametrize("source", ["given", "knee", "quantile"])
+def clusters_of(sizes: list[int], *, noise: int = 0, groups: int | None = None, **chosen) -> dict:
+    """A document of `clustering`, as far as it is drawn."""
+    numbers = np.repeat([*range(len(sizes)), NOISE], [*sizes, noise])
+    leaves = tree.grow(np.arange(len(sizes))[:, None] ** 2, np.array(sizes, int))
+    return {
+        "settings": chosen,
+        "counts": {
+            "cells": len(numbers),
+            "clusters": len(sizes),
+            "noise_fraction": noise / len(numbers) if len(numbers) else 0.0,
+        },
+        "clusters": [
+            {"id": number, "size": size, "colour": palette.colour(number)} for number, size in enumerate(sizes)
+        ],
+        "tree": leaves.document(groups),
+    }
+
+
+def drawn(found: dict, folder, curve: KDistance | None = None) -> np.ndarray:
+    plot_clusters(found, folder / "clusters.png", title="a slide", curve=curve)
+    return opened(folder / "clusters.png")
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [50, 30, 1], [*range(80, 0, -1)]])
+@pytest.mark.parametrize("noise", [0, 40])
+def test_clusters_are_drawn_in_their_colours_beside_the_noise(sizes, noise, tmp_path):
+    picture = drawn(clusters_of(sizes, noise=noise), tmp_path)
+    shown = [(picture == palette.rgb(palette.colour(number))).all(axis=-1).sum() for number in range(len(sizes))[:3]]
+    assert all(shown)
+    assert shown == sorted(shown, reverse=True)
+
+
+@pytest.mark.parametrize("source", ["given", "list", "knee", "quantile"])
 @pytest.mark.parametrize("points", [0, 1, 300])
 def test_the_curve_is_drawn_with_its_eps(source, points, tmp_path):
     curve = KDistance(4, np.linspace(0, 3, points) ** 2, 2.5, source)
-    plot_k_distance(curve, tmp_path / "curve.png", title="a slide")
-    picture = opened(tmp_path / "curve.png")
+    plain = drawn(clusters_of([30, 20]), tmp_path)
+    picture = drawn(clusters_of([30, 20]), tmp_path, curve)
+    assert picture.shape[0] > plain.shape[0]
+    assert not (plain == (213, 94, 0)).all(axis=-1).any()
     assert (picture == (213, 94, 0)).all(axis=-1).any()
-    assert (picture == (0, 114, 178)).all(axis=-1).any() == (points > 1)
+    below = picture[plain.shape[0] :]
+    assert (below == (0, 114, 178)).all(axis=-1).any() == (points > 1)
+
+
+def test_the_eps_of_a_list_are_drawn(tmp_path):
+    tried = [
+        {"eps": eps, "clusters": 3, "noise_fraction": 0.2, "explained": share}
+        for eps, share in [(0.1, 0.2), (0.4, 0.9), (2.0, 0.1)]
+    ]
+    found = clusters_of([30, 20], eps=0.4, eps_tried=tried)
+    assert drawn(found, tmp_path).shape[0] > drawn(clusters_of([30, 20]), tmp_path).shape[0]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_the_tree_above_the_groups_is_drawn(groups, tmp_path):
+    found = clusters_of([30, 20, 10][:groups], groups=groups)
+    tall = drawn(found, tmp_path).shape[0] > drawn(clusters_of([30]), tmp_path).shape[0]
+    assert tall == (groups > 1)
 
 
 WRITERS = {
     "overview": lambda slide, _, path: overview(slide, *NO_CELLS, path, title="", longest=300),
     "filter_map": lambda slide, tiles, path: filter_map(slide, judged(tiles, {}), path, title=""),
     "plot_umap": lambda _, __, path: plot_umap(np.zeros((3, 2)), np.zeros(3, int), path, title=""),
-    "plot_k_distance": lambda _, __, path: plot_k_distance(KDistance(4, np.ones(3), 1.0, "given"), path, title=""),
+    "plot_clusters": lambda _, __, path: plot_clusters(clusters_of([5, 2], groups=2), path, title=""),
     "annotate_tiles": lambda slide, tiles, path: annotate_tiles(
         slide, tiles.iloc[:1].assign(tile_id=path.stem), *NO_CELLS, path.parent, line_um=1
     ),

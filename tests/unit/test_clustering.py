@@ -10,22 +10,25 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
-from sklearn.cluster import DBSCAN as Reference
 
-from clusterfirst import clustering
 from clusterfirst.clustering import (
     NOISE,
     Clusters,
-    by_size,
+    Points,
     cluster,
     clusterer,
-    confidence,
     document,
     palette,
-    representatives,
+    share,
+    split,
+    tree,
+    typical,
 )
-from clusterfirst.clustering.dbscan import DBSCAN, k_distance
-from clusterfirst.clustering.neighbours import nearest
+from clusterfirst.clustering.numbering import by_size, members
+from clusterfirst.clustering.strays import adopt
+from clusterfirst.clustering.typical import representatives
+
+from .embeddings import STRAYS, blobs, cloud
 
 
 @pytest.fixture
@@ -38,23 +41,15 @@ def said(caplog, monkeypatch):
 
 @pytest.fixture
 def keys(settings) -> dict:
-    return settings["clustering"]
+    return settings["clustering"] | PLAIN
 
 
-BLOBS = {0: (120, (0, 0, 0)), 1: (80, (8, 0, 0)), 2: (50, (0, 8, 0))}
-STRAYS = 25
+PLAIN = {"method": "dbscan", "groups": None}
+"""As the density of the cells has it."""
 
 
-def blobs() -> tuple[np.ndarray, np.ndarray]:
-    """Three tight blobs, the smallest first, and strays scattered about them."""
-    rng = np.random.default_rng(0)
-    parts = [rng.normal(middle, 0.3, (size, 3)) for size, middle in reversed(BLOBS.values())]
-    truth = np.repeat([*reversed(BLOBS), NOISE], [*(size for size, _ in reversed(BLOBS.values())), STRAYS])
-    return np.vstack([*parts, rng.uniform(-6, 14, (STRAYS, 3))]).astype(np.float32), truth
-
-
-def cloud(count: int = 300, features: int = 3, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, features))
+def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
+    return typical.confidence(Points(values), cluster_id, assigned)
 
 
 names = st.sampled_from([NOISE, 0, 1, 2, 5, 7, 1_000_000])
@@ -77,114 +72,6 @@ def test_groups_are_renumbered_by_size_and_stay_the_same_groups(given_names):
 
 def test_of_groups_of_one_size_the_one_met_first_comes_first():
     np.testing.assert_array_equal(by_size(np.array([9, -1, 3, 3, 9, 4])), [0, -1, 1, 1, 0, 2])
-
-
-def test_nearest_are_the_nearest_others():
-    values = cloud(50)
-    distances, indices = nearest(values, 6)
-    between = cdist(values, values)
-    np.fill_diagonal(between, np.inf)
-    assert distances == pytest.approx(np.sort(between, axis=1)[:, :6])
-    np.testing.assert_array_equal(indices, np.argsort(between, axis=1)[:, :6])
-
-
-@pytest.mark.parametrize("features", [2, 50])
-def test_a_point_is_not_its_own_neighbour_even_among_duplicates(features):
-    values = np.repeat(cloud(4, features), 5, axis=0)
-    distances, indices = nearest(values, 4)
-    assert not (indices == np.arange(20)[:, None]).any()
-    assert distances == pytest.approx(np.zeros((20, 4)), abs=1e-6)
-    assert all(len(set(row)) == 4 for row in indices.tolist())
-
-
-@pytest.mark.parametrize(("count", "columns"), [(0, 0), (1, 0), (2, 1), (5, 4), (9, 6)])
-def test_there_are_never_more_neighbours_than_other_points(count, columns):
-    distances, indices = nearest(cloud(count), 6)
-    assert distances.shape == indices.shape == (count, columns)
-
-
-@pytest.mark.parametrize("min_samples", [2, 5, 9])
-def test_the_curve_is_of_the_kth_other_point(min_samples):
-    values = cloud(200)
-    found = k_distance(values, min_samples=min_samples, eps=None)
-    # Column 0 is the point itself.
-    assert found.curve == pytest.approx(np.sort(np.sort(cdist(values, values), axis=1)[:, min_samples - 1]))
-    assert found.k == min_samples - 1
-
-
-@pytest.mark.parametrize("features", [2, 50])
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
-def test_the_share_of_the_curve_up_to_eps_is_the_share_of_cores(share, features):
-    values = cloud(300, features)
-    curve = k_distance(values, min_samples=5, eps=None).curve
-    eps = curve[int(share * len(curve))]
-    cores = Reference(eps=eps * (1 + 1e-9), min_samples=5).fit(values).core_sample_indices_
-    assert len(cores) == np.count_nonzero(curve <= eps)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("features", [2, 50])
-def test_a_cell_at_exactly_eps_belongs(features, kind, monkeypatch):
-    fitted = []
-
-    class Spy(Reference):
-        def fit_predict(self, values):
-            fitted.append(self)
-            return super().fit_predict(values)
-
-    monkeypatch.setattr("sklearn.cluster.DBSCAN", Spy)
-    values = cloud(300, features).astype(kind)
-    curve = k_distance(values, min_samples=5, eps=None).curve
-    for eps in curve[::60]:
-        DBSCAN(eps=eps, min_samples=5).fit(values)
-    wanted = [np.count_nonzero(curve <= eps) for eps in curve[::60]]
-    assert [len(found.core_sample_indices_) for found in fitted] == wanted
-
-
-def test_the_curve_of_many_cells_is_thinned_and_keeps_its_ends():
-    values = cloud(3000, 2)
-    whole = np.sort(nearest(values, 4)[0][:, -1])
-    found = k_distance(values, min_samples=5, eps=None)
-    assert len(found.curve) == 2000
-    assert found.curve[[0, -1]] == pytest.approx(whole[[0, -1]])
-    assert (np.diff(found.curve) >= 0).all()
-
-
-def test_given_eps_is_used():
-    found = k_distance(cloud(100), min_samples=5, eps=0.25)
-    assert (found.eps, found.source) == (0.25, "given")
-    tiny, huge = (DBSCAN(eps=eps).fit(cloud(100)) for eps in (1e-6, 1e6))
-    assert (tiny == NOISE).all()
-    assert (huge == 0).all()
-
-
-def test_the_knee_parts_blobs_from_strays(keys):
-    values, truth = blobs()
-    clusters = cluster(values, keys)
-    assert clusters.clusterer.report()["eps_source"] == "knee"
-    assert set(clusters.cluster_id.tolist()) == {NOISE, 0, 1, 2}
-    for number in BLOBS:
-        assert np.mean(clusters.cluster_id[truth == number] == number) > 0.95
-    assert np.mean(clusters.cluster_id[truth == NOISE] == NOISE) > 0.8
-
-
-def test_the_knee_does_not_depend_on_the_scale():
-    values = blobs()[0].astype(float)
-    eps = k_distance(values, min_samples=5, eps=None).eps
-    assert k_distance(values * 1000, min_samples=5, eps=None).eps == pytest.approx(1000 * eps)
-
-
-def test_without_a_knee_eps_is_a_quantile_and_that_is_said(said):
-    values = cloud(8)
-    found = k_distance(values, min_samples=3, eps=None)
-    assert found.source == "quantile"
-    assert found.eps == pytest.approx(np.quantile(np.sort(cdist(values, values), axis=1)[:, 2], 0.9))
-    assert "no knee" in said()
-
-
-def test_a_knee_is_not_worth_a_word(said):
-    k_distance(blobs()[0], min_samples=5, eps=None)
-    assert said() == ""
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +181,7 @@ def test_more_representatives_begin_with_the_same_ones(among_others):
 
 
 def test_a_large_cluster_is_thinned_before_it_is_searched(monkeypatch, among_others):
-    monkeypatch.setattr(clustering, "_CANDIDATES", 30)
+    monkeypatch.setattr(typical, "_CANDIDATES", 30)
     chosen = choose(among_others, 12)
     assert len(set(chosen.tolist())) == 12
     assert (among_others[1][chosen] == 0).all()
@@ -305,6 +192,63 @@ def test_representatives_of_coinciding_cells_are_distinct():
     assert len(set(chosen.tolist())) == 5
     assert chosen.min() >= 2
 
+
+def test_one_stray_does_not_vouch_for_another():
+    values, truth = blobs()
+    number = np.where(truth == NOISE, 0, truth)
+    sure = confidence(values, number, truth == NOISE)
+    members_alone = truth != NOISE
+    assert sure[members_alone] == pytest.approx(confidence(values, truth)[members_alone])
+    assert sure[~members_alone].mean() < 0.2
+    assert (sure[~members_alone] < confidence(values, number)[~members_alone] + 1e-12).all()
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(NOISE, 6), max_size=60))
+def test_members_are_the_rows_of_each_group(given_numbers):
+    numbers = by_size(np.array(given_numbers, int))
+    rows = members(numbers)
+    assert len(rows) == numbers.max(initial=NOISE) + 1
+    for number, found in enumerate(rows):
+        np.testing.assert_array_equal(found, np.flatnonzero(numbers == number))
+
+
+def test_strays_join_what_most_of_their_neighbours_are_in():
+    values, truth = blobs()
+    adopted = adopt(Points(values), truth)
+    np.testing.assert_array_equal(adopted[truth != NOISE], truth[truth != NOISE])
+    assert (adopted != NOISE).all()
+    touching = np.flatnonzero(truth == NOISE)
+    _, near = Points(values).nearest(15)
+    for cell in touching:
+        votes = truth[near[cell]]
+        votes = votes[votes != NOISE]
+        if len(votes):
+            kinds, counts = np.unique(votes, return_counts=True)
+            assert adopted[cell] in kinds[counts == counts.max()]
+
+
+def test_islands_of_noise_join_the_nearest_mean():
+    values = np.vstack([cloud(30, 2), np.add(cloud(30, 2), (50, 0)), np.add(cloud(40, 2) / 10, (30, 0))])
+    groups = np.repeat([0, 1, NOISE], [30, 30, 40])
+    assert (adopt(Points(values), groups)[60:] == 1).all()
+
+
+def test_noise_joins_step_by_step():
+    # A line of noise leads away from group 0, farther than any cell's 15 neighbours reach, past the mean of group 1.
+    line = np.column_stack([np.arange(100.0), np.zeros(100)])
+    groups = np.full(130, NOISE)
+    groups[:5], groups[100:] = 0, 1
+    values = np.vstack([line, cloud(30, 2) / 10 + np.array([90, 40])])
+    assert (adopt(Points(values), groups)[:100] == 0).all()
+
+
+def test_where_all_is_noise_it_remains():
+    assert (adopt(Points(cloud(20)), np.full(20, NOISE)) == NOISE).all()
+    assert adopt(Points(np.empty((0, 3))), np.empty(0, int)).shape == (0,)
+
+
+METHODS = ("dbscan", "hdbscan", "kmeans", "leiden")
 
 CASES = {
     "no cells": (np.empty((0, 50), np.float32), None),
@@ -440,3 +384,110 @@ def test_no_cluster_is_as_grey_as_noise():
 
 def test_rgb_takes_a_colour_apart():
     assert palette.rgb("#0a80ff") == (10, 128, 255)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("assign_noise", [False, True])
+@pytest.mark.parametrize("groups", [None, 1, 2, 7, 1000])
+def test_any_method_can_be_joined_to_groups_and_the_tree_tells_it_again(method, groups, assign_noise, keys):
+    values, _ = blobs()
+    used = keys | {"method": method, "groups": groups, "assign_noise": assign_noise, "fine": 12, "eps": 0.4}
+    found = document(cluster(values, used), used, np.arange(len(values)))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    leaf, number = (np.array(found["cells"][name]) for name in ("leaf_id", "cluster_id"))
+    leaves = found["tree"]["leaves"]
+    assert leaves == np.bincount(leaf[leaf >= 0]).tolist() == sorted(leaves, reverse=True)
+    assert len(found["clusters"]) == found["counts"]["clusters"] == min(groups or len(leaves), len(leaves))
+    again = np.append(tree.read(found["tree"]).cut(found["tree"]["groups"]), NOISE)[leaf]
+    np.testing.assert_array_equal(again, number)
+    for entry in found["clusters"]:
+        assert entry["leaves"] == np.unique(leaf[number == entry["id"]]).tolist()
+    if groups is None:
+        np.testing.assert_array_equal(leaf, number)
+    if assign_noise:
+        assert found["counts"]["noise"] == 0
+    else:
+        assert found["counts"]["assigned"] == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("groups", [None, 2])
+def test_few_cells_make_a_valid_document(method, count, groups, keys):
+    used = keys | {"method": method, "groups": groups, "assign_noise": True}
+    found = document(cluster(cloud(count, 50), used), used, np.arange(count))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["counts"]["cells"] == count
+    assert sum(entry["size"] for entry in found["clusters"]) + found["counts"]["noise"] == count
+
+
+def test_assigned_noise_is_counted_and_less_sure(keys):
+    values, _ = blobs()
+    used = keys | {"assign_noise": True}
+    clusters = cluster(values, used)
+    found = document(clusters, used, np.arange(len(values)))
+    assert found["counts"]["assigned"] == clusters.assigned.sum() > STRAYS / 2
+    assert clusters.confidence[clusters.assigned].mean() < 0.5 * clusters.confidence[~clusters.assigned].mean()
+
+
+def test_joined_groups_are_the_blobs(keys):
+    values, truth = blobs()
+    values, truth = values[truth != NOISE], truth[truth != NOISE]
+    used = keys | {"method": "kmeans", "fine": 40, "groups": 3}
+    np.testing.assert_array_equal(cluster(values, used).cluster_id, truth)
+
+
+def test_fewer_clusters_than_wished_are_told_of(keys, said):
+    cluster(blobs()[0], keys | {"groups": 10})
+    assert "only 3 clusters were found, not 10" in said()
+
+
+@pytest.fixture(scope="module")
+def three_slides(settings):
+    """Blobs on three slides, the second without cells, the third without any of cluster 2."""
+    values, truth = blobs()
+    used = settings["clustering"] | PLAIN | {"eps": 0.6}
+    order = np.argsort(truth == 2, kind="stable")[::-1]
+    values = values[order]
+    return values, document(cluster(values, used), used, np.arange(len(values))), [150, 0, len(values) - 150]
+
+
+def test_slides_share_ids_colours_and_tree(three_slides):
+    values, whole, counts = three_slides
+    parts = split(whole, values, counts)
+    assert [part["counts"]["cells"] for part in parts] == counts
+    for part in parts:
+        assert json.loads(json.dumps(part, allow_nan=False)) == part
+        assert part["tree"] == whole["tree"]
+        assert part["counts_in_group"] == whole["counts"]
+        for entry, of_all in zip(part["clusters"], whole["clusters"], strict=True):
+            assert {key: entry[key] for key in ("id", "colour", "leaves")} == {
+                key: of_all[key] for key in ("id", "colour", "leaves")
+            }
+            assert entry["size_in_group"] == of_all["size"]
+    for name in ("cluster_id", "leaf_id", "confidence"):
+        assert [value for part in parts for value in part["cells"][name]] == whole["cells"][name]
+
+
+def test_sizes_and_representatives_are_the_slides_own(three_slides):
+    values, whole, counts = three_slides
+    for part in split(whole, values, counts):
+        number, sure = np.array(part["cells"]["cluster_id"], int), np.array(part["cells"]["confidence"])
+        assert part["cells"]["cell_id"] == list(range(len(number)))
+        assert part["counts"]["noise"] == np.count_nonzero(number == NOISE)
+        for entry in part["clusters"]:
+            own = number == entry["id"]
+            assert entry["size"] == own.sum()
+            assert own[entry["representatives"]].all()
+            assert len(entry["representatives"]) == min(12, entry["size"])
+            if own.any():
+                assert entry["mean_confidence"] == pytest.approx(sure[own].mean(), abs=1e-4)
+            else:
+                assert entry["mean_confidence"] is None
+
+
+def test_a_cluster_that_a_slide_lacks_stays_listed(three_slides):
+    values, whole, _ = three_slides
+    last = share(whole, values[150:], start=150)
+    assert [entry["id"] for entry in last["clusters"]] == [0, 1, 2]
+    assert 0 in [entry["size"] for entry in last["clusters"]]

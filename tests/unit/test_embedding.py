@@ -1,5 +1,11 @@
 """Embeddings of a synthetic slide whose cells are known to the pixel."""
 
+import hashlib
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
 import cv2
 import geopandas
 import numpy as np
@@ -9,7 +15,7 @@ import shapely
 import torch
 
 from clusterfirst import devices, objects, slides, tiling
-from clusterfirst.embedding import Embedding, crops, embed_slide, morphology, resnet50
+from clusterfirst.embedding import crops, embed_slide, encoders, morphology, networks, stain
 from clusterfirst.io import ClusterfirstError, write_table
 
 MPP = 0.5
@@ -77,13 +83,22 @@ def cells(polygons, tmp_path_factory):
     return cells_of(polygons, grid(), tmp_path_factory.mktemp("cells"))
 
 
+def embedded(slide, cells, tiles=None, **options):
+    """What is written, and what is said of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "embeddings.npy")
+        found = embed_slide(slide, grid() if tiles is None else tiles, cells, path, device=CPU, **options)
+        assert [file.name for file in Path(folder).iterdir()] == [path.name]
+        values = np.load(path)
+    assert values.shape == (len(cells), len(found.columns))
+    assert np.isfinite(values).all()
+    return values, found
+
+
 def morph(slide, cells, tiles=None, **options) -> pd.DataFrame:
-    tiles = grid() if tiles is None else tiles
-    embedding = embed_slide(slide, tiles, cells, model="morphology", device=CPU, **options)
-    assert embedding.values.dtype == np.float32
-    assert embedding.values.shape == (len(cells), len(embedding.columns))
-    assert np.isfinite(embedding.values).all()
-    return pd.DataFrame(embedding.values.astype(float), columns=embedding.columns)
+    values, found = embedded(slide, cells, tiles, models=["morphology"], **options)
+    assert values.dtype == np.float32
+    return pd.DataFrame(values.astype(float), columns=found.columns)
 
 
 # --- morphology -------------------------------------------------------------------------------------------------------
@@ -180,6 +195,16 @@ def test_neighbourhood_counts_and_distances(slide, tmp_path):
     assert found["relative_h"][5] == 0
 
 
+def test_neighbours_are_the_same_whatever_the_portions(monkeypatch):
+    places = np.random.default_rng(0).uniform(0, 300, (50, 2))
+    places[1] = places[0]
+    whole = morphology._nearest(morphology.cKDTree(places), places, 4)
+    monkeypatch.setattr(morphology, "_ROWS", 7)
+    for found, expected in zip(morphology._nearest(morphology.cKDTree(places), places, 4), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert whole[1][:2, 0].tolist() == [1, 0]
+
+
 def test_alignment_is_negative_across_and_blind_to_turning_the_slide(slide, tmp_path):
     along = shapely.affinity.scale(shapely.Point(0, 0).buffer(1, quad_segs=32), 8, 4)
     pair = [shapely.affinity.translate(along, 300, 300), shapely.affinity.translate(along, 340, 300)]
@@ -213,10 +238,12 @@ def test_rows_follow_the_cells_not_the_tiles(slide, cells):
 
 
 def test_no_cells(slide, cells):
-    found = embed_slide(slide, grid(), cells.iloc[:0], model="morphology", device=CPU)
-    assert found.values.shape == (0, len(found.columns))
-    assert isinstance(found, Embedding)
-    assert found.standardise
+    for method in ("none", "macenko"):
+        values, found = embedded(slide, cells.iloc[:0], models=["morphology"], stain=method)
+        assert values.shape == (0, len(found.columns))
+    assert found.models == [
+        {"model": "morphology", "columns": [0, len(found.columns)], "standardise": True, "weights_sha256": None}
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -248,7 +275,7 @@ def test_a_single_cell(slide, cells):
 def test_cells_of_a_tile_that_is_not_kept_are_refused(slide, cells):
     tiles = grid()
     with pytest.raises(ClusterfirstError, match="different runs"):
-        embed_slide(slide, tiles.iloc[1:], cells, model="morphology", device=CPU)
+        embedded(slide, cells, tiles.iloc[1:], models=["morphology"])
 
 
 def test_columns_are_documented():
@@ -280,163 +307,593 @@ def view():
     return crops.View(image, (100, 200, 180, 250), np.array([1, 0]))
 
 
-def frame(*boxes):
-    shapes = np.array([shapely.box(*box) for box in boxes])
-    x, y = shapely.get_coordinates(shapely.centroid(shapes)).T
-    return geopandas.GeoDataFrame({"geometry": shapes, "x": x, "y": y})
+def cut(view, *shapes, size, mpp=MPP, blank=(255, 255, 255), **crop):
+    shapes = np.array(shapes)
+    centres = shapely.get_coordinates(shapely.centroid(shapes))
+    return crops.Crop(**crop).cut(view, shapes, centres, mpp=mpp, size=size, blank=blank)
 
 
 def test_box_crops_are_the_bounding_boxes_in_the_order_of_the_view(view):
-    cells = frame((110, 210, 120, 230), (150, 205, 174, 229))
-    found = list(crops.crops(view, cells, mode="box", crop_um=1, mpp=MPP, size=24))
+    found = cut(view, shapely.box(110, 210, 120, 230), shapely.box(150, 205, 174, 229), mode="box", size=24)
     assert np.array_equal(found[0], view.image[5:29, 50:74])
     assert np.array_equal(found[1], cv2.resize(view.image[10:30, 10:20], (24, 24)))
 
 
+def test_a_margin_shows_the_surroundings_and_white_outside_of_the_slide(view):
+    boxes = shapely.box(102, 210, 112, 220), shapely.box(150, 210, 160, 220)
+    found = cut(view, *boxes, mode="box", margin_um=2.5, size=20)
+    assert np.array_equal(found[0], view.image[5:25, 45:65])
+    assert (found[1][:, :3] == 255).all()
+    assert np.array_equal(found[1][:, 3:], view.image[5:25, :17])
+
+
 def test_square_crops_have_the_edge_asked_for_and_are_white_outside(view):
-    cells = frame((96, 196, 104, 204), (138, 218, 142, 222))
-    found = list(crops.crops(view, cells, mode="square", crop_um=10, mpp=MPP, size=20))
+    found = cut(
+        view, shapely.box(96, 196, 104, 204), shapely.box(138, 218, 142, 222), mode="square", crop_um=10, size=20
+    )
     assert np.array_equal(found[0], view.image[10:30, 30:50])
     assert (found[1][:10] == 255).all()
     assert (found[1][:, :10] == 255).all()
     assert np.array_equal(found[1][10:, 10:], view.image[:10, :10])
 
 
-# --- resnet50 ---------------------------------------------------------------------------------------------------------
+def test_masked_crops_show_the_cell_and_nothing_else(view):
+    triangle = shapely.Polygon([(110, 210), (130, 210), (110, 230)])
+    crop = cut(view, shapely.box(150, 210, 160, 220), triangle, mode="masked", size=200, blank=(1, 2, 3))[0]
+    box = cut(view, shapely.box(150, 210, 160, 220), triangle, mode="box", size=200)[0]
+    y, x = np.mgrid[:200, :200]
+    inside, outside = x + y < 197, x + y > 203
+    assert np.array_equal(crop[inside], box[inside])
+    assert (crop[outside] == (1, 2, 3)).all()
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    """Random weights, and running statistics under which different crops end far from each other."""
-    from torchvision.models import resnet50 as network
+def test_parts_of_a_view_hold_each_cell_once(view):
+    view = crops.View(view.image, view.bounds, np.arange(7)[::-1])
+    parts = list(view.parts(3))
+    assert [part.rows.tolist() for part in parts] == [[6, 5, 4], [3, 2, 1], [0]]
+    assert all(part.image is view.image for part in parts)
+    assert list(view.parts(None)) == [view]
 
-    torch.manual_seed(0)
-    model = network(weights=None)
-    model.train()
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model(torch.randn(4, 3, 64, 64).cumsum(2).cumsum(3) / 50)
-    path = tmp_path_factory.mktemp("weights") / "resnet50.pth"
-    torch.save(model.state_dict(), path)
-    return path
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+class Colours(torch.nn.Module):
+    """Mean of each channel over an image's upper and lower half, 3 × 2 numbers."""
+
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, (2, 1)).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """A TorchScript file."""
+    path = tmp_path_factory.mktemp("networks") / "colours.pt"
+    torch.jit.save(torch.jit.trace(Colours(), torch.zeros(1, 3, 8, 8)), path)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    """Unless a test says otherwise: the same on every machine."""
+    monkeypatch.setattr(encoders, "computes_bf16", lambda device: False)
+
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def crops_of(slide, cells, size=224):
+    """Bounding boxes straight from the slide, one by one."""
+    for x0, y0, x1, y1 in cells.geometry.bounds.round().astype(int).to_numpy():
+        yield cv2.resize(slide.read(x0, y0, x1 - x0, y1 - y0), (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def known_colours(slide, cells):
+    images = np.array([((image / 255 - MEAN) / STD) for image in crops_of(slide, cells)])
+    halves = images.reshape(len(cells), 2, -1, 3).mean(axis=2)
+    return unit(halves.transpose(0, 2, 1).reshape(len(cells), 6))
 
 
 @pytest.fixture(scope="module")
 def few(cells):
     """Cells of several tiles, in no order."""
-    return cells.iloc[np.random.default_rng(5).choice(len(cells), 9, replace=False)].reset_index(drop=True)
+    return cells.iloc[np.random.default_rng(5).choice(len(cells), 30, replace=False)].reset_index(drop=True)
 
 
-def resnet(slide, cells, weights, *, edge_px=64, bf16=False, **options) -> Embedding:
-    """Small crops in float32 unless said otherwise: fast, and the same on every machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet50, "_EDGE_PX", edge_px)
-        patch.setattr(resnet50, "computes_bf16", lambda device: bf16)
-        return embed_slide(slide, grid(), cells, model="resnet50", weights=weights, device=CPU, **options)
+@pytest.mark.parametrize("options", [{}, {"batch_size": 1}, {"batch_size": 7, "threads": 2}, {"batch_size": 1000}])
+def test_rows_are_what_the_network_makes_of_each_cell(slide, few, colours, options):
+    assert few["tile_id"].nunique() > 2
+    values, found = embedded(slide, few, models=[colours], **options)
+    expected = known_colours(slide, few)
+    assert np.abs(expected - expected[::-1]).max() > 0.1, "rows in a wrong order would pass"
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+    assert found.columns == [f"colours_{index:04d}" for index in range(6)]
+    assert found.models == [
+        {
+            "model": colours,
+            "columns": [0, 6],
+            "standardise": False,
+            "weights_sha256": hashlib.sha256(Path(colours).read_bytes()).hexdigest(),
+        }
+    ]
+
+
+def test_models_side_by_side_are_what_they_are_alone(slide, few, colours):
+    alone = [embedded(slide, few, models=[model])[0] for model in ("morphology", colours)]
+    both, found = embedded(slide, few, models=[colours, "morphology"], batch_size=4, threads=2)
+    np.testing.assert_allclose(both[:, :6], alone[1], atol=1e-5)
+    np.testing.assert_allclose(both[:, 6:], alone[0], atol=1e-4)
+    assert [block["columns"] for block in found.models] == [[0, 6], [6, len(found.columns)]]
+    assert [block["standardise"] for block in found.models] == [False, True]
+    assert len(set(found.columns)) == both.shape[1]
+
+
+def test_the_slide_is_read_once_for_all_models(slide, few, colours, monkeypatch):
+    reads = []
+    read = slide.read
+    monkeypatch.setattr(slide, "read", lambda *place, **how: reads.append(place) or read(*place, **how))
+    embedded(slide, few, models=["morphology", colours])
+    assert len(reads) == few["tile_id"].nunique()
+
+
+@pytest.mark.parametrize("models", [["morphology", "morphology"], ["colours.pt", "elsewhere/colours.pt"]])
+def test_models_whose_columns_share_names_are_refused(slide, few, colours, models):
+    files = {model: colours for model in models if model != "morphology"}
+    with pytest.raises(ClusterfirstError, match="same name"):
+        embedded(slide, few, models=models, weights=files)
+
+
+def test_half_precision_on_disk(slide, few, colours):
+    full = embedded(slide, few, models=["morphology", colours])[0]
+    half = embedded(slide, few, models=["morphology", colours], dtype="float16")[0]
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half, full, rtol=1e-3, atol=1e-3)
+
+
+def test_a_failure_leaves_no_file(slide, few, colours, tmp_path, monkeypatch):
+    monkeypatch.setattr(crops.Crop, "cut", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        embed_slide(slide, grid(), few, tmp_path / "e.npy", models=[colours], device=CPU)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("crop", [{"crop": "square", "crop_um": 30.0}, {"margin_um": 5.0}, {"crop": "masked"}])
+def test_crop_modes_reach_the_network(slide, few, colours, crop):
+    values = embedded(slide, few, models=[colours], **crop)[0]
+    assert np.linalg.norm(values - known_colours(slide, few), axis=1).min() > 0.01
+
+
+def test_what_is_masked_is_nothing_to_the_network(slide, few, colours):
+    """The mean colour becomes zero; the box of a disc is 21 % corners, whose pink would show in the blue channel."""
+    masked = embedded(slide, few, models=[colours], crop="masked")[0]
+    discs = unit(np.array([(slide_colour(slide, cell) / 255 - MEAN) / STD for cell in few.geometry]))
+    np.testing.assert_allclose(unit(masked[:, ::2]), discs, atol=0.1)
+
+
+def slide_colour(slide, polygon):
+    x, y = (int(value) for value in polygon.centroid.coords[0])
+    return slide.read(x - 3, y - 3, 6, 6).reshape(-1, 3).mean(axis=0)
+
+
+class Hungry:
+    """Cannot take more than three crops at a time."""
+
+    edge_px, mean, width = 8, (0.5, 0.5, 0.5), 3
+
+    def __init__(self, most=3):
+        self.most, self.sizes = most, []
+
+    def __call__(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+        self.sizes.append(len(images))
+        return torch.from_numpy(images.mean(axis=(1, 2)))
+
+
+def test_batches_are_halved_until_they_fit(slide, few, colours, monkeypatch):
+    hungry = Hungry()
+    monkeypatch.setattr(networks, "load", lambda *_, **__: hungry)
+    values = embedded(slide, few, models=[colours], batch_size=8)[0]
+    assert max(hungry.sizes) == 2
+    assert sum(hungry.sizes) == len(few)
+    expected = unit(np.array([image.mean(axis=(0, 1)) for image in crops_of(slide, few, 8)]))
+    np.testing.assert_allclose(values, expected, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("crop", ["box", "square", "masked"])
+def test_odd_cells_have_crops(slide, colours, tmp_path, crop):
+    """Without area, outside, across the corner; `embedded` checks that all is finite."""
+    line = shapely.Polygon([(300, 300), (310, 300), (320, 300)])
+    odd = np.array([line, shapely.box(-50, -50, -40, -40), shapely.box(-5, -5, 8, 8)])
+    values = embedded(slide, cells_of(odd, grid(), tmp_path), models=[colours], crop=crop)[0]
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
+
+
+def test_not_enough_memory_for_a_single_crop_is_an_error(slide, few, colours, monkeypatch):
+    monkeypatch.setattr(networks, "load", lambda *_, **__: Hungry(most=0))
+    with pytest.raises(ClusterfirstError, match="even for one crop"):
+        embedded(slide, few, models=[colours], batch_size=8)
+
+
+@pytest.mark.parametrize(("peak", "free", "size"), [(280, 1000, 16), (280, 10, 1), (280, 10**9, 512), (40, 1000, 64)])
+def test_batches_of_a_gpu_fit_into_half_of_its_free_memory(monkeypatch, peak, free, size):
+    """Eight crops take 240 more than before, 30 each, or nothing that torch knows of."""
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 40)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    assert networks._batch_size(Hungry(most=8), torch.device("cuda")) == size
+
+
+# --- encoders ---------------------------------------------------------------------------------------------------------
+
+
+def calibrated(network):
+    """Running statistics under which different crops end far from each other."""
+    network.train()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+        network(torch.randn(4, 3, 64, 64).cumsum(2).cumsum(3) / 50)
+    return network.eval()
 
 
 @pytest.fixture(scope="module")
-def batched(slide, few, weights):
-    return resnet(slide, few, weights, batch_size=4)
+def weights(tmp_path_factory):
+    """A state dict of ResNet-50."""
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet50.pth"
+    torch.save(calibrated(resnet50(weights=None)).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(slide, few, weights):
+    """What torchvision makes of three crops straight from the slide, one by one, in float32."""
+    from torchvision.models import resnet50
+
+    model = resnet50(weights=None)
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.fc = torch.nn.Identity()
+    model.eval()
+    with torch.no_grad():
+        images = (torch.from_numpy((crop / 255 - MEAN) / STD).float() for crop in crops_of(slide, few.iloc[:3]))
+        rows = np.array([model(image.permute(2, 0, 1)[None])[0].numpy() for image in images])
+    return unit(rows)
 
 
 def farthest(a, b):
     return np.linalg.norm(a - b, axis=1).max()
 
 
-def nearest_two(rows):
-    return np.linalg.norm(rows[:, None] - rows[None], axis=2)[np.triu_indices(len(rows), 1)].min()
+@pytest.mark.parametrize(("bf16", "tolerance"), [(False, 1e-3), (True, 0.05)])
+def test_values_are_those_of_torchvision(expected, slide, few, weights, bf16, tolerance, monkeypatch):
+    monkeypatch.setattr(encoders, "computes_bf16", lambda device: bf16)
+    values, found = embedded(slide, few.iloc[:3], models=["resnet50"], weights={"resnet50": weights})
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
+    assert farthest(values, expected) < tolerance
+    assert np.linalg.norm(expected[0] - expected[1]) > 2 * tolerance
+    assert found.columns[0] == "resnet50_0000"
+    assert len(found.columns) == 2048
 
 
-def test_rows_have_unit_length(batched, few):
-    assert batched.values.shape == (len(few), 2048)
-    assert batched.values.dtype == np.float32
-    assert batched.columns[0] == "resnet50_0000"
-    assert len(batched.columns) == 2048
-    assert not batched.standardise
-    np.testing.assert_allclose(np.linalg.norm(batched.values, axis=1), 1, atol=1e-5)
+IMAGES = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), np.uint8)
 
 
-def test_batches_across_tiles_are_as_good_as_one_by_one(batched, slide, few, weights):
-    assert few["tile_id"].nunique() > 2
-    assert farthest(resnet(slide, few, weights, batch_size=1, threads=2).values, batched.values) < 1e-3
-    assert nearest_two(batched.values) > 1e-2, "rows in a wrong order would pass"
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("resnet18", 512),
+        ("densenet121", 1024),
+        ("mobilenet_v3_small", 1024),
+        ("convnext_tiny", 768),
+        ("shufflenet_v2_x0_5", 1024),
+        ("googlenet", 1024),
+        ("swin_t", 768),
+        ("regnet_y_400mf", 440),
+    ],
+)
+def test_architectures_of_torchvision_lose_their_classifier_and_nothing_else(name, width, tmp_path):
+    """Against torchvision's own network, listened to before its last layer."""
+    from torchvision import models
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = models.get_model(name, weights=None).eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    encoder = encoders.load(f"torchvision:{name}", tmp_path / "w.pth", device=CPU)
+    assert encoder.width == width
+
+    if hasattr(network, "transform_input"):
+        network.transform_input = True
+    linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    heard = []
+    linear.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+    with torch.inference_mode():
+        network(torch.from_numpy((IMAGES / 255 - MEAN) / STD).float().permute(0, 3, 1, 2))
+    np.testing.assert_allclose(encoder(IMAGES), heard[-1], rtol=1e-2, atol=1e-3 * float(heard[-1].abs().max()))
 
 
-@pytest.fixture(scope="module")
-def expected(slide, few, weights):
-    """What torchvision makes of three crops straight from the slide, one by one, in float32."""
-    from torchvision.models import resnet50 as network
-
-    model = network(weights=None)
-    model.load_state_dict(torch.load(weights, weights_only=True))
-    model.fc = torch.nn.Identity()
-    model.eval()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    rows = []
-    for x0, y0, x1, y1 in few.geometry.bounds.round().astype(int).to_numpy()[:3]:
-        crop = cv2.resize(slide.read(x0, y0, x1 - x0, y1 - y0), (224, 224), interpolation=cv2.INTER_LINEAR)
-        image = ((torch.from_numpy(crop) / 255 - mean) / std).permute(2, 0, 1)[None]
-        with torch.no_grad():
-            rows.append(torch.nn.functional.normalize(model(image))[0].numpy())
-    assert nearest_two(np.array(rows)) > 1e-2
-    return np.array(rows)
+def test_batch_norms_are_folded(weights):
+    network = encoders._torchvision("resnet50", weights, CPU)._network
+    kinds = [type(module) for module in network.modules()]
+    assert torch.nn.BatchNorm2d not in kinds
+    assert kinds.count(torch.nn.Conv2d) == 53
 
 
-@pytest.mark.parametrize(("bf16", "tolerance"), [(False, 1e-3), (True, 0.2)])
-def test_values_are_those_of_torchvision(expected, slide, few, weights, bf16, tolerance):
-    # Random weights magnify rounding: with real ones, bfloat16 differs by less than 0.01.
-    found = resnet(slide, few.iloc[:3], weights, edge_px=224, bf16=bf16).values
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    assert farthest(found, expected) < tolerance
+def test_convolutions_that_are_used_twice_keep_their_norms():
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.norm(self.conv(self.conv(x)))
+
+    network = calibrated(Twice())
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(encoders._folded(network)(images), network(images))
 
 
-def test_square_crops_reach_the_network(batched, slide, few, weights):
-    square = resnet(slide, few.iloc[:2], weights, crop="square", crop_um=30.0)
-    assert farthest(square.values, batched.values[:2]) > 0.02
-
-
-def test_resnet_without_cells(slide, cells, weights):
-    assert resnet(slide, cells.iloc[:0], weights).values.shape == (0, 2048)
+def test_old_names_of_densenet_are_understood(tmp_path):
+    state = {
+        "features.denseblock1.denselayer1.norm.1.weight": torch.ones(1),
+        "features.denseblock1.denselayer1.conv.2.weight": torch.ones(2),
+        "features.norm.1.weight": torch.ones(3),
+    }
+    torch.save(state, tmp_path / "w.pth")
+    assert list(encoders._state(tmp_path / "w.pth")) == [
+        "features.denseblock1.denselayer1.norm1.weight",
+        "features.denseblock1.denselayer1.conv2.weight",
+        "features.norm.1.weight",
+    ]
 
 
 @pytest.mark.parametrize("prefix", ["module.pre.", "module."])
-def test_prefixes_and_classifier_are_dropped(weights, tmp_path, prefix):
+def test_prefixes_are_dropped(weights, tmp_path, prefix):
     state = torch.load(weights, weights_only=True)
     torch.save({prefix + name: value for name, value in state.items()}, tmp_path / "w.pth")
-    plain, prefixed = resnet50._model(weights).state_dict(), resnet50._model(tmp_path / "w.pth").state_dict()
-    assert plain.keys() == prefixed.keys() == {name for name in state if not name.startswith("fc.")}
-    assert all(torch.equal(plain[name], prefixed[name]) for name in plain)
+    assert encoders._state(tmp_path / "w.pth").keys() == state.keys()
 
 
-def test_weights_that_lack_a_layer_are_refused(weights, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "suffix", "mean", "std"),
+    [
+        ("resnet18", "pth", tuple(MEAN), tuple(STD)),
+        ("vit_tiny_patch16_224", "safetensors", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_networks_of_timm_are_shown_what_timm_says(tmp_path, name, suffix, mean, std):
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False).eval()
+    path = tmp_path / f"w.{suffix}"
+    (torch.save if suffix == "pth" else save_file)(network.state_dict(), path)
+    encoder = encoders.load(f"timm:{name}", path, device=CPU)
+    assert encoder.mean == mean
+    network.reset_classifier(0)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy((IMAGES / 255 - mean) / std).float().permute(0, 3, 1, 2))
+    torch.testing.assert_close(encoder(IMAGES), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_timm_is_asked_for_by_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ClusterfirstError, match="pip install timm"):
+        encoders.load("timm:resnet18", tmp_path / "w.pth", device=CPU)
+
+
+def field(number, value):
+    """A field of a protocol buffer; lengths and numbers below 128."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    value = value.encode() if isinstance(value, str) else value
+    assert len(value) < 2**14
+    length = bytes([len(value)]) if len(value) < 128 else bytes([len(value) & 127 | 128, len(value) >> 7])
+    return bytes([number << 3 | 2]) + length + value
+
+
+def onnx(batch, edge, *, flat=True):
+    """Mean of each channel, as an ONNX file; see the definitions of onnx.proto. `edge` below 128 or a name."""
+
+    def tensor(name, *sides):
+        shape = b"".join(field(1, field(2 if isinstance(side, str) else 1, side)) for side in sides)
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+    nodes = field(1, field(1, "x") + field(2, "pooled") + field(4, "GlobalAveragePool"))
+    if flat:
+        nodes += field(1, field(1, "pooled") + field(2, "y") + field(4, "Flatten"))
+    out = tensor("y", batch, 3) if flat else tensor("pooled", batch, 3, 1, 1)
+    graph = nodes + field(2, "colours") + field(11, tensor("x", batch, 3, edge, edge)) + field(12, out)
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+
+
+@pytest.mark.parametrize(("batch", "edge", "seen"), [("n", "edge", 224), (2, 64, 64), ("n", 96, 96)])
+@pytest.mark.parametrize("flat", [True, False])
+def test_networks_in_onnx_files(tmp_path, batch, edge, seen, flat):
+    path = tmp_path / "colours.onnx"
+    path.write_bytes(onnx(batch, edge, flat=flat))
+    encoder = encoders.load(str(path), path, device=CPU)
+    assert (encoder.edge_px, encoder.width) == (seen, 3)
+    images = np.random.default_rng(1).integers(0, 255, (5, seen, seen, 3), np.uint8)
+    np.testing.assert_allclose(encoder(images), ((images / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_feature_maps_are_averaged(tmp_path):
+    torch.jit.save(torch.jit.trace(torch.nn.Identity(), torch.zeros(1, 3, 8, 8)), tmp_path / "same.ts")
+    encoder = encoders.load(str(tmp_path / "same.ts"), tmp_path / "same.ts", device=CPU)
+    np.testing.assert_allclose(encoder(IMAGES), ((IMAGES / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-4)
+
+
+def test_scripts_compute_in_bfloat16_where_the_device_does(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 7, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(8, 5, 3))
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32)), tmp_path / "n.pt")
+    results = []
+    for bf16 in (False, True):
+        monkeypatch.setattr(encoders, "computes_bf16", lambda device, bf16=bf16: bf16)
+        results.append(encoders.load("n.pt", tmp_path / "n.pt", device=CPU)(IMAGES))
+    assert results[1].dtype == torch.float32
+    assert not torch.equal(*results)
+    torch.testing.assert_close(*results, rtol=0.02, atol=0.02)
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Tokens(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(2)
+
+
+class Wants64(torch.nn.Module):
+    def forward(self, x):
+        return x.view(-1, 3, 64, 64).mean((2, 3))[:, :2] @ torch.zeros(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Pair, "gives tuple"), (Tokens, r"gives \(2, 3, 50176\)"), (Wants64, "fails")]
+)
+def test_networks_that_give_no_row_for_a_crop_are_refused_at_once(tmp_path, kind, message):
+    torch.jit.save(torch.jit.script(kind()), tmp_path / "n.pt")
+    with pytest.raises(ClusterfirstError, match=message):
+        encoders.load(str(tmp_path / "n.pt"), tmp_path / "n.pt", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("torchvision:resnet51", "no image classifier called resnet51"),
+        ("torchvision:squeezenet1_0", "no linear layer"),
+        ("timm:resnet51", "no architecture called resnet51"),
+        ("resnet", "is no model"),
+    ],
+)
+def test_unknown_models_are_refused(tmp_path, model, message):
+    with pytest.raises(ClusterfirstError, match=message):
+        encoders.load(model, tmp_path / "w.pth", device=CPU)
+
+
+@pytest.mark.parametrize("change", ["missing", "surplus"])
+def test_weights_that_do_not_fit_are_refused(weights, tmp_path, change):
     state = torch.load(weights, weights_only=True)
-    del state["layer3.2.conv1.weight"]
+    if change == "missing":
+        del state["layer3.2.conv1.weight"]
+    else:
+        state["extra.weight"] = torch.zeros(1)
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(ClusterfirstError, match=r"Missing key.*layer3\.2\.conv1\.weight"):
-        resnet50._model(tmp_path / "w.pth")
+    expected = {"missing": r"Missing key.*layer3\.2\.conv1\.weight", "surplus": r"Unexpected key.*extra\.weight"}
+    with pytest.raises(ClusterfirstError, match=expected[change]):
+        encoders.load("resnet50", tmp_path / "w.pth", device=CPU)
 
 
-def test_weights_with_a_layer_too_many_are_refused(weights, tmp_path):
-    state = torch.load(weights, weights_only=True)
-    torch.save({**state, "extra.weight": torch.zeros(1)}, tmp_path / "w.pth")
-    with pytest.raises(ClusterfirstError, match=r"Unexpected key.*extra\.weight"):
-        resnet50._model(tmp_path / "w.pth")
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 cut off"])
-def test_files_that_are_no_weights_are_refused(tmp_path, content):
-    (tmp_path / "w.pth").write_bytes(content)
+@pytest.mark.parametrize("content", [None, b"", b"<html>not found</html>", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize("name", ["resnet50", "n.pt", "n.onnx", "w.safetensors"])
+def test_files_that_are_no_networks_are_refused(tmp_path, content, name):
+    path = tmp_path / (name if "." in name else "w.pth")
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(ClusterfirstError, match="cannot be loaded"):
-        resnet50._model(tmp_path / "w.pth")
+        encoders.load("resnet50" if "safetensors" in name else name, path, device=CPU)
 
 
-def test_missing_file_and_foreign_content_are_refused(tmp_path):
-    with pytest.raises(ClusterfirstError, match="cannot be loaded"):
-        resnet50._model(tmp_path / "none.pth")
+def test_foreign_content_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ClusterfirstError, match="no state dict"):
-        resnet50._model(tmp_path / "list.pth")
+        encoders.load("resnet50", tmp_path / "list.pth", device=CPU)
+
+
+# --- stains -----------------------------------------------------------------------------------------------------------
+
+
+def painted(path, stains, strength, *, seed):
+    """A slide of cells on pink and some glass, with stains of its own; the amounts are the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    patches = rng.uniform((0.05, 0.2), (0.15, 0.5), (HEIGHT // 16, WIDTH // 16, 2)) * strength
+    amounts = patches.repeat(16, axis=0).repeat(16, axis=1)
+    for x, y in rng.integers(0, (WIDTH, HEIGHT), (500, 2)).tolist():
+        amounts[max(0, y - 6) : y + 6, max(0, x - 6) : x + 6] = rng.uniform((0.5, 0.05), (0.9, 0.2)) * strength
+    amounts[:50] = 0
+    rgb = 241 * np.exp(-amounts @ (stains / np.linalg.norm(stains, axis=1, keepdims=True)) * 2) - 1
+    cv2.imwrite(str(path), rgb.clip(0, 255).round().astype(np.uint8)[..., ::-1])
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_stainings(tmp_path_factory):
+    """The same tissue, stained and scanned in two laboratories."""
+    folder = tmp_path_factory.mktemp("stains")
+    purple, blue = np.array([(0.65, 0.70, 0.29), (0.07, 0.99, 0.11)]), np.array([(0.75, 0.6, 0.28), (0.2, 0.9, 0.38)])
+    with (
+        slides.Slide(painted(folder / "a.png", purple, 1.0, seed=3), mpp=MPP) as one,
+        slides.Slide(painted(folder / "b.png", blue, 0.8, seed=3), mpp=MPP) as other,
+    ):
+        yield one, other
+
+
+@pytest.mark.parametrize(("method", "share"), [("macenko", 0.3), ("reinhard", 0.5)])
+def test_two_stainings_of_one_tissue_become_alike(two_stainings, method, share):
+    before = [slide.read(0, 0, WIDTH, HEIGHT) for slide in two_stainings]
+    after = [
+        stain.recolouring(slide, grid(), method=method)(image)
+        for slide, image in zip(two_stainings, before, strict=True)
+    ]
+    apart = [np.abs(a.astype(float) - b)[60:].mean() for a, b in (before, after)]
+    assert apart[0] > 10
+    assert apart[1] < share * apart[0]
+    if method == "macenko":
+        assert all(image[:45].min() > 225 for image in after), "glass stays glass"
+
+
+def test_macenko_gives_torchstains_reference(two_stainings):
+    from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
+
+    again = NumpyMacenkoNormalizer()
+    image = two_stainings[1].read(0, 0, WIDTH, HEIGHT)
+    again.fit(stain.recolouring(two_stainings[1], grid(), method="macenko")(image)[60:])
+    reference = NumpyMacenkoNormalizer()
+    np.testing.assert_allclose(again.HERef, reference.HERef, atol=0.03)
+    np.testing.assert_allclose(again.maxCRef, reference.maxCRef, rtol=0.1)
+
+
+def test_reinhard_gives_its_reference(two_stainings):
+    recolour = stain.recolouring(two_stainings[0], grid(), method="reinhard")
+    pixels = recolour(two_stainings[0].read(0, 60, WIDTH, HEIGHT - 60)).reshape(-1, 3)
+    np.testing.assert_allclose(stain._lab_statistics(pixels), stain._REFERENCE_LAB, atol=1.5)
+
+
+def test_stains_reach_the_embedding(slide, few):
+    plain, recoloured = (morph(slide, few, stain=method) for method in ("none", "macenko"))
+    assert (plain["h_mean"] - recoloured["h_mean"]).abs().max() > 0.05
+    np.testing.assert_array_equal(plain["log_area"], recoloured["log_area"])
+
+
+@pytest.mark.parametrize(
+    ("colour", "method", "message"),
+    [((250, 250, 250), "reinhard", "too little tissue"), ((120, 60, 160), "macenko", "no two stains")],
+)
+def test_slides_without_stains_to_learn_are_refused(tmp_path, colour, method, message):
+    image = np.full((HEIGHT, WIDTH, 3), colour, np.uint8)
+    image[::2] -= 10
+    cv2.imwrite(str(tmp_path / "flat.png"), image)
+    with slides.Slide(tmp_path / "flat.png", mpp=MPP) as slide, pytest.raises(ClusterfirstError, match=message):
+        stain.recolouring(slide, grid(), method=method)

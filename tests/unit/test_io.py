@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst.io import atomic, bounded_map, read_json, read_metadata, write_array, write_json, write_table
+from clusterfirst.io import (
+    array_on_disk,
+    atomic,
+    bounded_map,
+    read_json,
+    read_metadata,
+    write_array,
+    write_json,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -226,3 +235,24 @@ def test_a_slow_reader_is_no_reason_to_compute_ahead():
         time.sleep(0.05)
         assert len(started) <= 5
         stream.close()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (0, 3)])
+def test_an_array_on_disk_appears_when_it_is_whole(tmp_path, shape):
+    path = tmp_path / "folder" / "a.npy"
+    with array_on_disk(path, shape, "float16") as array:
+        assert not path.exists()
+        assert isinstance(array, np.memmap)
+        array[...] = np.arange(array.size).reshape(shape)
+    found = np.load(path)
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, np.arange(found.size).reshape(shape))
+
+
+def test_an_array_on_disk_that_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones(2))
+    with pytest.raises(KeyError), array_on_disk(path, (3,), "float32"):
+        raise KeyError
+    assert np.load(path).tolist() == [1, 1]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]

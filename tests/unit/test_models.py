@@ -235,3 +235,72 @@ def test_weights_put_there_by_hand_are_checked_before_use(tmp_path):
     assert models.checked_sha256(own) == DIGEST
     with pytest.raises(ClusterfirstError, match="is not the file it should be"):
         models.checked_sha256(registered)
+
+
+# --- weights of the embedding -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "name"),
+    [
+        ("morphology", {}, None),
+        ("resnet50", {}, "imagenet"),
+        ("resnet50", {"resnet50": "augnet"}, "augnet"),
+        ("resnet50", {"resnet50": "my/own.pth"}, "my/own.pth"),
+        ("torchvision:vgg16", {"resnet50": "augnet"}, "torchvision:vgg16"),
+        ("torchvision:vgg16", {"torchvision:vgg16": "imagenet"}, "torchvision:vgg16"),
+        ("torchvision:vgg16", {"torchvision:vgg16": "my/vgg.pth"}, "my/vgg.pth"),
+        ("timm:vit_tiny_patch16_224", {"timm:vit_tiny_patch16_224": "pretrained"}, "timm:vit_tiny_patch16_224"),
+        ("timm:vit_tiny_patch16_224", {"timm:vit_tiny_patch16_224": "a.safetensors"}, "a.safetensors"),
+        ("my/own.onnx", {}, "my/own.onnx"),
+    ],
+)
+def test_each_model_has_its_weights(model, given, name):
+    assert models.embedding_weights(model, given) == name
+    if name is not None:
+        assert models.is_asset(name) == ("." not in name)
+
+
+def test_files_of_torchvision_are_known_by_architecture(tmp_path):
+    path = models.weights_file("torchvision:resnet18", tmp_path)
+    assert path == tmp_path / "torchvision-resnet18.pth"
+    found = models.by_file(path.name)
+    assert found.file == path.name
+    assert found.sha256 == "f37072fd"
+    assert found.sources == (Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),)
+    with pytest.raises(ClusterfirstError, match="resnet19"):
+        models.by_file("torchvision-resnet19.pth")
+    assert models.by_file("torchvision-resnet18.zip") is None
+
+
+def test_every_classifier_of_torchvision_has_an_asset():
+    from torchvision import models as zoo
+
+    for name in zoo.list_models(module=zoo):
+        found = models.by_file(models.weights_file(f"torchvision:{name}", "").name)
+        assert len(found.sha256) >= 8, name
+
+
+def test_what_timm_has_pretrained_is_kept_as_a_state_dict(tmp_path, monkeypatch):
+    """With a network of random parameters in place of the download, which not every machine can reach."""
+    import timm
+    import torch
+
+    asked = []
+    create = timm.create_model
+
+    def offline(name, *, pretrained, cache_dir, **options):
+        asked.append((name, pretrained))
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    found = models.by_file(models.weights_file("timm:resnet18", tmp_path).name)
+    path = fetch(found, tmp_path)
+    assert asked == [("resnet18", True)]
+    assert fetch(found, tmp_path) == path
+    assert len(asked) == 1, "what is there is not asked for again"
+    state = torch.load(path, weights_only=True)
+    assert set(state) == set(create("resnet18", num_classes=0).state_dict())
+    path.write_bytes(b"something else")
+    with pytest.raises(ClusterfirstError, match="not the file it should be"):
+        models.checked_sha256(path)

@@ -195,7 +195,7 @@ def test_a_tissue_overrides_single_keys_over_the_config_over_the_defaults(schema
     )
     assert colon["tiling"] == other["tiling"]
     assert colon["tiling"]["halo_px"] == 10
-    assert set(colon) == {*STAGES, "gpu"}
+    assert set(colon) == {*STAGES, "gpu", "sweep"}
 
 
 def test_resolving_leaves_config_and_schema_as_they_were(schema):
@@ -229,3 +229,39 @@ def test_no_section_lets_a_misspelt_key_through(schema):
 
 def test_every_column_of_the_sheet_is_described(slide_schema):
     assert all(re.search(r"\w", sub["description"]) for sub in slide_schema["properties"].values())
+
+
+def test_every_key_and_value_of_a_sweep_is_checked(schema):
+    config = {
+        "sweep": {"clustering.epps": [1], "clustering.eps": [0.3, "half"], "segmentation.shards": [1, 2]},
+        "tissues": {"skin": {"sweep": {"filter.min_tissue": [0.5, 7], "banana": [1]}}},
+    }
+    found = check_config(config, schema)
+    assert len(found) == 5, found
+    for text in (
+        "sweep: unknown key 'clustering.epps'; did you mean 'clustering.eps'?",
+        "sweep: clustering.eps: 'half' is not",
+        "sweep.segmentation.shards: it changes no result",
+        "tissues.skin.sweep: filter.min_tissue: 7 is greater than the maximum",
+        "tissues.skin.sweep: unknown key 'banana'; keys are written section.key",
+    ):
+        assert any(line.startswith(text) for line in found), (text, found)
+
+
+def test_a_sweep_is_a_list_of_values_by_key(schema):
+    assert check_config({"sweep": {"clustering.eps": 0.3}}, schema)
+    assert check_config({"sweep": {"clustering.eps": []}}, schema)
+    assert check_config({"tissues": {"skin": {"sweep": {"clustering.eps": 0.3}}}}, schema)
+
+
+def test_a_trial_is_laid_over_the_settings_of_its_tissue(schema):
+    config = {"sweep": {"clustering.eps": [1]}, "tissues": {"skin": {"clustering": {"eps": 0.5}, "sweep": {}}}}
+    assert resolve(config, schema, "skin", trial={"clustering": {"eps": 0.9}})["clustering"]["eps"] == 0.9
+    assert resolve(config, schema, "skin")["sweep"] == {}
+    assert resolve(config, schema, "lung")["sweep"] == {"clustering.eps": [1]}
+
+
+@pytest.mark.parametrize("name", ["evaluation", "Groups", "sweep"])
+def test_a_slide_cannot_be_called_like_a_folder_of_the_workflow(sheet, name):
+    with pytest.raises(ClusterfirstError, match="is the name of a folder of the workflow's own"):
+        sheet(f"slide,path\n{name},a.svs\n")

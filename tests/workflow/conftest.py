@@ -56,11 +56,11 @@ class Project:
         )
 
     def jobs(self, *arguments):
-        """The (rule, slide) pairs that a run would do."""
-        done = self.run("--dry-run", "--quiet", "host", *arguments)
+        """The (rule, slide or group) pairs that a run would do."""
+        done = self.run(*arguments, "--dry-run", "--quiet", "host")
         assert done.returncode == 0, done.stdout
         planned = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", done.stdout, flags=re.M | re.S)
-        slides = [re.search(r"wildcards: slide=([^,\s]+)", text) for _, text in planned]
+        slides = [re.search(r"wildcards: (?:slide|group)=([^,\s]+)", text) for _, text in planned]
         return {(rule, slide.group(1)) for (rule, _), slide in zip(planned, slides, strict=True) if slide}
 
     def results(self, slide):

@@ -175,7 +175,7 @@ def test_bad_slides_fail_alone_and_empty_ones_come_out_empty(new_project, tissue
 
 def test_resnet50_runs_with_real_weights_from_the_registry(copied):
     """AugNet's: torchvision's server is not to be reached from everywhere."""
-    embedding = {"model": "resnet50", "weights": "augnet", "crop": "square"}
+    embedding = {"models": ["resnet50"], "weights": {"resnet50": "augnet"}, "crop": "square"}
     copied.change({"tissues": {"tb": {"embedding": embedding}}})
     done = copied.run("results/b/clusters.json")
     assert done.returncode == 0, done.stdout

@@ -4,10 +4,10 @@
 rule annotate:
     input:
         slide=slide_file,
-        tiles=rules.filter_tiles.output.tiles,
-        cells=rules.segment.output.cells,
-        plane=rules.reduce.output.plane,
-        clusters=rules.cluster.output.clusters,
+        tiles=made("filter", "filtered.parquet"),
+        cells=made("segmentation", "masks.parquet"),
+        plane=made("reduction", "umap2d.npy"),
+        clusters=made("clustering", "clusters.json"),
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated"),
@@ -38,8 +38,8 @@ rule annotate:
         all_settings=lambda wildcards: {
             name: value
             for name, value in settings_of(wildcards.slide).items()
-            if name != "export"
+            if name not in ("export", "sweep")
         },
-        tissue=lambda wildcards: SAMPLES[wildcards.slide].tissue,
+        tissue=lambda wildcards: sample_of(wildcards.slide).tissue,
     script:
         "../scripts/annotate.py"

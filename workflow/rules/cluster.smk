@@ -1,22 +1,27 @@
-# From numbers to clusters.
+# From numbers to clusters, for all cells that are to be clustered together.
+
+
+localrules:
+    share_clusters,
 
 
 rule cluster:
     input:
-        umap=rules.reduce.output.umap,
+        umap=of_group("reduction", "umap.npy"),
+        facts=of_group("reduction", "reduction.json"),
     output:
-        clusters=f"{RESULTS}/{{slide}}/clusters.json",
+        clusters=f"{RESULTS}/{{group}}/clusters.json",
         plot=report(
-            f"{RESULTS}/{{slide}}/k_distance.png",
-            caption="../report/k_distance.rst",
+            f"{RESULTS}/{{group}}/clusters.png",
+            caption="../report/clusters.rst",
             category="Slides",
-            subcategory="{slide}",
-            labels={"figure": "k-distance curve"},
+            subcategory="{group}",
+            labels={"figure": "clusters"},
         ),
     log:
-        f"{RESULTS}/{{slide}}/logs/cluster.log",
+        f"{RESULTS}/{{group}}/logs/cluster.log",
     benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/cluster.tsv"
+        f"{RESULTS}/{{group}}/benchmarks/cluster.tsv"
     conda:
         "../envs/clusterfirst.yaml"
     threads: 4
@@ -24,7 +29,37 @@ rule cluster:
         mem_mb=lambda wildcards, input, attempt: int(2000 + 10 * input.size_mb)
         * attempt,
         runtime=lambda wildcards, input, attempt: int(15 + input.size_mb) * attempt,
+        gpu=rapids_gpus(),
     params:
         settings=stage("clustering"),
+        gpu=CONFIG["gpu"],
     script:
         "../scripts/cluster.py"
+
+
+# A slide's own cells of the clusters of its group.
+rule share_clusters:
+    input:
+        clusters=of_group("clustering", "clusters.json"),
+        facts=of_group("reduction", "reduction.json"),
+        umap=made("reduction", "umap.npy"),
+    output:
+        clusters=f"{RESULTS}/{{slide}}/clusters.json",
+        plot=f"{RESULTS}/{{slide}}/clusters.png",
+    log:
+        f"{RESULTS}/{{slide}}/logs/share_clusters.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/share_clusters.tsv"
+    wildcard_constraints:
+        slide=any_of(SHARING),
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: int(1000 + 20 * input.size_mb)
+        * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    params:
+        slide=lambda wildcards: sample_of(wildcards.slide).slide,
+    script:
+        "../scripts/share_clusters.py"

@@ -1,4 +1,5 @@
 # The sample sheet, the settings of each slide, and what rules ask of them.
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from clusterfirst import models as registry
 from clusterfirst import settings as book
+from clusterfirst import sweeps
 from clusterfirst.io import ClusterfirstError
 
 SLIDES_DIR = "resources/slides"
@@ -17,9 +19,12 @@ started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = """
     tiles.parquet filtered.parquet filtered.png masks.parquet failed_tiles.csv embeddings.npy embeddings.json
-    umap.npy umap2d.npy clusters.json k_distance.png annotated settings.yaml
+    umap.npy umap2d.npy reduction.json clusters.json clusters.png annotated settings.yaml
 """.split()
-STAGES = "tile filter_tiles export_tiles outline segment embed reduce cluster annotate nuclei_mask evaluate_slide_segmentation".split()
+STAGES = """
+    tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
+    evaluate_slide_segmentation evaluate_slide_clusters judge_clusters
+""".split()
 # Settings that only Cellpose knows.
 CELLPOSE = {
     "flow_threshold",
@@ -61,8 +66,6 @@ def validated():
             )
         except ClusterfirstError as error:
             problems.append(str(error))
-    if not problems:
-        problems = missing_weights(full, samples) + missing_objects(full, samples)
     if problems:
         raise WorkflowError("\n".join(problems))
     warn_of_unused_tissues(full, samples)
@@ -80,38 +83,27 @@ def warn_of_unused_tissues(full, samples):
 
 
 def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage; a stage that needs none is absent."""
+    """The weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
+    segmentation, embedding = settings["segmentation"], settings["embedding"]
     names = {}
-    if (model := settings["segmentation"]["model"]) != "precomputed":
-        names["segmentation"] = (
-            settings["segmentation"]["weights"] or registry.USUAL_WEIGHTS[model]
-        )
-    if settings["embedding"]["model"] != "morphology":
-        names["embedding"] = settings["embedding"]["weights"]
-    return names
+    if (model := segmentation["model"]) != "precomputed":
+        names["segmentation"] = {
+            model: segmentation["weights"] or registry.USUAL_WEIGHTS[model]
+        }
+    networks = {
+        model: name
+        for model in embedding["models"]
+        if (name := registry.embedding_weights(model, embedding["weights"]))
+    }
+    return names | ({"embedding": networks} if networks else {})
 
 
-def missing_weights(full, samples):
-    """Weights that are neither registered nor a file."""
-    named = {}
-    for tissue in dict.fromkeys(sample.tissue for sample in samples):
-        named |= weights_names(book.resolve(full, SCHEMA, tissue))
-    return [
-        f"config: {key}.weights: no file {name}, and no weights of that name (known: {', '.join(registry.WEIGHTS)})"
-        for key, name in named.items()
-        if name not in registry.WEIGHTS and not Path(name).is_file()
-    ]
-
-
-def missing_objects(full, samples):
-    """Slides that are to take outlines from elsewhere, and say none."""
-    return [
-        f"{full['slides']}: slide {sample.slide} has no file in column objects, and segmentation.model is precomputed"
-        for sample in samples
-        if sample.objects is None
-        and book.resolve(full, SCHEMA, sample.tissue)["segmentation"]["model"]
-        == "precomputed"
-    ]
+def fetched_weights(settings):
+    """The names of the weights that can be fetched."""
+    named = {
+        name for stage in weights_names(settings).values() for name in stage.values()
+    }
+    return {name for name in named if registry.is_asset(name)}
 
 
 CONFIG, SAMPLES = validated()
@@ -119,18 +111,22 @@ RESULTS = CONFIG["results"].rstrip("/")
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 
-wildcard_constraints:
-    slide="|".join(map(re.escape, SAMPLES)),
+def made(section, file):
+    """An input function: a file that a section's stage makes of the slide, by whichever trial first made it."""
+    return lambda wildcards: at(section, wildcards.slide, file)
 
 
-def settings_of(slide):
-    """All settings that hold for a slide."""
-    return book.resolve(CONFIG, SCHEMA, SAMPLES[slide].tissue)
+def at(section, folder, file):
+    """Where a file of a slide or group lies that depends on no section after that one."""
+    trial, name = trial_and_name(folder)
+    return f"{RESULTS}/{folder_at(section, trial)}{name}/{file}"
 
 
 def stage(name):
-    """A params function: one stage's settings for the slide, so that a change reruns this stage and what follows."""
-    return lambda wildcards: settings_of(wildcards.slide)[name]
+    """A params function: one stage's settings for the slide or group, so that a change reruns this stage and what follows."""
+    return lambda wildcards: settings_of(wildcards.get("slide") or wildcards.group)[
+        name
+    ]
 
 
 def segmentation(without):
@@ -138,8 +134,9 @@ def segmentation(without):
 
     def get(wildcards):
         settings = settings_of(wildcards.slide)
+        names = weights_names(settings).get("segmentation", {})
         used = settings["segmentation"] | {
-            "weights": weights_names(settings).get("segmentation")
+            "weights": names.get(settings["segmentation"]["model"])
         }
         hidden = without | (CELLPOSE if used["model"] != "cellpose" else set())
         return {key: value for key, value in used.items() if key not in hidden}
@@ -148,42 +145,42 @@ def segmentation(without):
 
 
 def slide_file(wildcards):
-    return SAMPLES[wildcards.slide].path
+    return sample_of(wildcards.slide).path
 
 
 def weights_of(name):
-    """An input function: the weights file of a stage, if it has weights."""
+    """An input function: the weights files of a stage."""
 
     def find(wildcards):
-        weights = weights_names(settings_of(wildcards.slide)).get(name)
+        files = weights_files(name, wildcards).values()
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return (
-            ancient(str(registry.weights_file(weights, MODELS_DIR))) if weights else []
-        )
+        return [ancient(file) for file in files]
 
     return find
 
 
-def needed_weights():
-    """Every registered weights file that this run needs."""
-    names = {
-        name for slide in SAMPLES for name in weights_names(settings_of(slide)).values()
+def weights_files(name, wildcards):
+    """The weights files of a stage, by model."""
+    names = weights_names(settings_of(wildcards.slide)).get(name, {})
+    return {
+        model: str(registry.weights_file(weights, MODELS_DIR))
+        for model, weights in names.items()
     }
-    return sorted(
-        str(registry.weights_file(name, MODELS_DIR))
-        for name in names & set(registry.WEIGHTS)
-    )
 
 
-def still_to_fetch(assets, folder):
-    """A pattern of the files that are not there yet.
+def needed_weights():
+    """Every weights file that this run needs and that can be fetched."""
+    names = set().union(*map(fetched_weights, all_settings()))
+    return sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+
+
+def still_to_fetch(files):
+    """A pattern of the names of those files that are not there yet.
 
     What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
     newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
     """
-    names = [asset.file for asset in assets.values()]
-    absent = [re.escape(name) for name in names if not Path(folder, name).exists()]
-    return "|".join(absent) or "(?!)"
+    return any_of(Path(file).name for file in files if not Path(file).exists())
 
 
 def extras():
@@ -210,11 +207,11 @@ def outlines_of(wildcards):
 def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return SAMPLES[wildcards.slide].objects if given else []
+    return sample_of(wildcards.slide).objects if given else []
 
 
 def truth_file(wildcards):
-    truth = SAMPLES[wildcards.slide].truth
+    truth = sample_of(wildcards.slide).truth
     if not truth:
         raise WorkflowError(
             f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
@@ -222,15 +219,19 @@ def truth_file(wildcards):
     return truth
 
 
-def scored_slides(wildcards):
+def slides_with_truth(file):
     """An input function, so that a sheet without truths is an error only to those who ask for scores."""
-    known = [slide for slide, sample in SAMPLES.items() if sample.truth]
-    if not known:
-        raise WorkflowError(
-            "no slide has a truth to be scored against: name files of true outlines (QuPath GeoJSON, GeoParquet or "
-            f"label images) in column 'truth' of {CONFIG['slides']}"
-        )
-    return expand(f"{RESULTS}/{{slide}}/evaluation/segmentation.json", slide=known)
+
+    def find(wildcards):
+        known = [slide for slide, sample in SAMPLES.items() if sample.truth]
+        if not known:
+            raise WorkflowError(
+                "no slide has a truth to be scored against: name files of what people drew or named (QuPath GeoJSON, "
+                f"GeoParquet, label images, CSV of points) in column 'truth' of {CONFIG['slides']}"
+            )
+        return [f"{RESULTS}/{slide}/{file}" for slide in known]
+
+    return find
 
 
 def gpus(stage_name):
@@ -245,9 +246,15 @@ def gpus(stage_name):
     return count
 
 
+def rapids_gpus():
+    """One GPU for what cuML can compute, if it is installed here and the config does not say never."""
+    installed = importlib.util.find_spec("cuml") is not None
+    return int(installed and CONFIG["gpu"] is not False)
+
+
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
-    for slide in SAMPLES:
+    for slide in dict.fromkeys([*SLIDES, *GROUPS]):
         for name in STAGES:
             # One log, or one for each shard.
             for log in sorted(Path(f"{RESULTS}/{slide}/logs").glob(f"{name}*.log")):

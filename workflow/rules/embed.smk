@@ -4,8 +4,8 @@
 rule embed:
     input:
         slide=slide_file,
-        tiles=rules.filter_tiles.output.tiles,
-        cells=rules.segment.output.cells,
+        tiles=made("filter", "filtered.parquet"),
+        cells=made("segmentation", "masks.parquet"),
         weights=weights_of("embedding"),
     output:
         embeddings=f"{RESULTS}/{{slide}}/embeddings.npy",
@@ -26,32 +26,7 @@ rule embed:
         gpu=gpus("embedding"),
     params:
         settings=stage("embedding"),
+        weights=lambda wildcards: weights_files("embedding", wildcards),
         gpu=CONFIG["gpu"],
     script:
         "../scripts/embed.py"
-
-
-rule reduce:
-    input:
-        embeddings=rules.embed.output.embeddings,
-        columns=rules.embed.output.columns,
-    output:
-        umap=f"{RESULTS}/{{slide}}/umap.npy",
-        plane=f"{RESULTS}/{{slide}}/umap2d.npy",
-    log:
-        f"{RESULTS}/{{slide}}/logs/reduce.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/reduce.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads:
-        lambda wildcards: (
-            1 if settings_of(wildcards.slide)["reduction"]["seed"] is not None else 8
-        )
-    resources:
-        mem_mb=lambda wildcards, input, attempt: int(3000 + 8 * input.size_mb) * attempt,
-        runtime=lambda wildcards, input, attempt: int(30 + input.size_mb) * attempt,
-    params:
-        settings=stage("reduction"),
-    script:
-        "../scripts/reduce.py"

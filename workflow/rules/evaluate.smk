@@ -3,12 +3,14 @@
 
 localrules:
     evaluate_segmentation,
+    evaluate,
+    sweep,
 
 
 rule evaluate_slide_segmentation:
     input:
         slide=slide_file,
-        cells=rules.segment.output.cells,
+        cells=made("segmentation", "masks.parquet"),
         truth=truth_file,
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/segmentation.json",
@@ -43,7 +45,7 @@ rule evaluate_slide_segmentation:
 
 rule pool_segmentation_scores:
     input:
-        scores=scored_slides,
+        scores=slides_with_truth("evaluation/segmentation.json"),
     output:
         table=report(
             f"{RESULTS}/evaluation/segmentation.csv",
@@ -78,3 +80,139 @@ rule pool_segmentation_scores:
 rule evaluate_segmentation:
     input:
         rules.pool_segmentation_scores.output,
+
+
+rule evaluate_slide_clusters:
+    input:
+        cells=made("segmentation", "masks.parquet"),
+        clusters=made("clustering", "clusters.json"),
+        truth=truth_file,
+    output:
+        scores=f"{RESULTS}/{{slide}}/evaluation/clusters.json",
+    log:
+        f"{RESULTS}/{{slide}}/logs/evaluate_slide_clusters.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/evaluate_slide_clusters.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: int(
+            3000
+            + 10
+            * sum(Path(f).stat().st_size for f in (input.cells, input.truth))
+            / 1e6
+        )
+        * attempt,
+        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
+        * attempt,
+    script:
+        "../scripts/evaluate_slide_clusters.py"
+
+
+# How clear the clusters are, and how well they mix slides: needs no truth.
+rule validate_clusters:
+    input:
+        umap=of_group("reduction", "umap.npy"),
+        facts=of_group("reduction", "reduction.json"),
+        clusters=of_group("clustering", "clusters.json"),
+    output:
+        figures=f"{RESULTS}/{{group}}/evaluation/validity.json",
+    log:
+        f"{RESULTS}/{{group}}/logs/validate_clusters.log",
+    benchmark:
+        f"{RESULTS}/{{group}}/benchmarks/validate_clusters.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, input, attempt: int(2000 + 10 * input.size_mb)
+        * attempt,
+        # Clusters a few samples of the cells again.
+        runtime=lambda wildcards, input, attempt: int(30 + 3 * input.size_mb) * attempt,
+    params:
+        settings=stage("clustering"),
+    script:
+        "../scripts/validate_clusters.py"
+
+
+rule pool_cluster_scores:
+    input:
+        scores=slides_with_truth("evaluation/clusters.json"),
+        validity=every_group("evaluation/validity.json"),
+    output:
+        page=report(
+            f"{RESULTS}/evaluation/clusters.html",
+            caption="../report/pooled_clusters.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "clusters against people"},
+        ),
+        table=f"{RESULTS}/evaluation/clusters.csv",
+        scores=f"{RESULTS}/evaluation/evaluation.json",
+        efficiency=f"{RESULTS}/evaluation/label_efficiency.png",
+        confusion=f"{RESULTS}/evaluation/confusion.png",
+        bars=f"{RESULTS}/evaluation/figures.png",
+    log:
+        f"{RESULTS}/evaluation/logs/pool_cluster_scores.log",
+    benchmark:
+        f"{RESULTS}/evaluation/benchmarks/pool_cluster_scores.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        groups=lambda wildcards: {slide: SHARING.get(slide, slide) for slide in SAMPLES},
+        tissues={slide: sample.tissue for slide, sample in SAMPLES.items()},
+    script:
+        "../scripts/pool_cluster_scores.py"
+
+
+# How many cells are right once clusters have names, of all slides whose truth is known.
+rule evaluate:
+    input:
+        rules.pool_cluster_scores.output,
+
+
+rule compare_trials:
+    input:
+        scores=trial_files(scores=True),
+        validity=trial_files(scores=False),
+    output:
+        table=f"{RESULTS}/sweep/sweep.csv",
+        best=f"{RESULTS}/sweep/best.yaml",
+        plot=report(
+            f"{RESULTS}/sweep/sweep.png",
+            caption="../report/sweep.rst",
+            category="Sweep",
+            labels={"figure": "all trials"},
+        ),
+        page=report(
+            f"{RESULTS}/sweep/sweep.html",
+            caption="../report/sweep.rst",
+            category="Sweep",
+            labels={"figure": "table of trials"},
+        ),
+    log:
+        f"{RESULTS}/sweep/logs/compare_trials.log",
+    benchmark:
+        f"{RESULTS}/sweep/benchmarks/compare_trials.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        trials=described_trials,
+        results=RESULTS,
+    script:
+        "../scripts/compare_trials.py"
+
+
+# Every combination of the values listed under `sweep`, side by side.
+rule sweep:
+    input:
+        rules.compare_trials.output,

@@ -4,7 +4,7 @@
 rule nuclei_mask:
     input:
         slide=slide_file,
-        cells=rules.segment.output.cells,
+        cells=made("segmentation", "masks.parquet"),
     output:
         mask=f"{RESULTS}/{{slide}}/nuclei_mask.tiff",
         overlay=report(

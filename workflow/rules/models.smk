@@ -9,7 +9,7 @@ rule fetch_weights:
     benchmark:
         f"{MODELS_DIR}/logs/{{file}}.tsv"
     wildcard_constraints:
-        file=still_to_fetch(registry.WEIGHTS, MODELS_DIR),
+        file=still_to_fetch(needed_weights()),
     retries: 2
     conda:
         "../envs/clusterfirst.yaml"
@@ -29,4 +29,4 @@ use rule fetch_weights as fetch_slide with:
     benchmark:
         f"{SLIDES_DIR}/logs/{{file}}.tsv"
     wildcard_constraints:
-        file=still_to_fetch(registry.SLIDES, SLIDES_DIR),
+        file=still_to_fetch(f"{SLIDES_DIR}/{name}" for name in registry.SLIDES),

@@ -8,7 +8,7 @@ scattergather:
 rule outline:
     input:
         slide=slide_file,
-        tiles=rules.filter_tiles.output.tiles,
+        tiles=made("filter", "filtered.parquet"),
         weights=weights_of("segmentation"),
     output:
         outlines=f"{RESULTS}/{{slide}}/outlines/{{scatteritem}}.parquet",
@@ -36,7 +36,7 @@ rule outline:
 
 rule segment:
     input:
-        tiles=rules.filter_tiles.output.tiles,
+        tiles=made("filter", "filtered.parquet"),
         outlines=outlines_of,
         objects=objects_of,
     output:

@@ -18,7 +18,7 @@ rule tile:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=stage("tiling"),
-        mpp=lambda wildcards: SAMPLES[wildcards.slide].mpp,
+        mpp=lambda wildcards: sample_of(wildcards.slide).mpp,
     script:
         "../scripts/tile.py"
 
@@ -26,7 +26,7 @@ rule tile:
 rule filter_tiles:
     input:
         slide=slide_file,
-        tiles=rules.tile.output.tiles,
+        tiles=made("tiling", "tiles.parquet"),
     output:
         tiles=f"{RESULTS}/{{slide}}/filtered.parquet",
         picture=report(
@@ -56,7 +56,7 @@ rule filter_tiles:
 rule export_tiles:
     input:
         slide=slide_file,
-        tiles=rules.filter_tiles.output.tiles,
+        tiles=made("filter", "filtered.parquet"),
     output:
         folder=directory(f"{RESULTS}/{{slide}}/tiles"),
     log:

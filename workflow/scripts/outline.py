@@ -12,7 +12,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
-    weights = snakemake.input.weights
+    (weights,) = snakemake.input.weights
     made_with = {"settings": settings, "weights_sha256": models.checked_sha256(weights)}
     views = pipeline.outline_tiles(
         snakemake.input.slide,

@@ -1,15 +1,25 @@
-"""Reduce embeddings with UMAP."""
-
-import numpy as np
+"""Reduce the embeddings of one slide, or of several together."""
 
 from clusterfirst import reduction
-from clusterfirst.io import log_to, read_json, write_array
+from clusterfirst.io import log_to, write_array, write_json
+from clusterfirst.reduction import inputs
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    files = zip(
+        snakemake.params.slides,
+        snakemake.input.embeddings,
+        snakemake.input.columns,
+        snakemake.input.cells,
+        strict=True,
+    )
+    slides = [
+        inputs.read(slide, embeddings=embeddings, columns=columns, cells=cells)
+        for slide, embeddings, columns, cells in files
+    ]
     settings = dict(snakemake.params.settings)
-    if settings["standardise"] == "auto":
-        settings["standardise"] = read_json(snakemake.input.columns)["standardise"]
-    reduced = reduction.reduce(np.load(snakemake.input.embeddings), **settings, threads=snakemake.threads)
+    reduced = reduction.reduce(slides, **settings, gpu=snakemake.params.gpu, threads=snakemake.threads)
     write_array(reduced.values, snakemake.output.umap)
     write_array(reduced.plane, snakemake.output.plane)
+    cells = {slide.slide: len(slide.values) for slide in slides}
+    write_json({"settings": settings, **reduced.report, "slides": cells}, snakemake.output.facts)

@@ -13,7 +13,8 @@ import pandas as pd
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from .clustering import NOISE, palette
+from . import clustering
+from .clustering import NOISE, palette, tree
 from .clustering.dbscan import KDistance
 from .io import atomic, bounded_map, progress
 from .quality import METRICS, UNREADABLE
@@ -25,6 +26,8 @@ _SHIFT = 4
 _NUCLEUS_UM = 8.0
 _LEGEND_ROWS = 24
 _MAP_PX = 1600
+_BARS = 60
+_NAMES = (5, 10, 25, 50)
 _KEPT = "#009e73"
 _REASONS = {
     "tissue_fraction": ("glass on the thumbnail", "#bbbbbb"),
@@ -218,18 +221,112 @@ def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike
     save_figure(figure, path)
 
 
-def plot_k_distance(curve: KDistance, path: str | os.PathLike, *, title: str) -> None:
-    """Write the sorted k-distance curve with the chosen eps."""
-    figure, axes = new_figure()
+def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KDistance | None = None) -> None:
+    """Write what clustering came to: sizes, what naming the largest covers, and how the clusters were chosen.
+
+    Parameters
+    ----------
+    found
+        What `clustering.document` returned.
+    path
+        The PNG.
+    title
+        Stands above all.
+    curve
+        The k-distance curve of DBSCAN.
+    """
+    panels = [_sizes, _covered]
+    if curve is not None:
+        panels.append(lambda axes, _: _k_distance(axes, curve))
+    if found["settings"].get("eps_tried"):
+        panels.append(_eps_tried)
+    if found["tree"]["groups"] is not None and len(found["clusters"]) > 1:
+        panels.append(_dendrogram)
+    figure, grid = new_figure(rows=(len(panels) + 1) // 2, columns=2)
+    figure.suptitle(title)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        panel(axes, found)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    save_figure(figure, path)
+
+
+def _sizes(axes, found: dict) -> None:
+    """Bars of the largest clusters."""
+    clusters = found["clusters"][:_BARS]
+    axes.bar(range(len(clusters)), [c["size"] for c in clusters], color=[c["colour"] for c in clusters], width=0.9)
+    more = len(found["clusters"]) - len(clusters)
+    axes.set(xlabel=f"cluster (and {more:,} smaller ones)" if more else "cluster", ylabel="cells")
+    noise = found["counts"]["noise_fraction"]
+    axes.set_title(f"{found['counts']['clusters']:,} clusters, {_percent(noise) if noise else 'no'} noise")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _covered(axes, found: dict) -> None:
+    """Cells reached by naming clusters, the largest first."""
+    sizes = np.sort([cluster["size"] for cluster in found["clusters"]])[::-1]
+    share = 100 * np.cumsum(sizes) / max(found["counts"]["cells"], 1)
+    axes.plot(np.arange(len(share) + 1), np.append(0, share), color="#0072b2")
+    for names in _NAMES:
+        if names <= len(share):
+            axes.plot(names, share[names - 1], "o", color="#0072b2")
+            spot = {"xytext": (4, -12), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(f"{names}: {share[names - 1]:.0f} %", (names, share[names - 1]), **spot)
+    axes.axhline(100 * (1 - found["counts"]["noise_fraction"]), color=palette.NOISE, linestyle="--", label="not noise")
+    axes.set(xlabel="clusters named, largest first", ylabel="cells they hold (%)", ylim=(0, 105))
+    axes.set_title("What names can reach")
+    axes.set_xlim(0, 1.1 * max(1, min(len(share), 2 * max(_NAMES))))
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _k_distance(axes, curve: KDistance) -> None:
+    """The sorted k-distance curve with the chosen eps."""
     if len(curve.curve):
         axes.plot(np.linspace(0, 100, len(curve.curve)), curve.curve, color="#0072b2")
-    how = {"given": "given", "knee": "at the knee", "quantile": "a quantile: the curve has no knee"}[curve.source]
+    how = {
+        "given": "given",
+        "list": "best of the list",
+        "knee": "at the knee",
+        "quantile": "a quantile: the curve has no knee",
+    }[curve.source]
     axes.axhline(curve.eps, color="#d55e00", linestyle="--", label=f"eps = {curve.eps:.3g} ({how})")
-    axes.set(title=title, xlabel="cells, sorted (%)", ylabel=f"distance to neighbour {curve.k}", xlim=(0, 100))
+    axes.set(xlabel="cells, sorted (%)", ylabel=f"distance to neighbour {curve.k}", xlim=(0, 100))
+    axes.set_title("k-distance curve")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+
+
+def _eps_tried(axes, found: dict) -> None:
+    """What came of every eps of the list."""
+    tried = found["settings"]["eps_tried"]
+    eps = [outcome["eps"] for outcome in tried]
+    explained = [100 * outcome["explained"] for outcome in tried]
+    axes.plot(eps, explained, "o-", color="#0072b2", label=f"variance told by {clustering.NAMES} names")
+    axes.plot(eps, [100 * outcome["noise_fraction"] for outcome in tried], "o-", color=palette.NOISE, label="noise")
+    for outcome, high in zip(tried, explained, strict=True):
+        spot = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        axes.annotate(f"{outcome['clusters']:,}", (outcome["eps"], high), **spot)
+    axes.axvline(found["settings"]["eps"], color="#d55e00", linestyle="--", label="chosen")
+    axes.set(xlabel="eps (above the points: clusters)", ylabel="%", ylim=(-3, 110))
+    if max(eps) > 8 * min(eps):
+        axes.set_xscale("log")
+    axes.set_title("The eps of the list")
+    axes.legend(frameon=False)
+
+
+def _dendrogram(axes, found: dict) -> None:
+    """How the clusters would go on to join."""
+    from scipy.cluster.hierarchy import dendrogram
+
+    groups = found["tree"]["groups"]
+    drawn = dendrogram(
+        tree.read(found["tree"]).above(groups), ax=axes, no_labels=True, link_color_func=lambda _: "#555555"
+    )
+    for place, number in enumerate(drawn["leaves"]):
+        axes.plot(10 * place + 5, 0, "s", color=palette.colour(number), clip_on=False, zorder=3)
+    axes.set(xlabel="cluster (colour as above)", ylabel="height (Ward)")
+    axes.set_title(f"{len(found['tree']['leaves']):,} fine clusters joined to {len(drawn['leaves'])}, and beyond")
 
 
 def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
@@ -293,13 +390,16 @@ def scale_bar(picture: Image.Image, *, mpp: float) -> None:
     draw.text((left, bottom - 0.6 * unit), text, fill="black", font=font, anchor="lb")
 
 
-def new_figure():
+def new_figure(*, rows: int = 1, columns: int = 1):
+    """Return a figure and its axes, an array of them where there are several."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    figure = Figure(
+        figsize=(8 if columns == 1 else 6 * columns, 6 if rows == columns == 1 else 4.5 * rows), layout="constrained"
+    )
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(rows, columns)
 
 
 def save_figure(figure, path: str | os.PathLike) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from .io import ClusterfirstError
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
@@ -55,3 +58,65 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def in_less_memory(compute: Callable[[], _T], halve: Callable[[str], None]) -> _T:
+    """Compute; as often as memory runs out, call `halve` with the reason and compute again.
+
+    Parameters
+    ----------
+    compute
+        What needs the memory.
+    halve
+        Makes `compute` need less the next time, or raises.
+    """
+    while True:
+        try:
+            return compute()
+        except (RuntimeError, MemoryError) as error:
+            if not _is_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:300]
+        # Out here: while the error is handled, its traceback keeps alive what filled the memory.
+        halve(reason)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out; by version and build, torch says so with several types and texts."""
+    words = ("out of memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def rapids(gpu: str | bool) -> bool:
+    """Whether to compute with RAPIDS (cuML) on a GPU.
+
+    Parameters
+    ----------
+    gpu
+        ``"auto"``: where a GPU can be used; True: yes, or an error; False: no. Never where cuML is not installed: it is
+        an extra, and not what ``gpu: true`` insists on.
+
+    Raises
+    ------
+    ClusterfirstError
+        A GPU was demanded, cuML is installed, and none can be used.
+    """
+    if gpu is False:
+        return False
+    try:
+        # Both import well without a GPU, and fail at first use.
+        import cuml  # noqa: F401
+        import cupy
+    except ImportError as error:
+        log.info("cuML is not installed: computing on the CPU (%s)", error)
+        return False
+    try:
+        found, why = cupy.cuda.runtime.getDeviceCount(), "CUDA counts no device"
+    except Exception as error:  # noqa: BLE001 - CuPy's own, or a loader's OSError, by what is missing
+        found, why = 0, str(error)
+    if not found and gpu is True:
+        raise ClusterfirstError(
+            f"`gpu: true` in the config, but cuML cannot use a GPU here: {why}. "
+            "Ask the scheduler for a GPU, mend the driver, or set `gpu: auto`"
+        )
+    return bool(found)

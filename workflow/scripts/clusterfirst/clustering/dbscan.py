@@ -1,13 +1,17 @@
-"""DBSCAN (Ester et al. 1996), its reach given or read off the k-distance curve."""
+"""DBSCAN (Ester et al. 1996), its reach given, chosen from a list, or read off the k-distance curve."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .neighbours import nearest
+from . import density
+from .explained import NAMES, explained
+from .neighbours import Points
+from .numbering import NOISE, by_size
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ class KDistance:
         Ascending distances to the k-th neighbour (quantiles, if there are many cells).
     eps : float
     source : str
-        ``given``, ``knee``, or ``quantile`` where the curve has no knee.
+        ``given``, ``list``, ``knee``, or ``quantile`` where the curve has no knee.
     """
 
     k: int
@@ -37,28 +41,27 @@ class KDistance:
     source: str
 
 
-def k_distance(values: np.ndarray, *, min_samples: int, eps: float | None, threads: int = 1) -> KDistance:
-    """Draw the k-distance curve and choose eps.
+def curve_of(points: Points, *, min_samples: int) -> np.ndarray:
+    """Return the ascending distances of points to their (min_samples − 1)-th neighbour, or quantiles of them.
 
     A point is a core of DBSCAN if `min_samples` points, itself included, lie within eps: if its distance to its
-    (min_samples − 1)-th neighbour is at most eps. That is the k of the curve, so the share of the curve below eps is
-    the share of cores.
+    (min_samples − 1)-th neighbour is at most eps. So the share of the curve below eps is the share of cores.
     """
-    k = min_samples - 1
-    distances, _ = nearest(values, k, threads=threads)
+    distances, _ = points.nearest(min_samples - 1)
     curve = np.sort(distances[:, -1]) if distances.shape[1] else np.empty(0)
-    if len(curve) > _CURVE_POINTS:
-        curve = np.quantile(curve, np.linspace(0, 1, _CURVE_POINTS))
-    if eps is not None:
-        return KDistance(k, curve, float(eps), "given")
+    return np.quantile(curve, np.linspace(0, 1, _CURVE_POINTS)) if len(curve) > _CURVE_POINTS else curve
+
+
+def reach(curve: np.ndarray) -> tuple[float, str]:
+    """Choose eps on a k-distance curve; return it and where it comes from, ``knee`` or ``quantile``."""
     found = _knee(curve)
     if found is not None:
-        return KDistance(k, curve, found, "knee")
+        return found, "knee"
     positive = curve[curve > 0]
     fallback = float(np.quantile(positive, _FALLBACK)) if len(positive) else 1.0
     if len(positive):
         log.warning("the k-distance curve has no knee: eps is its %.0f %% quantile, %.4g", 100 * _FALLBACK, fallback)
-    return KDistance(k, curve, fallback, "quantile")
+    return fallback, "quantile"
 
 
 def _knee(curve: np.ndarray) -> float | None:
@@ -76,36 +79,102 @@ class DBSCAN:
     Parameters
     ----------
     eps
-        Reach of a neighbourhood; None: the knee of the k-distance curve.
+        Reach of a neighbourhood; None: the knee of the k-distance curve. Of several, the one whose 25 largest groups
+        tell most of the cells' variance (see `explained`), the smallest of those that tell the same.
     min_samples
         Cells within reach, itself included, that make a core.
     """
 
-    def __init__(self, *, eps: float | None = None, min_samples: int = 5):
+    def __init__(self, *, eps: float | Sequence[float] | None = None, min_samples: int = 5):
         self.eps = eps
         self.min_samples = min_samples
         self.k_distance: KDistance | None = None
+        self.tried: list[dict] = []
+        self._fitted = 0
 
-    def fit(self, values: np.ndarray, *, threads: int = 1) -> np.ndarray:
-        """Return one group number per row of N × D `values`; −1 is noise. Fills `k_distance`."""
-        from sklearn.cluster import DBSCAN as Sklearn
+    def fit(self, points: Points) -> np.ndarray:
+        """Return one group number per row; −1 is noise. Fills `k_distance` and, for several eps, `tried`."""
+        groups, self._fitted = density.fit(points, self._groups, lambda: self.k_distance.eps)
+        return groups
 
-        self.k_distance = k_distance(values, min_samples=self.min_samples, eps=self.eps, threads=threads)
-        if not len(values):
-            return np.empty(0, int)
-        # A cell at exactly the chosen distance belongs; scikit-learn's own distances are exact to float32 at best.
-        eps = self.k_distance.eps * (1 + 1e-6)
-        return Sklearn(eps=eps, min_samples=self.min_samples, n_jobs=threads).fit_predict(values)
+    def _groups(self, points: Points) -> np.ndarray:
+        curve = curve_of(points, min_samples=self.min_samples)
+        at = _grouper(points, self.min_samples)
+        if isinstance(self.eps, Sequence):
+            self.tried = [self._outcome(points, eps, at(eps)) for eps in sorted(self.eps)]
+            eps, source = max(self.tried, key=lambda outcome: outcome["explained"])["eps"], "list"
+        elif self.eps is None:
+            eps, source = reach(curve)
+        else:
+            eps, source = float(self.eps), "given"
+        self.k_distance = KDistance(self.min_samples - 1, curve, eps, source)
+        return at(eps)
+
+    def _outcome(self, points: Points, eps: float, groups: np.ndarray) -> dict:
+        numbers = by_size(groups)
+        outcome = {
+            "eps": float(eps),
+            "clusters": int(numbers.max(initial=NOISE)) + 1,
+            "noise_fraction": round(float(np.mean(numbers == NOISE)), 4) if len(numbers) else 0.0,
+            "explained": round(explained(points.values, numbers), 4),
+        }
+        log.info(
+            "eps %.4g: %d clusters, %.0f %% noise; the %d largest explain %.3f of the variance",
+            eps,
+            outcome["clusters"],
+            100 * outcome["noise_fraction"],
+            NAMES,
+            outcome["explained"],
+        )
+        return outcome
 
     def report(self) -> dict:
         """What was chosen, for ``clusters.json``."""
         chosen = self.k_distance
-        return {"eps": chosen.eps, "eps_source": chosen.source, "k": chosen.k}
+        found = {"eps": chosen.eps, "eps_source": chosen.source, "k": chosen.k, "fitted": self._fitted}
+        return found | ({"eps_tried": self.tried} if self.tried else {})
 
     def advice(self, *, coarser: bool) -> str:
         """Tell the user which reach to try next; the useful range is narrow."""
         factor = 1.25 if coarser else 0.8
         return (
             f"eps was {self.k_distance.eps:.3g} ({self.k_distance.source}): "
-            f"try `clustering.eps: {self.k_distance.eps * factor:.2g}`, and look at k_distance.png"
+            f"try `clustering.eps: {self.k_distance.eps * factor:.2g}`, and look at clusters.png"
         )
+
+
+def _grouper(points: Points, min_samples: int) -> Callable[[float], np.ndarray]:
+    """Prepare DBSCAN for any eps; what is returned gives the groups at one."""
+    if len(points) < min_samples:
+        return lambda _: np.full(len(points), NOISE)
+    if points.gpu:
+        return lambda eps: _on_gpu(points, eps, min_samples)
+    edges = density.spanning_tree(points.values, min_samples=min_samples)
+    distances, indices = points.nearest(min_samples - 1)
+    return lambda eps: _groups_at(eps * (1 + 1e-9), edges, distances, indices)  # a cell at exactly eps belongs
+
+
+def _groups_at(eps: float, edges: np.ndarray, distances: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Group cores that are connected up to eps; any other point joins its nearest core within eps.
+
+    That core is among the point's neighbours in `indices`: were there more points within eps, it would be one itself.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(distances)
+    core = distances[:, -1] <= eps
+    near = edges[edges[:, 2] <= eps]
+    one, other = near[:, 0].astype(int), near[:, 1].astype(int)
+    _, group = connected_components(coo_array((np.ones(len(near), bool), (one, other)), (count, count)), directed=False)
+    within = core[indices] & (distances <= eps)
+    nearest_core = indices[np.arange(count), within.argmax(axis=1)]
+    return np.where(core, group, np.where(within.any(axis=1), group[nearest_core], NOISE))
+
+
+def _on_gpu(points: Points, eps: float, min_samples: int) -> np.ndarray:
+    from cuml.cluster import DBSCAN as OnGpu
+
+    # Not all neighbourhoods at once: in a dense embedding they are more than any GPU holds.
+    method = OnGpu(eps=eps, min_samples=min_samples, max_mbytes_per_batch=2000)
+    return np.asarray(method.fit_predict(points.values), int)

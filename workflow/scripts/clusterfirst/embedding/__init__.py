@@ -3,101 +3,104 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from ..io import ClusterfirstError, bounded_map, progress
+from .. import models as registry
+from ..io import ClusterfirstError, array_on_disk, bounded_map, progress
 from ..slides import Slide
-from .crops import View
+from .crops import Crop, View
+from .stain import Recolour, recolouring
 
 if TYPE_CHECKING:
     import geopandas
     import torch
 
-_BACKENDS = {"morphology": ("morphology", "Morphology"), "resnet50": ("resnet50", "ResNet50")}
-
 
 @dataclass(frozen=True)
-class Embedding:
-    """All cells of a slide as numbers.
+class Embedded:
+    """What the columns of the written numbers are.
 
     Attributes
     ----------
-    values : numpy.ndarray
-        N × D float32; row i is row i of the table of cells.
     columns : list of str
         D names.
-    standardise : bool
-        Whether columns need mean 0 and variance 1 before distances between rows mean anything.
+    models : list of dict
+        One for each model, in the order of their columns: ``model`` (as it was asked for), ``columns`` (first, and
+        one past the last), ``standardise`` (whether they need mean 0 and variance 1 before distances between rows mean
+        anything) and ``weights_sha256`` (None for a model without weights).
     """
 
-    values: np.ndarray
     columns: list[str]
-    standardise: bool
+    models: list[dict[str, Any]]
 
 
 class Embedder(Protocol):
-    """Turns cells into numbers.
+    """Turns cells into numbers, a view at a time.
 
-    A backend is built with the settings named in its `options`, and must fail there, before a tile is read, if it
-    cannot work with them.
+    A backend must fail when it is built, before a tile is read, if it cannot work with its settings.
     """
 
-    options: tuple[str, ...]
-    """Those settings of `embed_slide` that the backend is built with."""
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     """A name for each number."""
     standardise: bool
-    """See `Embedding`."""
+    """See `Embedded`."""
     margin_um: float
     """How far beyond a cell's bounding box the backend looks."""
+    cells_at_once: int | None
+    """Views with more cells are handed over in parts; None: never."""
 
-    def embed(self, views: Iterable[View], cells: geopandas.GeoDataFrame, *, mpp: float) -> np.ndarray:
-        """Embed cells.
+    def start(self, cells: geopandas.GeoDataFrame, out: np.ndarray, *, mpp: float) -> None:
+        """Begin a slide.
 
         Parameters
         ----------
-        views
-            Every cell is in exactly one of them. To be taken one at a time: they are big.
         cells
             All cells of the slide.
+        out
+            N × D, to be filled in the order of `cells`.
         mpp
             µm per level-0 pixel.
-
-        Returns
-        -------
-        numpy.ndarray
-            N × D float32, in the order of `cells`.
         """
         ...
 
+    def prepare(self, view: View) -> Any:
+        """Do what needs nothing but the view; called from several threads, ahead of `take`."""
+        ...
 
-def backend(model: str) -> type[Embedder]:
-    """Return the class of that name; its packages are imported only now."""
-    module, name = _BACKENDS[model]
-    return getattr(import_module(f".{module}", __name__), name)
+    def take(self, rows: np.ndarray, prepared: Any) -> None:
+        """Take what `prepare` returned for a view of these cells; called from one thread, in the order of the tiles."""
+        ...
+
+    def finish(self) -> None:
+        """Every cell has been taken: fill what is still missing."""
+        ...
 
 
 def embed_slide(
     slide: Slide,
     tiles: pd.DataFrame,
     cells: geopandas.GeoDataFrame,
+    path: str | os.PathLike,
     *,
-    model: str,
+    models: Sequence[str],
+    weights: Mapping[str, str | os.PathLike] | None = None,
     device: torch.device | None = None,
-    weights: str | os.PathLike | None = None,
+    histogram: np.ndarray | None = None,
     crop: str = "box",
     crop_um: float = 16.0,
-    batch_size: int = 64,
+    margin_um: float = 0.0,
+    batch_size: int | None = None,
+    stain: str = "none",
+    dtype: str = "float32",
     threads: int = 1,
-) -> Embedding:
-    """Embed every cell of a slide.
+) -> Embedded:
+    """Embed every cell of a slide, with several models side by side; the slide is read once.
 
     Parameters
     ----------
@@ -107,61 +110,146 @@ def embed_slide(
         The kept tiles (see `tiling.grid`). Each cell is seen at the resolution of its tile.
     cells
         See `objects.read_objects`.
-    model
-        Name of the backend.
-    device
-        Where torch computes; for backends that use it.
+    path
+        Where N × D numbers appear (``.npy``), row i for row i of `cells`. They are written as they come: memory does
+        not grow with them.
+    models
+        ``morphology``, ``instanseg``, or networks that are shown crops: see `encoders.load`.
     weights
-        File of the backend's weights.
-    crop, crop_um
-        See `crops.crops`.
+        The file of each network, by model; that of a path is the path itself.
+    device
+        Where networks compute.
+    histogram
+        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None: 0 to 255.
+    crop, crop_um, margin_um
+        What networks see: see `crops.Crop`.
     batch_size
-        Crops that go through the network together.
+        Crops that go through a network together; None: what suits the device.
+    stain
+        Colours are brought to a reference's first: see `stain.recolouring`.
+    dtype
+        ``float32`` or ``float16``, of the file.
     threads
-        Tiles are read ahead by this many threads.
+        This many read and crop ahead of the networks.
 
     Raises
     ------
     ClusterfirstError
-        A cell belongs to none of the tiles, or the weights cannot be used.
+        A cell belongs to none of the tiles, weights cannot be used, or two models would share their columns' names.
     """
-    settings = {
-        "device": device,
-        "weights": weights,
-        "crop": crop,
-        "crop_um": crop_um,
-        "batch_size": batch_size,
+    files = {model: _file(model, weights or {}) for model in models}
+    cut = Crop(crop, crop_um=crop_um, margin_um=margin_um)
+    embedders = {
+        model: _embedder(model, file, histogram, device=device, crop=cut, batch_size=batch_size)
+        for model, file in files.items()
     }
-    kind = backend(model)
-    embedder = kind(**{name: settings[name] for name in kind.options})
-    views = _views(slide, tiles, cells, margin_um=embedder.margin_um, threads=threads)
-    return Embedding(embedder.embed(views, cells, mpp=slide.mpp), list(embedder.columns), embedder.standardise)
+    digests = {model: file and registry.checked_sha256(file) for model, file in files.items()}
+    described = _described(embedders, models, digests)
+    margin = max(embedder.margin_um for embedder in embedders.values())
+    owners = _owners(slide, tiles, cells)
+    recolour = recolouring(slide, owners, method=stain if len(owners) else "none")
+    with array_on_disk(path, (len(cells), len(described.columns)), dtype) as values:
+        for block in described.models:
+            embedders[block["model"]].start(cells, values[:, slice(*block["columns"])], mpp=slide.mpp)
+        with ThreadPoolExecutor(threads) as pool:
+            views = _views(slide, owners, cells, recolour, margin_um=margin, pool=pool, ahead=threads + 1)
+            _walk(views, list(embedders.values()), pool=pool, ahead=2 * threads)
+        for embedder in embedders.values():
+            embedder.finish()
+    return described
 
 
-def _views(
-    slide: Slide, tiles: pd.DataFrame, cells: geopandas.GeoDataFrame, *, margin_um: float, threads: int
-) -> Iterator[View]:
-    """Yield one view per tile that owns cells, in the order of the tiles, read ahead by `threads` threads."""
-    rows = cells.groupby("tile_id", sort=False).indices
-    strangers = sorted(set(rows) - set(tiles["tile_id"]))
-    if strangers:
+def _file(model: str, weights: Mapping[str, str | os.PathLike]) -> str | os.PathLike | None:
+    if model == "morphology":
+        return None
+    return weights.get(model, model)
+
+
+def _embedder(
+    model: str, file: str | os.PathLike | None, histogram: np.ndarray | None, *, device: torch.device | None, **options
+) -> Embedder:
+    """Build a backend; its packages are imported only now."""
+    if file is None:
+        from .morphology import Morphology
+
+        return Morphology()
+    if model == "instanseg":
+        from .instanseg import InstanSegEncoder
+
+        return InstanSegEncoder(file, device=device, histogram=histogram)
+    from .networks import Network
+
+    return Network(model, file, device=device, **options)
+
+
+def _described(embedders: Mapping[str, Embedder], models: Sequence[str], digests: Mapping[str, str | None]) -> Embedded:
+    columns, blocks = [], []
+    for model in models:
+        embedder, start = embedders[model], len(columns)
+        columns += embedder.columns
+        span = [start, len(columns)]
+        about = {"standardise": embedder.standardise, "weights_sha256": digests[model]}
+        blocks.append({"model": model, "columns": span} | about)
+    if len(set(columns)) < len(columns):
+        raise ClusterfirstError(
+            f"embedding.models: {', '.join(models)} would give columns of the same name: list a model once, and give "
+            "files of networks different names"
+        )
+    return Embedded(columns, blocks)
+
+
+def _walk(views: Iterator[View], embedders: Sequence[Embedder], *, pool: ThreadPoolExecutor, ahead: int) -> None:
+    """Show every view to every embedder; what it asks to be prepared is, by the pool, ahead of time."""
+
+    def jobs() -> Iterator[tuple[Embedder, View]]:
+        for view in views:
+            for embedder in embedders:
+                for part in view.parts(embedder.cells_at_once):
+                    yield embedder, part
+
+    def prepare(job: tuple[Embedder, View]) -> tuple[Embedder, np.ndarray, Any]:
+        embedder, part = job
+        return embedder, part.rows, embedder.prepare(part)
+
+    for embedder, rows, prepared in bounded_map(pool, prepare, jobs(), ahead=ahead):
+        embedder.take(rows, prepared)
+
+
+def _owners(slide: Slide, tiles: pd.DataFrame, cells: geopandas.GeoDataFrame) -> pd.DataFrame:
+    """Return the tiles that cells belong to."""
+    named = set(cells["tile_id"])
+    if strangers := sorted(named - set(tiles["tile_id"])):
         raise ClusterfirstError(
             f"slide {slide.facts.path}: {len(strangers)} of the tiles that cells belong to are not among the "
             f"slide's, {strangers[0]} first: tiles and cells come from different runs. Segment the slide again"
         )
+    return tiles[tiles["tile_id"].isin(named)]
+
+
+def _views(
+    slide: Slide,
+    owners: pd.DataFrame,
+    cells: geopandas.GeoDataFrame,
+    recolour: Recolour,
+    *,
+    margin_um: float,
+    pool: ThreadPoolExecutor,
+    ahead: int,
+) -> Iterator[View]:
+    """Yield one view per tile, in the order of the tiles, read ahead by the pool."""
+    rows = cells.groupby("tile_id", sort=False).indices
     bounds = cells.geometry.bounds.to_numpy()
-    owners = tiles[tiles["tile_id"].isin(list(rows))]
 
     def read(tile) -> View:
         mine = rows[tile.tile_id]
         seen = _rectangle(bounds[mine], slide=slide, mpp=tile.mpp, margin_um=margin_um)
         left, top, right, bottom = seen
         # A margin may reach into damage that the cell's own tile was spared.
-        return View(slide.read(left, top, right - left, bottom - top, mpp=tile.mpp, patch=True), seen, mine)
+        image = slide.read(left, top, right - left, bottom - top, mpp=tile.mpp, patch=True)
+        return View(recolour(image), seen, mine)
 
-    with ThreadPoolExecutor(threads) as pool:
-        views = bounded_map(pool, read, owners.itertuples(), ahead=2 * threads)
-        yield from progress(views, total=len(owners), what="embed")
+    views = bounded_map(pool, read, owners.itertuples(), ahead=ahead)
+    yield from progress(views, total=len(owners), what="embed")
 
 
 def _rectangle(boxes: np.ndarray, *, slide: Slide, mpp: float, margin_um: float) -> tuple[int, int, int, int]:

@@ -7,7 +7,6 @@ turned: orientation enters only relative to that of the neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import cv2
@@ -82,6 +81,8 @@ _RIM_UM = 1.0
 _PAIR_UM = 1.0
 _RADII_UM = (15.0, 30.0, 60.0)
 _FARTHEST_UM = 200.0
+_ROWS = 50_000
+"""Cells whose neighbours are looked for together: beyond what is kept, memory does not grow with the slide."""
 
 _LEVELS = 8
 _LEVELS_OD = (0.0, 1.6)
@@ -111,27 +112,39 @@ _UNMIXING = _unmixing()
 class Morphology:
     """Measures cells."""
 
-    options = ()
     columns = tuple(COLUMNS)
     standardise = True
     """Units differ from column to column."""
     margin_um = 2 * _RING_UM
     """A pixel of the ring belongs to the nearest cell, which may lie as far again beyond it."""
+    cells_at_once = None
+    """Cells of a view are measured all at once, on one label image."""
 
-    def embed(self, views: Iterable[View], cells: geopandas.GeoDataFrame, *, mpp: float) -> np.ndarray:
-        """Return N × D float32, finite, columns as in `COLUMNS`; see `Embedder.embed`."""
-        seen = {name: np.zeros(len(cells), np.float32) for name in (*STAIN, *TEXTURE, *RING)}
-        polygons = cells.geometry.to_numpy()
-        tree = shapely.STRtree(polygons)
-        for view in views:
-            others = np.setdiff1d(tree.query(shapely.box(*view.bounds)), view.rows)
-            for name, values in _from_image(view, polygons, others, mpp=mpp).items():
-                seen[name][view.rows] = values
-        shape = _shape(cells)
+    def start(self, cells: geopandas.GeoDataFrame, out: np.ndarray, *, mpp: float) -> None:
+        """Begin a slide; `out` is N × D, columns as in `COLUMNS`; see `Embedder.start`."""
+        self._cells, self._out, self._mpp = cells, out, mpp
+        self._polygons = cells.geometry.to_numpy()
+        self._tree = shapely.STRtree(self._polygons)
+        self._seen = {name: np.zeros(len(cells), np.float32) for name in (*STAIN, *TEXTURE, *RING)}
+
+    def prepare(self, view: View) -> dict[str, np.ndarray]:
+        """Measure what the image shows of a view's cells."""
+        others = np.setdiff1d(self._tree.query(shapely.box(*view.bounds)), view.rows)
+        return _from_image(view, self._polygons, others, mpp=self._mpp)
+
+    def take(self, rows: np.ndarray, prepared: dict[str, np.ndarray]) -> None:
+        """Keep it."""
+        for name, values in prepared.items():
+            self._seen[name][rows] = values
+
+    def finish(self) -> None:
+        """Add what the outlines and the neighbours say."""
+        seen, shape = self._seen, _shape(self._cells)
         seen["log_h_total"] = np.log(np.maximum(np.exp(shape["log_area"]) * seen["h_mean"], _LEAST_UM2))
-        near = _neighbourhood(cells, mpp=mpp, h_mean=seen["h_mean"], log_area=shape["log_area"])
+        near = _neighbourhood(self._cells, mpp=self._mpp, h_mean=seen["h_mean"], log_area=shape["log_area"])
         columns = {**shape, **seen, **near}
-        return np.stack([columns[name] for name in COLUMNS], axis=1).astype(np.float32)
+        for column, name in enumerate(COLUMNS):
+            self._out[:, column] = columns[name]
 
 
 def _shape(cells) -> dict[str, np.ndarray]:
@@ -216,9 +229,8 @@ def _from_image(view: View, polygons: np.ndarray, others: np.ndarray, *, mpp: fl
     count = len(view.rows)
     pixel_um = mpp / view.scale.mean()
     labels = _labels(view, polygons, others)
-    od = _OD[view.image]
-    h, e = np.moveaxis(od @ _UNMIXING[:, :2], -1, 0)
-    h = np.ascontiguousarray(h)
+    od = cv2.LUT(view.image, _OD)
+    h, e = cv2.split(cv2.transform(od, _UNMIXING[:, :2].T))
 
     pixel, cell = _pixels(labels, view, polygons)
     inside = _Groups(cell, count)
@@ -418,12 +430,17 @@ def _neighbourhood(cells, *, mpp: float, h_mean: np.ndarray, log_area: np.ndarra
 
 def _nearest(tree: cKDTree, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Distance to and index of the nearest others, N × count; infinite and 0 where there are fewer."""
-    distance, near = tree.query(places, k=count + 1, distance_upper_bound=_FARTHEST_UM)
-    # The place itself is among the nearest, but not always first: two cells may share a centroid.
-    itself = near == np.arange(len(places))[:, None]
-    order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
-    distance, near = (np.take_along_axis(values, order, axis=1) for values in (distance, near))
-    return distance, np.where(np.isfinite(distance), near, 0)
+    distance = np.empty((len(places), count), np.float32)
+    near = np.empty((len(places), count), np.int32)
+    for start in range(0, len(places), _ROWS):
+        rows = slice(start, start + _ROWS)
+        found, index = tree.query(places[rows], k=count + 1, distance_upper_bound=_FARTHEST_UM)
+        # The place itself is among the nearest, but not always first: two cells may share a centroid.
+        itself = index == np.arange(start, start + len(index))[:, None]
+        order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
+        distance[rows], near[rows] = (np.take_along_axis(values, order, axis=1) for values in (found, index))
+    near[~np.isfinite(distance)] = 0
+    return distance, near
 
 
 def _mean(values: np.ndarray, counted: np.ndarray, *, otherwise: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""How well masks match truth."""
+"""How well masks match truth, and clusters what people say."""

@@ -85,7 +85,7 @@ def match(i: np.ndarray, j: np.ndarray, iou: np.ndarray, threshold: float) -> np
     i, j, iou
         Pairs, each once (see `Overlaps`).
     threshold
-        Above 0.
+        Above 0; at 0, all pairs given are good.
 
     Returns
     -------

@@ -21,6 +21,7 @@ _PLACES = 3
 _EMPTY = "have no area: dropped"
 _CROSSED = "cross themselves: repaired; of what fell apart, the largest piece kept"
 _OUTSIDE = "lie wholly outside the slide: dropped"
+_NO_NUMBER = "have a coordinate that is no number: dropped"
 _BEYOND = "reach beyond the slide: clipped"
 
 
@@ -50,26 +51,85 @@ def check(features: Features, path: Path, width: int, height: int) -> tuple[np.n
     """
     polygons, rows, wrong = _mended(features)
     polygons, rows, misplaced = _inside(polygons, rows, width, height)
-    remarks = [(what, which) for what, which in (*features.remarks, *wrong, *misplaced) if len(which)]
-    for what, which in remarks:
-        log.warning(
-            "outlines %s: %s of %s %s (%s)",
-            *(path, f"{len(which):,}", f"{len(features):,}", what, _places(which, features.place)),
+    where = f"outlines {path}"
+    _tell(where, [*features.remarks, *wrong, *misplaced], rows, len(features), features.place, (width, height))
+    return polygons, rows
+
+
+def check_points(features: Features, path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drop points that lie nowhere on the slide, and warn of them.
+
+    Returns
+    -------
+    points : numpy.ndarray
+        ``shapely.Point`` within the slide.
+    rows : numpy.ndarray
+        For each its feature, ascending.
+
+    Raises
+    ------
+    ClusterfirstError
+        As of `check`.
+    """
+    x, y = features.points.T
+    numbers = np.isfinite(features.points).all(axis=1)
+    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    owner = features.point_owner
+    remarks = [*features.remarks, (_NO_NUMBER, owner[~numbers]), (_OUTSIDE, owner[numbers & ~inside])]
+    total = len(owner) + sum(len(which) for _, which in features.remarks)
+    _tell(f"points {path}", remarks, owner[inside], total, features.place, (width, height))
+    return shapely.points(features.points[inside]), owner[inside]
+
+
+def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Path) -> np.ndarray:
+    """Say which of the `rows` have a class, and warn of those that have none.
+
+    Raises
+    ------
+    ClusterfirstError
+        None has one, though there are some.
+    """
+    known = np.array([name is not None for name in names], bool)
+    if len(known) and not known.any():
+        raise ClusterfirstError(
+            f"truth {path}: none of {len(known):,} has a class, and without classes there is nothing to compare "
+            "clusters with. Give classes to the annotations in QuPath, or name them in a column 'class'"
         )
+    if not known.all():
+        bare = rows[~known]
+        total = f"{len(known):,}"
+        log.warning(
+            "truth %s: %s of %s have no class: left out (%s)",
+            *(path, f"{len(bare):,}", total, _places(bare, features.place)),
+        )
+    return known
+
+
+def _tell(
+    where: str,
+    remarks: list[Remark],
+    rows: np.ndarray,
+    total: int,
+    place: Callable[[int], str],
+    size: tuple[int, int],
+) -> None:
+    """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left."""
+    remarks = [(what, which) for what, which in remarks if len(which)]
+    for what, which in remarks:
+        log.warning("%s: %s of %s %s (%s)", where, f"{len(which):,}", f"{total:,}", what, _places(which, place))
     outside = dict(remarks).get(_OUTSIDE, ())
     if len(outside) > _MOST_OUTSIDE * (len(outside) + len(rows)):
         raise ClusterfirstError(
-            f"outlines {path}: {len(outside):,} of {len(outside) + len(rows):,} lie wholly outside the slide of "
-            f"{width} × {height} px ({_places(outside, features.place)}), so they probably belong to another slide or "
+            f"{where}: {len(outside):,} of {len(outside) + len(rows):,} lie wholly outside the slide of "
+            f"{size[0]} × {size[1]} px ({_places(outside, place)}), so they probably belong to another slide or "
             "another resolution: coordinates must be pixels of this slide at its full resolution (level 0)"
         )
-    if len(features) and not len(rows):
+    if total and not len(rows):
         reasons = "; ".join(f"{len(which):,} {what}" for what, which in remarks)
         raise ClusterfirstError(
-            f"outlines {path}: none of {len(features):,} is usable: {reasons}. "
-            "Give polygons around cells, in level-0 pixels of the slide"
+            f"{where}: none of {total:,} is usable: {reasons}. "
+            "Give polygons around cells (as truth, points in them will do), in level-0 pixels of the slide"
         )
-    return polygons, rows
 
 
 def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
@@ -83,7 +143,7 @@ def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
     area = shapely.area(polygons)
     some = area > 0
     polygons, owner, area, crossed, holed = (values[some] for values in (polygons, owner, area, crossed, holed))
-    accounted = np.concatenate([owner, *(which for _, which in features.remarks)])
+    accounted = np.concatenate([owner, features.point_owner, *(which for _, which in features.remarks)])
     remarks = [
         (_EMPTY, np.setdiff1d(np.arange(len(features)), accounted)),
         (_CROSSED, np.unique(owner[crossed])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,11 @@ class Features:
         Says where in the file a feature stands.
     remarks : list of Remark
         What the reader has to tell. A feature without polygons that is in none of them is an empty one.
+    points : numpy.ndarray
+        P × 2, x and y in level-0 pixels, NaN for what is no number. Only `read_truth` wants them; to others their
+        features are remarked on as `NO_OUTLINE`.
+    point_owner : numpy.ndarray
+        For each point its feature. Ascending.
     """
 
     polygons: np.ndarray
@@ -39,6 +44,8 @@ class Features:
     names: np.ndarray
     place: Callable[[int], str]
     remarks: list[Remark]
+    points: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    point_owner: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     def __len__(self) -> int:
         return len(self.names)

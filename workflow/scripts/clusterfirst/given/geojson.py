@@ -49,6 +49,7 @@ def read(path: Path, _width: int, _height: int) -> Features:
     """
     polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
     names, types, ids, unbounded = [], [], [], []
+    points, point_owner = [], []
     features = enumerate(_features(_text(path), path))
     while batch := list(islice(features, _BATCH)):
         nested = {number: _nested(feature["geometry"], path, number) for number, feature in batch}
@@ -56,7 +57,10 @@ def read(path: Path, _width: int, _height: int) -> Features:
         found, of = _polygons({number: rings for number, rings in nested.items() if rings}, path)
         polygons.append(found)
         owner.append(of)
-        for _, feature in batch:
+        for number, feature in batch:
+            marked = _points(feature["geometry"]) if nested[number] is None else []
+            points += marked
+            point_owner += [number] * len(marked)
             properties = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
             ids.append(feature.get("id"))
             types.append(str(properties.get("objectType") or _TYPES.get(str(ids[-1]), "")))
@@ -66,12 +70,15 @@ def read(path: Path, _width: int, _height: int) -> Features:
     # Without cells, the annotations are the cells: drawn by hand.
     regions = np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
     unbounded = np.array([number for number in unbounded if not regions[number]], int)
+    points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
     return Features(
         polygons=polygons[~regions[owner]],
         owner=owner[~regions[owner]],
         names=np.array(names, object),
         place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
         remarks=[(REGIONS, np.flatnonzero(regions)), (NO_OUTLINE, unbounded)],
+        points=points[~regions[point_owner]],
+        point_owner=point_owner[~regions[point_owner]],
     )
 
 
@@ -167,6 +174,21 @@ def _nested_polygons(geometry: dict | None) -> list | None:
         parts = [_nested_polygons(part) for part in geometry["geometries"]]
         return None if parts and not any(parts) else list(chain.from_iterable(filter(None, parts)))
     raise TypeError(geometry["type"])
+
+
+def _points(geometry: dict) -> list[tuple[float, float]]:
+    """Points of a geometry, NaN for what is no pair of numbers; none of lines."""
+    if geometry["type"] not in {"Point", "MultiPoint"}:
+        return []
+    coordinates = geometry.get("coordinates")
+    return [_pair(one) for one in ([coordinates] if geometry["type"] == "Point" else coordinates or [])]
+
+
+def _pair(point: Any) -> tuple[float, float]:
+    try:
+        return float(point[0]), float(point[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        return float("nan"), float("nan")
 
 
 def _malformed(geometry: Any, path: Path, number: int) -> ClusterfirstError:

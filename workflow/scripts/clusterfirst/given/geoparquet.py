@@ -43,7 +43,8 @@ def read(path: Path, _width: int, _height: int) -> Features:
             "Expected a table with a column of polygons, as geopandas' to_parquet() writes it"
         ) from error
     shapes = table.geometry.to_numpy()
-    polygons, owner = _polygons_in(shapes)
+    polygons, owner = _parts(shapes, shapely.GeometryType.POLYGON)
+    points, point_owner = _parts(shapes, shapely.GeometryType.POINT)
     filled = np.flatnonzero(~shapely.is_missing(shapes) & ~shapely.is_empty(shapes))
     names = [class_name(value) for value in table[column]] if column else [None] * len(table)
     return Features(
@@ -52,6 +53,8 @@ def read(path: Path, _width: int, _height: int) -> Features:
         names=np.array(names, object),
         place=lambda row: f"row {row + 1}",
         remarks=[(NO_OUTLINE, np.setdiff1d(filled, owner))],
+        points=shapely.get_coordinates(points),
+        point_owner=point_owner,
     )
 
 
@@ -68,10 +71,10 @@ def _class_column(schema: pa.Schema) -> str | None:
     return None
 
 
-def _polygons_in(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons in geometries of any type, and whose they are."""
+def _parts(shapes: np.ndarray, kind: shapely.GeometryType) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons or points in geometries of any type, and whose they are; empty points are none."""
     parts, owner = shapely.get_parts(shapes, return_index=True)
     # Twice: a collection may hold a MultiPolygon.
     parts, part = shapely.get_parts(parts, return_index=True)
-    solid = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    return parts[solid], owner[part][solid]
+    wanted = (shapely.get_type_id(parts) == kind) & ~((kind == shapely.GeometryType.POINT) & shapely.is_empty(parts))
+    return parts[wanted], owner[part][wanted]

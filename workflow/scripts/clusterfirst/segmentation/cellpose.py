@@ -12,7 +12,7 @@ import math
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from itertools import chain, islice
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..devices import computes_bf16
+from ..devices import computes_bf16, in_less_memory
 from ..io import ClusterfirstError
 from .flows import Labels, follow
 
@@ -120,7 +120,7 @@ class Cellpose:
             cell); ``size``, H and W; on a GPU also ``ends``, 2 × h × w int16, the pixel (y, x) where the flows lead.
             h × w is H × W, or the network's resolution without ``resample``.
         """
-        return self._in_less_memory(lambda: self._predict(images))
+        return in_less_memory(lambda: self._predict(images), self._halve)
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -161,19 +161,7 @@ class Cellpose:
             parts = [subtiles[start : start + size] for start in range(0, len(subtiles), size)]
             return torch.cat([self._network(_filled(part, size))[: len(part)] for part in parts])
 
-        return self._in_less_memory(run)
-
-    def _in_less_memory(self, compute: Callable[[], Any]) -> Any:
-        """Compute; as often as memory runs out, halve the batch and compute again."""
-        while True:
-            try:
-                return compute()
-            except (RuntimeError, MemoryError) as error:
-                if not _is_memory(error):
-                    raise
-                reason = " ".join(str(error).split())[:300]
-            # Out here: while the error is handled, its traceback keeps alive what filled the memory.
-            self._halve(reason)
+        return in_less_memory(run, self._halve)
 
     def _network(self, batch: torch.Tensor) -> torch.Tensor:
         """From B × 3 × edge × edge to flows of the same shape, in float32."""
@@ -284,12 +272,6 @@ def _filled(subtiles: list[torch.Tensor], size: int) -> torch.Tensor:
 
     nothing = torch.zeros_like(subtiles[0])
     return torch.stack(subtiles + [nothing] * (size - len(subtiles)))
-
-
-def _is_memory(error: Exception) -> bool:
-    """Whether memory ran out; by version and build, torch says so with several types and texts."""
-    words = ("out of memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _batch_size(device: torch.device, *, edge_px: int, dtype: torch.dtype) -> int:

@@ -18,6 +18,30 @@ if TYPE_CHECKING:
     from .intensity import Intensity
 
 
+def load(weights: str | os.PathLike, *, device: torch.device) -> torch.jit.ScriptModule:
+    """Load the model.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file is not a TorchScript model.
+    """
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
+            model = torch.jit.load(os.fspath(weights), map_location=device).eval()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ClusterfirstError(
+            f"weights {weights} cannot be loaded as a TorchScript model: {error}. Give `weights` a name from the "
+            "registry or an InstanSeg .pt file"
+        ) from error
+    # The profiling executor recompiles at every new input size, and there is one more at each border.
+    torch._C._jit_set_profiling_executor(False)
+    return model
+
+
 class InstanSeg:
     """The TorchScript model, network and post-processing in one file.
 
@@ -57,19 +81,7 @@ class InstanSeg:
         intensity: Intensity,
         settings: Mapping[str, Any] | None = None,
     ):
-        import torch
-
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
-                self._model = torch.jit.load(os.fspath(weights), map_location=device).eval()
-        except (RuntimeError, OSError, ValueError) as error:
-            raise ClusterfirstError(
-                f"weights {weights} cannot be loaded as a TorchScript model: {error}. Give `segmentation.weights` a "
-                "name from the registry or an InstanSeg .pt file"
-            ) from error
-        # The profiling executor recompiles at every new input size, and there is one more at each border.
-        torch._C._jit_set_profiling_executor(False)
+        self._model = load(weights, device=device)
         self._device = device
         self._bf16 = computes_bf16(device)
         self._intensity = intensity

@@ -1,0 +1,277 @@
+# Trials of a sweep, and which slides are clustered together.
+from functools import cache
+
+from snakemake.utils import Paramspace
+
+# A slide is known by its folder among the results: `a`, or `sweep/<trial>/a` for what a trial of a sweep makes of it.
+# Cells that are clustered together are a group, known by its folder too: that of the slide, or `groups/<name>`.
+
+
+def folder_of(trial):
+    """The folder that holds what is computed with a trial's values, with a slash behind it; "" without a trial."""
+    if not trial.values:
+        return ""
+    import pandas as pd
+
+    space = Paramspace(
+        pd.DataFrame([trial.words]), filename_params="*", filename_sep="__"
+    )
+    (name,) = space.instance_patterns
+    return f"sweep/{name}/"
+
+
+def all_trials():
+    """Every trial by its folder, cut off after each section, and by tissue those of the whole sweep."""
+    known, wanted = {"": sweeps.Trial(())}, {}
+    for tissue in dict.fromkeys(sample.tissue for sample in SAMPLES.values()):
+        wanted[tissue] = sweeps.trials(book.resolve(CONFIG, SCHEMA, tissue)["sweep"])
+        for trial in wanted[tissue]:
+            for part in map(trial.until, sweeps.ORDER):
+                folder = folder_of(part)
+                if known.setdefault(folder, part) != part:
+                    raise WorkflowError(
+                        f"config: sweep: two values are both written {folder}: change one of them slightly"
+                    )
+    return known, wanted
+
+
+TRIALS, TRIALS_OF_TISSUE = all_trials()
+
+
+def trial_and_name(folder):
+    """Split the folder of a slide or group into that of its trial, and its own."""
+    if not folder.startswith("sweep/"):
+        return "", folder
+    _, trial, name = folder.split("/", 2)
+    return f"sweep/{trial}/", name
+
+
+def sample_of(folder):
+    """The row of the sheet that a slide's folder belongs to."""
+    return SAMPLES[trial_and_name(folder)[1]]
+
+
+@cache
+def folder_at(section, trial):
+    return folder_of(TRIALS[trial].until(section))
+
+
+@cache
+def resolved(tissue, trial):
+    return book.resolve(CONFIG, SCHEMA, tissue, trial=TRIALS[trial].settings)
+
+
+def settings_of(folder):
+    """All settings that hold for a slide, or for the slides of a group."""
+    if folder in GROUPS:
+        folder = GROUPS[folder][0]
+    return resolved(sample_of(folder).tissue, trial_and_name(folder)[0])
+
+
+def slides_by_trial():
+    """The slides that take part in each trial, by its folder."""
+    by_tissue = {
+        tissue: {
+            folder_of(trial.until(section))
+            for trial in wanted
+            for section in sweeps.ORDER
+        }
+        for tissue, wanted in TRIALS_OF_TISSUE.items()
+    }
+    return {
+        trial: [
+            slide
+            for slide, sample in SAMPLES.items()
+            if not trial or trial in by_tissue[sample.tissue]
+        ]
+        for trial in TRIALS
+    }
+
+
+def group_of(trial, slide):
+    """The folder of the group that a slide is clustered with."""
+    sample = SAMPLES[slide]
+    scope = resolved(sample.tissue, trial)["clustering"]["scope"]
+    if scope == "slide":
+        return f"{trial}{slide}"
+    if scope == "cohort":
+        return f"{trial}groups/cohort"
+    if sample.tissue is None:
+        raise WorkflowError(
+            f"config: clustering.scope is tissue, but slide {slide} has none: fill in column 'tissue' of {CONFIG['slides']}"
+        )
+    return f"{trial}groups/tissue-{sweeps.word(sample.tissue)}"
+
+
+def all_groups():
+    """The folders of each group's slides, by the folder of the group, in the order of the sheet."""
+    groups = {}
+    for trial, slides in SLIDES_BY_TRIAL.items():
+        for slide in slides:
+            groups.setdefault(group_of(trial, slide), []).append(f"{trial}{slide}")
+    return groups
+
+
+def all_settings():
+    """The settings of every tissue in every trial."""
+    folders = {
+        (SAMPLES[slide].tissue, trial): trial + slide
+        for trial, slides in SLIDES_BY_TRIAL.items()
+        for slide in slides
+    }
+    return [settings_of(folder) for folder in folders.values()]
+
+
+def missing_weights():
+    """Weights that can neither be fetched nor are a file."""
+    known = ", ".join(registry.WEIGHTS)
+    for settings in all_settings():
+        for key, names in weights_names(settings).items():
+            for model, name in names.items():
+                if not registry.is_asset(name) and not Path(name).is_file():
+                    yield (
+                        f"config: {key}: no file {name} for {model}, and no weights of that name (known: {known})"
+                    )
+
+
+def missing_objects():
+    """Slides that are to take outlines from elsewhere, and say none."""
+    for trial, slides in SLIDES_BY_TRIAL.items():
+        for slide in slides:
+            model = settings_of(trial + slide)["segmentation"]["model"]
+            if model == "precomputed" and SAMPLES[slide].objects is None:
+                yield (
+                    f"{CONFIG['slides']}: slide {slide} has no file in column objects, and segmentation.model is precomputed"
+                )
+
+
+def different_settings():
+    """What slides that are to be clustered together would have to agree upon."""
+    for group, members in GROUPS.items():
+        first = settings_of(members[0])
+        for other in members[1:]:
+            for section in ("embedding", "reduction", "clustering"):
+                own = settings_of(other)[section]
+                for key in own:
+                    if own[key] != first[section][key]:
+                        yield (
+                            f"config: {section}.{key} is {first[section][key]} for slide {members[0]}, but {own[key]} for "
+                            f"slide {other}: slides that are clustered together (clustering.scope) need the same"
+                        )
+
+
+SLIDES_BY_TRIAL = slides_by_trial()
+GROUPS = all_groups()
+if problems := list(
+    dict.fromkeys([*missing_weights(), *missing_objects(), *different_settings()])
+):
+    raise WorkflowError("\n".join(problems))
+# Slides that get their maps and clusters from a group.
+SHARING = {
+    member: group
+    for group, members in GROUPS.items()
+    for member in members
+    if group != member
+}
+
+
+def any_of(folders):
+    """A pattern of some folders, or of none."""
+    return "|".join(map(re.escape, folders)) or "(?!)"
+
+
+# Of all trials.
+SLIDES = [
+    trial + slide for trial, slides in SLIDES_BY_TRIAL.items() for slide in slides
+]
+
+
+wildcard_constraints:
+    slide=any_of(SLIDES),
+    group=any_of(GROUPS),
+
+
+def of_members(section, file):
+    """An input function: that file of every slide of the group."""
+    return lambda wildcards: [
+        at(section, member, file) for member in GROUPS[wildcards.group]
+    ]
+
+
+def of_group(section, file):
+    """An input function: that file of the group, or of the group that the slide belongs to."""
+
+    def find(wildcards):
+        if group := wildcards.get("group"):
+            return at(section, group, file)
+        return at(section, SHARING[wildcards.slide], file)
+
+    return find
+
+
+def names_of_members(wildcards):
+    """The slides of a group, in the order of its cells."""
+    return [sample_of(member).slide for member in GROUPS[wildcards.group]]
+
+
+def every_group(file):
+    """An input function: that file of every group, outside of any trial."""
+    return lambda wildcards: [
+        f"{RESULTS}/{group}/{file}"
+        for group in GROUPS
+        if not group.startswith("sweep/")
+    ]
+
+
+def whole_trials():
+    """The trials of the whole sweep, by folder, and the slides that take part."""
+    folders = {
+        folder_of(trial) for wanted in TRIALS_OF_TISSUE.values() for trial in wanted
+    }
+    return {
+        trial: slides for trial, slides in SLIDES_BY_TRIAL.items() if trial in folders
+    }
+
+
+def trial_files(scores):
+    """An input function: what is known of each trial, from the truth of its slides, or without."""
+
+    def find(wildcards):
+        trials = whole_trials()
+        if not trials:
+            raise WorkflowError(
+                "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.eps: [0.3, 0.4]"
+            )
+        if scores:
+            return [
+                f"{RESULTS}/{trial}{slide}/evaluation/clusters.json"
+                for trial, slides in trials.items()
+                for slide in slides
+                if SAMPLES[slide].truth
+            ]
+        groups = dict.fromkeys(
+            group_of(trial, slide)
+            for trial, slides in trials.items()
+            for slide in slides
+        )
+        return [f"{RESULTS}/{group}/evaluation/validity.json" for group in groups]
+
+    return find
+
+
+def described_trials(wildcards):
+    """Per trial: the values it tries, and per slide its tissue and group."""
+    return [
+        {
+            "folder": trial,
+            "values": dict(TRIALS[trial].values),
+            "slides": {
+                slide: {
+                    "tissue": SAMPLES[slide].tissue,
+                    "group": group_of(trial, slide),
+                }
+                for slide in slides
+            },
+        }
+        for trial, slides in whole_trials().items()
+    ]

@@ -1,0 +1,235 @@
+"""The trials of a sweep side by side, and the one to be chosen for each tissue."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from ..annotation import save_figure
+from ..io import atomic
+from .clusters import HEADLINE, Counts
+from .pooled import ALL, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVERYTHING = ALL
+"""What stands in column ``tissue`` for all slides of a trial together."""
+EFFICIENCY = f"efficiency_{HEADLINE}"
+_MOST_NOISE = 0.2
+"""A trial that leaves more of the cells without a cluster is not chosen on its looks: nobody could name them."""
+_REPLICATES = 200
+_SHOWN = (EFFICIENCY, "hungarian_tile", "ari", "units", "noise_fraction", "silhouette", "stability", "mixing")
+_WORDS = {
+    EFFICIENCY: f"right after {HEADLINE} names",
+    "hungarian_tile": "Hungarian per tile",
+    "ari": "adjusted Rand",
+    "units": "clusters to name",
+    "noise_fraction": "noise",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one trial.
+
+    Attributes
+    ----------
+    values : dict
+        What was tried, by ``section.key``.
+    tissues, groups : dict of str
+        Per slide its tissue (or None), and the group that it was clustered with.
+    counts : dict of str to Counts
+        Per slide whose truth is known.
+    validity : dict of str to dict
+        Per group its figures without truth (see `validity`).
+    """
+
+    values: dict[str, Any]
+    tissues: dict[str, str | None]
+    groups: dict[str, str]
+    counts: dict[str, Counts]
+    validity: dict[str, dict[str, Any]]
+
+
+def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Return one row per trial and tissue, and per trial one for all slides.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``trial`` (position), ``tissue``, a column per swept key (as JSON; empty if not tried on these slides), all
+        figures of `clusters.figures` if any truth is known (``efficiency_25_low`` and ``…_high``: interval), and the
+        figures of `validity`, averaged over groups by their slides.
+    """
+    import pandas as pd
+
+    rows = []
+    for number, outcome in enumerate(outcomes):
+        tissues = dict.fromkeys(outcome.tissues.values())
+        pools = {name: [slide for slide, tissue in outcome.tissues.items() if tissue == name] for name in tissues}
+        for name, slides in {**pools, EVERYTHING: list(outcome.tissues)}.items():
+            tried = {key: json.dumps(value) for key, value in outcome.values.items()}
+            told = {**_without_truth(outcome, slides), **_with_truth(outcome, slides)}
+            rows.append({"trial": number, "tissue": name or "", **tried, **told})
+    return pd.DataFrame(rows)
+
+
+def _with_truth(outcome: Outcome, slides: list[str]) -> dict[str, float | None]:
+    counts = {slide: outcome.counts[slide] for slide in slides if slide in outcome.counts}
+    if not counts:
+        return {}
+    figures = summarise(counts, outcome.groups, replicates=_REPLICATES).figures
+    headline = figures[EFFICIENCY]
+    span = {f"{EFFICIENCY}_low": headline.low, f"{EFFICIENCY}_high": headline.high}
+    return {name: figure.value for name, figure in figures.items()} | span
+
+
+def _without_truth(outcome: Outcome, slides: list[str]) -> dict[str, float | None]:
+    each = [outcome.validity[outcome.groups[slide]] for slide in slides]
+    names = dict.fromkeys(name for one in each for name in one if not name.endswith("_reason"))
+    return {name: _mean([one.get(name) for one in each]) for name in names}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def ranking(rows: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Say how good the trials of one tissue are.
+
+    Returns
+    -------
+    score : pandas.Series
+        By row; higher is better.
+    reason : str
+        What it is: label efficiency where all trials have a truth to be held against; otherwise the mean of the ranks
+        of silhouette and stability, trials with more than a fifth of noise last. That is no more than a hint: clusters
+        can be compact, stable and meaningless.
+    """
+    import pandas as pd
+
+    if EFFICIENCY in rows and rows[EFFICIENCY].notna().all():
+        return rows[EFFICIENCY], f"cells right after naming the {HEADLINE} largest clusters"
+    marks = [rows[name].astype(float).rank(na_option="bottom", ascending=False) for name in ("silhouette", "stability")]
+    score = -pd.concat(marks, axis=1).mean(axis=1)
+    noisy = rows["noise_fraction"].astype(float).fillna(1) > _MOST_NOISE
+    return score - len(rows) * noisy, "compact and stable clusters (no truth was known: a hint, no more)"
+
+
+def best(table: pd.DataFrame) -> dict[str, tuple[int, str]]:
+    """Return, per tissue (and `EVERYTHING`), the position of the best trial, of equals the first, and why."""
+    chosen = {}
+    for tissue, rows in table.groupby("tissue", sort=False):
+        score, reason = ranking(rows)
+        chosen[tissue] = (int(rows.loc[score.idxmax(), "trial"]), reason)
+    return chosen
+
+
+def write_best(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
+    """Write the best values of each tissue as a configuration to be laid over one's own; those of slides without a
+    tissue stand at the top level.
+    """
+    lines = [
+        f"# The best of {len(outcomes)} trials for each tissue; lay it over your own configuration. The figures were",
+        "# chosen on the slides that they are told of: on other slides, expect a little less.",
+    ]
+    config: dict[str, Any] = {}
+    for tissue, (number, reason) in best(table).items():
+        if tissue == EVERYTHING:
+            continue
+        score = table[(table["tissue"] == tissue) & (table["trial"] == number)].iloc[0]
+        told = f", {score[EFFICIENCY]:.3f}" if EFFICIENCY in score and score[EFFICIENCY] is not None else ""
+        lines.append(f"# {tissue or 'slides without a tissue'}: {reason}{told}")
+        home = config.setdefault("tissues", {}).setdefault(tissue, {}) if tissue else config
+        for key, value in outcomes[number].values.items():
+            section, name = key.split(".")
+            home.setdefault(section, {})[name] = value
+    with atomic(path) as part:
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        part.write_text("\n".join(lines) + "\n" + text, encoding="utf-8")
+
+
+def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
+    """Write a panel for each figure and swept key: a dot for every trial, a line through the means of each value."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
+    shown = [name for name in _SHOWN if name in table and table[name].notna().any()]
+    figure = Figure(figsize=(3.2 * len(keys) + 1, 2.4 * len(shown) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(shown), len(keys), sharey="row", squeeze=False)
+    tissues = [name for name in dict.fromkeys(table["tissue"]) if name != EVERYTHING]
+    for column, key in enumerate(keys):
+        values = list(dict.fromkeys(table[key].dropna()))
+        for line, name in enumerate(shown):
+            axes = panels[line, column]
+            for number, tissue in enumerate(tissues):
+                rows = table[(table["tissue"] == tissue) & table[key].notna()]
+                place = np.array([values.index(value) for value in rows[key]], float)
+                place += 0.15 * (number - (len(tissues) - 1) / 2)
+                figures = rows[name].astype(float)
+                (dots,) = axes.plot(place, figures, "o", markersize=4, alpha=0.6, label=tissue or "no tissue")
+                means = figures.groupby(rows[key]).mean()
+                axes.plot([values.index(value) for value in means.index], means, color=dots.get_color(), linewidth=1)
+            axes.set_xticks(range(len(values)), [_short(json.loads(value)) for value in values], fontsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            if not column:
+                axes.set_ylabel(_WORDS.get(name, name))
+        panels[-1, column].set_xlabel(key)
+    if len(tissues) > 1:
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
+    save_figure(figure, path)
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 18 else text[:17] + "…"
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child { text-align: left } tr.best { background: #e6f2e6; font-weight: 600 }
+"""
+
+
+def write_page(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
+    """Write all trials as a page, the best of each tissue first and marked."""
+    keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
+    shown = [name for name in _SHOWN if name in table and table[name].notna().any()]
+    parts = [f"<h1>Sweep: {len(outcomes)} trials</h1>"]
+    for tissue, rows in table.groupby("tissue", sort=False):
+        score, reason = ranking(rows)
+        parts.append(
+            f"<h2>{html.escape(tissue or 'slides without a tissue')}</h2><p>Best first: {reason}.</p><table><tr>"
+        )
+        heads = (*keys, *(_WORDS.get(name, name) for name in shown))
+        parts += [f"<th>{html.escape(head)}</th>" for head in heads]
+        parts.append("</tr>")
+        for place, number in enumerate(score.sort_values(ascending=False, kind="stable").index):
+            row = rows.loc[number]
+            cells = [html.escape(_told(row[key])) for key in keys] + [_told(row[name]) for name in shown]
+            parts.append(f"<tr{' class=best' * (not place)}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        parts.append("</table>")
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Sweep</title><style>{_STYLE}</style>"
+    with atomic(path) as part:
+        part.write_text(head + "".join(parts) + "</html>\n", encoding="utf-8")
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.3f}"

@@ -1,0 +1,145 @@
+"""Embeddings of several models and slides made comparable: standardised, clipped, compressed, balanced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..io import ClusterfirstError
+from .inputs import Block, Embedded, common_blocks
+from .linear import axes, mean_and_covariance, mean_and_variance, row_chunks
+
+log = logging.getLogger(__name__)
+
+_CONSTANT = 1e-9
+"""Columns that vary less, relative to their size, do not vary: the mean of equal floats is off by a rounding error."""
+
+
+def prepare(
+    slides: Sequence[Embedded],
+    *,
+    standardise: str | bool = "auto",
+    clip: float | None = None,
+    pca: int | None = 50,
+    balance: Mapping[str, float] | None = None,
+) -> np.ndarray:
+    """Make one matrix of all cells, in which distances between rows mean something.
+
+    All statistics are of all cells of all slides together: standardising slide by slide would take away what slides
+    really differ in, such as how many cells of a class they have. Embeddings are read in chunks and never copied whole.
+
+    Parameters
+    ----------
+    slides
+        At least one, embedded by the same models.
+    standardise
+        Give every column variance 1; ``"auto"``: those of models that want it.
+    clip
+        Values farther from their column's mean than this many standard deviations are drawn in to there.
+    pca
+        Models with more columns than this are replaced by so many principal components. None: by none.
+    balance
+        Weight per model, 1 where none is given. Each model's columns are scaled so that the mean squared length of
+        its part of a row is its weight squared. So a model of weight ½ makes for a fifth of the mean squared distance
+        between cells beside one of weight 1, however many columns either has.
+
+    Returns
+    -------
+    numpy.ndarray
+        N × d float32, slides one after the other, models side by side, every column of mean 0.
+
+    Raises
+    ------
+    ClusterfirstError
+        Slides that were embedded differently, values that are not finite, a weight for a model that is not there.
+    """
+    blocks = common_blocks(slides)
+    balance = balance or {}
+    strangers = sorted(set(balance) - {block.model for block in blocks})
+    if strangers:
+        raise ClusterfirstError(
+            f"reduction.balance gives a weight to {', '.join(strangers)}, but the cells are embedded with "
+            f"{', '.join(block.model for block in blocks)}"
+        )
+    maps = []
+    for block in blocks:
+        wanted = block.standardise if standardise == "auto" else bool(standardise)
+        weight = balance.get(block.model, 1.0)
+        maps.append(_fit(slides, block, standardise=wanted, clip=clip, pca=pca, weight=weight))
+    out = np.empty((sum(len(slide.values) for slide in slides), sum(one.width for one in maps)), np.float32)
+    left = 0
+    for one in maps:
+        start = 0
+        for chunk in _chunks(slides, one.block):
+            out[start : start + len(chunk), left : left + one.width] = one.apply(chunk)
+            start += len(chunk)
+        left += one.width
+    return out
+
+
+@dataclass(frozen=True)
+class _Map:
+    """What is done to the columns of a block: centred, divided, clipped, centred again, turned and scaled."""
+
+    block: Block
+    centre: np.ndarray
+    divisor: np.ndarray
+    limit: np.ndarray
+    shift: np.ndarray
+    turn: np.ndarray | None
+    factor: float
+
+    @property
+    def width(self) -> int:
+        return self.block.width if self.turn is None else self.turn.shape[1]
+
+    def apply(self, chunk: np.ndarray) -> np.ndarray:
+        level = _level(chunk, self.centre, self.divisor, self.limit) - self.shift
+        return self.factor * (level if self.turn is None else level @ self.turn)
+
+
+def _fit(slides, block: Block, *, standardise: bool, clip: float | None, pca: int | None, weight: float) -> _Map:
+    """Learn a block's map from all cells, in two passes: the second sees the columns as the first made them."""
+    centre, variance = mean_and_variance(_checked(slides, block), block.width)
+    spread = np.sqrt(variance)
+    constant = spread <= _CONSTANT * np.sqrt(centre**2 + variance)
+    divisor = np.where(constant, np.inf, spread if standardise else 1.0)
+    limit = np.full(block.width, np.inf) if clip is None else clip * (1.0 if standardise else spread)
+    limit = np.broadcast_to(limit, block.width)
+    levelled = (_level(chunk, centre, divisor, limit) for chunk in _chunks(slides, block))
+    shift, covariance = mean_and_covariance(levelled, block.width)
+    turn, power = None, np.trace(covariance)
+    if pca is not None and block.width > pca:
+        turn, variances = axes(covariance, pca)
+        log.info(
+            "%s: %d columns become %d principal components, with %.1f %% of the variance",
+            *(block.model, block.width, pca, 100 * variances.sum() / power if power else 100.0),
+        )
+        power = variances.sum()
+    return _Map(block, centre, divisor, limit, shift, turn, weight / np.sqrt(power) if power > 0 else 0.0)
+
+
+def _level(chunk: np.ndarray, centre: np.ndarray, divisor: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    chunk -= centre
+    chunk /= divisor
+    return np.clip(chunk, -limit, limit, out=chunk)
+
+
+def _chunks(slides: Sequence[Embedded], block: Block):
+    for slide in slides:
+        yield from row_chunks(slide.values, block.columns)
+
+
+def _checked(slides: Sequence[Embedded], block: Block):
+    """The chunks, with a look at whether they are finite."""
+    for slide in slides:
+        for chunk in row_chunks(slide.values, block.columns):
+            if not np.isfinite(chunk).all():
+                raise ClusterfirstError(
+                    f"slide {slide.slide}: embeddings by {block.model} hold values that are not finite. "
+                    "Embed the slide again"
+                )
+            yield chunk

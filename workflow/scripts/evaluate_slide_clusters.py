@@ -1,0 +1,38 @@
+"""Count a slide's cells by cluster and by what people say they are, and score its clusters."""
+
+import numpy as np
+
+from clusterfirst import objects
+from clusterfirst.evaluation import clusters, pooled, truth
+from clusterfirst.io import log, log_to, read_json, read_metadata, write_json
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    slide = snakemake.wildcards.slide
+    facts = read_metadata(snakemake.input.cells)["slide"]
+    cells = objects.read_objects(snakemake.input.cells)
+    cluster_id = np.array(read_json(snakemake.input.clusters)["cells"]["cluster_id"], int)
+
+    told = truth.read(
+        snakemake.input.truth,
+        cells["geometry"].to_numpy(),
+        width=facts["width"],
+        height=facts["height"],
+        mpp=facts["mpp"],
+    )
+    counts = clusters.count(cluster_id, told, cells["tile_id"].to_numpy())
+    summary = pooled.summarise({slide: counts}, {slide: slide})
+    log.info(
+        "%d cells, %d of them with a truth; %d true cells not detected",
+        *(len(cells), summary.units.judged, summary.units.missed.sum()),
+    )
+
+    write_json(
+        {
+            "slide": slide,
+            "truth": {"file": snakemake.input.truth, "kind": told.kind},
+            "counts": counts.document(),
+            "summary": summary.document(),
+        },
+        snakemake.output.scores,
+    )

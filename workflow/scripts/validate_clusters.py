@@ -1,0 +1,36 @@
+"""Say how clear the clusters of a group are, and how well they mix its slides, without any truth."""
+
+import numpy as np
+
+from clusterfirst import clustering
+from clusterfirst.evaluation import validity
+from clusterfirst.io import log_to, read_json, write_json
+
+MOST_CELLS = 200_000
+"""Beyond, clustering five times again to see how stable it is would take hours."""
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    document = read_json(snakemake.input.clusters)
+    values = np.load(snakemake.input.umap, mmap_mode="r")
+    cluster_id = np.array(document["cells"]["cluster_id"], int)
+    sizes = read_json(snakemake.input.facts)["slides"]
+    ends = np.cumsum(list(sizes.values()))
+    slides = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+    # Slides × (noise and clusters): noise is −1.
+    length = cluster_id.max(initial=-1) + 2
+    in_slide = np.array([np.bincount(cluster_id[rows] + 1, minlength=length) for rows in slides.values()])
+
+    def again(some: np.ndarray) -> np.ndarray:
+        # With what was chosen while clustering, such as eps, as if it had been given.
+        return clustering.cluster(some, document["settings"], threads=snakemake.threads).cluster_id
+
+    figures = {
+        **validity.shape(values, cluster_id),
+        "stability": validity.stability(
+            values, cluster_id, again, subsamples=validity.SUBSAMPLES if len(values) <= MOST_CELLS else 0
+        ),
+        "spread": validity.spread(in_slide[:, 1:]),
+        "mixing": validity.mixing({name: values[rows] for name, rows in slides.items()}, threads=snakemake.threads),
+    }
+    write_json({"group": snakemake.wildcards.group, **validity.document(figures)}, snakemake.output.figures)
