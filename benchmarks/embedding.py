@@ -60,15 +60,14 @@ def one_by_one(slide: Slide, cells, weights: Path, device: torch.device) -> tupl
 def main(count: int, folder: Path) -> None:
     device = torch_device("auto", threads=THREADS)
     path = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
-    weights = models.fetch(models.WEIGHTS["augnet"], REPO / "resources/models")
+    files = {"resnet50": "augnet", "instanseg": "instanseg"}
+    weights = {model: models.fetch(models.WEIGHTS[name], REPO / "resources/models") for model, name in files.items()}
     tiles, cells = some_cells(path, count, folder)
     out = folder / "embeddings.npy"
 
     def cells_per_second(slide: Slide, names: list[str]) -> float:
         start = time.perf_counter()
-        embed_slide(
-            slide, tiles, cells, out, models=names, weights={"resnet50": weights}, device=device, threads=THREADS
-        )
+        embed_slide(slide, tiles, cells, out, models=names, weights=weights, device=device, threads=THREADS)
         return len(cells) / (time.perf_counter() - start)
 
     print("# Embedding\n")
@@ -76,14 +75,13 @@ def main(count: int, folder: Path) -> None:
     print("| models | cells/s | one by one, cells/s | ratio | farthest from one by one |")
     print("|---" * 5 + "|")
     with Slide(path) as slide:
-        print(f"| morphology | {cells_per_second(slide, ['morphology']):,.0f} | | | |", flush=True)
+        for names in (["morphology"], ["instanseg"], ["morphology", "instanseg"]):
+            print(f"| {', '.join(names)} | {cells_per_second(slide, names):,.0f} | | | |", flush=True)
         some = cells.iloc[np.linspace(0, len(cells) - 1, min(len(cells), MOST_ONE_BY_ONE)).astype(int)]
-        plain, slow = one_by_one(slide, some, weights, device)
+        plain, slow = one_by_one(slide, some, weights["resnet50"], device)
         fast = cells_per_second(slide, ["resnet50"])
         apart = np.linalg.norm(np.load(out, mmap_mode="r")[some.index] - plain, axis=1).max()
         print(f"| resnet50 | {fast:,.1f} | {slow:,.1f} | {fast / slow:.1f} | {apart:.3f} |", flush=True)
-        both = cells_per_second(slide, ["morphology", "resnet50"])
-        print(f"| morphology, resnet50 | {both:,.1f} | | | |")
 
 
 if __name__ == "__main__":
