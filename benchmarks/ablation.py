@@ -107,8 +107,8 @@ def main(folder: Path, mpp: str, work: Path) -> None:
     print("# What moves label efficiency\n")
     print(
         f"{machine()}; even images of `{folder.name}` ({cells:,} cells, true outlines, clustered together), one change "
-        f"at a time from `config/presets/recommended.yaml`; mean of seeds {', '.join(map(str, SEEDS))}, in brackets the "
-        "least and the greatest. ResNet-50 has AugNet's weights.\n"
+        f"at a time from `config/presets/recommended.yaml`; mean of seeds {', '.join(map(str, SEEDS))}, in brackets "
+        "the least and the greatest. ResNet-50 has AugNet's weights.\n"
     )
     print("| | | 25 names | 50 names | all named | clusters | noise | ARI | Hungarian per tile |")
     print("|---|---" + "|---:" * 7 + "|", flush=True)
