@@ -45,7 +45,10 @@ rule evaluate_slide_segmentation:
 
 rule pool_segmentation_scores:
     input:
-        scores=slides_with_truth("evaluation/segmentation.json"),
+        # Points are no outlines.
+        scores=slides_with_truth(
+            "evaluation/segmentation.json", but=(".csv", ".tsv", ".txt")
+        ),
     output:
         table=report(
             f"{RESULTS}/evaluation/segmentation.csv",
@@ -207,7 +210,6 @@ rule compare_trials:
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         trials=described_trials,
-        results=RESULTS,
     script:
         "../scripts/compare_trials.py"
 

@@ -1,33 +1,25 @@
 """Put the trials of a sweep side by side, and write down the best for each tissue."""
 
-from pathlib import Path
-
 from clusterfirst.evaluation import trials
 from clusterfirst.evaluation.clusters import Counts
 from clusterfirst.io import atomic, log_to, read_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    results = Path(snakemake.params.results)
-    known = set(snakemake.input.scores)
-
-    def validity(group: str) -> dict:
-        return {k: v for k, v in read_json(results / group / "evaluation/validity.json").items() if k != "group"}
+    # Slides and groups are known by their folders, which begin with that of the trial.
+    scores = {document["slide"]: document["counts"] for document in map(read_json, snakemake.input.scores)}
+    validity = {document.pop("group"): document for document in map(read_json, snakemake.input.validity)}
 
     def outcome(trial: dict) -> trials.Outcome:
         slides = trial["slides"]
-        scores = {slide: f"{results}/{trial['folder']}{slide}/evaluation/clusters.json" for slide in slides}
         groups = {slide: facts["group"] for slide, facts in slides.items()}
+        known = {slide: scores.get(trial["folder"] + slide) for slide in slides}
         return trials.Outcome(
             values=trial["values"],
             tissues={slide: facts["tissue"] for slide, facts in slides.items()},
             groups=groups,
-            counts={
-                slide: Counts.from_document(read_json(path)["counts"])
-                for slide, path in scores.items()
-                if path in known
-            },
-            validity={group: validity(group) for group in groups.values()},
+            counts={slide: Counts.from_document(counts) for slide, counts in known.items() if counts},
+            validity={group: validity[group] for group in groups.values()},
         )
 
     outcomes = [outcome(trial) for trial in snakemake.params.trials]
