@@ -164,6 +164,8 @@ def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLi
     from matplotlib.figure import Figure
 
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
+    # What has one value only explains nothing.
+    keys = [key for key in keys if table[key].nunique() > 1] or keys
     shown = [name for name in _SHOWN if name in table and table[name].notna().any()]
     figure = Figure(figsize=(3.2 * len(keys) + 1, 2.4 * len(shown) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -181,8 +183,11 @@ def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLi
                 (dots,) = axes.plot(place, figures, "o", markersize=4, alpha=0.6, label=tissue or "no tissue")
                 means = figures.groupby(rows[key]).mean()
                 axes.plot([values.index(value) for value in means.index], means, color=dots.get_color(), linewidth=1)
+            axes.set_xlim(-0.5, len(values) - 0.5)
             axes.set_xticks(range(len(values)), [_short(json.loads(value)) for value in values], fontsize=8)
             axes.spines[["top", "right"]].set_visible(False)
+            if name == "noise_fraction":
+                axes.set_ylim(0, 1)
             if not column:
                 axes.set_ylabel(_WORDS.get(name, name))
         panels[-1, column].set_xlabel(key)
