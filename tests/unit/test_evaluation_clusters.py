@@ -426,3 +426,12 @@ def test_the_table_has_a_row_for_each_slide_three_for_pools_and_the_mean():
     assert out["majority"].iloc[[0, 1, 5]].tolist() == [0.5, 1, 0.75]
     assert mean(each.values())["majority"] == 0.75
     assert mean([]) == {}
+
+
+@pytest.mark.parametrize("table", [[[20], [0]], [[12], [5]], [[7, 3]], [[0, 0], [0, 0]], [[12, 3], [4, 6]]])
+def test_shuffled_tables_keep_the_sums_of_rows_and_columns(table):
+    table = np.array(table)
+    swapped = pooled._swapped(table, np.random.default_rng(0))
+    assert (swapped >= 0).all()
+    assert swapped.sum(axis=0).tolist() == table.sum(axis=0).tolist()
+    assert swapped.sum(axis=1).tolist() == table.sum(axis=1).tolist()

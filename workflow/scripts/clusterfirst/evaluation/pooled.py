@@ -142,7 +142,8 @@ def _swapped(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a table of random cells with the same sums of rows and columns."""
     from scipy.stats import random_table
 
-    if not table.sum():
+    # One row or column leaves nothing to chance; of one column, SciPy makes negative numbers.
+    if not table.sum() or 1 in table.shape:
         return table
     return random_table(table.sum(axis=1), table.sum(axis=0)).rvs(random_state=rng).astype(np.int64)
 
