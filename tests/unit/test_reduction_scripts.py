@@ -57,7 +57,7 @@ def test_several_slides_are_reduced_together_and_dealt_out(run, tmp_path):
     run(
         "reduce",
         files=files,
-        output=together | {"report": report},
+        output=together | {"facts": report},
         slides=list(COUNTS),
         settings=SETTINGS,
         gpu=False,
@@ -72,6 +72,8 @@ def test_several_slides_are_reduced_together_and_dealt_out(run, tmp_path):
     assert whole["plane"].shape == (15, 2)
     for slide, rows in (("A", slice(0, 6)), ("B", slice(6, 6)), ("C", slice(6, 15))):
         own = {name: tmp_path / slide / f"{name}.npy" for name in together}
-        run("share", files=together | {"cells": files["cells"]}, output=own, slides=list(COUNTS), slide=slide)
+        own["facts"] = tmp_path / slide / "reduction.json"
+        run("share_map", files=together | {"facts": report}, output=own, slide=slide)
+        assert json.loads(own.pop("facts").read_text())["slides"] == {slide: COUNTS[slide]}
         for name, path in own.items():
             np.testing.assert_array_equal(np.load(path), whole[name][rows])
