@@ -24,7 +24,7 @@ from .tiling import thin
 _SHIFT = 4
 """Polygons are drawn at a sixteenth of a pixel."""
 _NUCLEUS_UM = 8.0
-_LEGEND_ROWS = 24
+_LEGEND_ROWS = 30
 _MAP_PX = 1600
 _BARS = 60
 _NAMES = (5, 10, 25, 50)
