@@ -45,16 +45,21 @@ FIGURES = {
 }
 
 
-def sheet(folder: Path, mpp: str, half: str, path: Path) -> None:
-    """Every second image as a slide of its own, all of one tissue."""
+def images(folder: Path, half: str) -> list[Path]:
+    """Every second image, by number."""
+    numbered = {int(image.stem.rsplit("_", 1)[1]): image for image in folder.resolve().glob("*.png")}
+    return [numbered[number] for number in sorted(numbered) if number % 2 == (half == "odd")]
+
+
+def sheet(chosen: list[Path], mpp: str, path: Path) -> None:
+    """Images as slides of their own, all of one tissue."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["slide", "path", "tissue", "mpp", "objects", "truth"])
-        for image in sorted(folder.resolve().glob("*.png"), key=lambda image: int(image.stem.rsplit("_", 1)[1])):
-            if int(image.stem.rsplit("_", 1)[1]) % 2 == (half == "odd"):
-                outlines = image.with_suffix(".geojson")
-                rows.writerow([image.stem, image, "tissue", mpp, outlines, outlines])
+        for image in chosen:
+            outlines = image.with_suffix(".geojson")
+            rows.writerow([image.stem, image, "tissue", mpp, outlines, outlines])
 
 
 def preset(name: str, *over: dict) -> dict:
@@ -89,7 +94,7 @@ def told(figure: dict, digits: int) -> str:
 
 
 def main(folder: Path, mpp: str, work: Path, half: str, outlines: str) -> None:
-    sheet(folder, mpp, half, work / "slides.csv")
+    sheet(images(folder, half), mpp, work / "slides.csv")
     ours = OURS[outlines]
     settings = {
         "paper": preset("paper", AUGNET, ours),
