@@ -541,6 +541,15 @@ def test_the_tree_above_the_groups_is_drawn(groups, tmp_path):
     assert tall == (groups > 1)
 
 
+def test_a_tree_too_large_to_be_drawn_is_left_out(tmp_path):
+    few = clusters_of([1] * 3)
+    large = clusters_of([1] * 1500)
+    # Each cluster joins all those before it: deeper than Python recurses.
+    merges = [[0 if row == 0 else 1499 + row, row + 1, 1.0 + row, 2 + row] for row in range(1499)]
+    large["tree"] |= {"merges": merges, "groups": 1500}
+    assert drawn(large, tmp_path).shape == drawn(few, tmp_path).shape
+
+
 WRITERS = {
     "overview": lambda slide, _, path: overview(slide, *NO_CELLS, path, title="", longest=300),
     "filter_map": lambda slide, tiles, path: filter_map(slide, judged(tiles, {}), path, title=""),

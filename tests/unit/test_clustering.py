@@ -20,7 +20,6 @@ from clusterfirst.clustering import (
     document,
     palette,
     share,
-    split,
     tree,
     typical,
 )
@@ -452,9 +451,14 @@ def three_slides(settings):
     return values, document(cluster(values, used), used, np.arange(len(values))), [150, 0, len(values) - 150]
 
 
+def shares(whole: dict, values: np.ndarray, counts: list[int]) -> list[dict]:
+    ends = np.cumsum(counts)
+    return [share(whole, values[end - count : end], start=end - count) for end, count in zip(ends, counts, strict=True)]
+
+
 def test_slides_share_ids_colours_and_tree(three_slides):
     values, whole, counts = three_slides
-    parts = split(whole, values, counts)
+    parts = shares(whole, values, counts)
     assert [part["counts"]["cells"] for part in parts] == counts
     for part in parts:
         assert json.loads(json.dumps(part, allow_nan=False)) == part
@@ -471,7 +475,7 @@ def test_slides_share_ids_colours_and_tree(three_slides):
 
 def test_sizes_and_representatives_are_the_slides_own(three_slides):
     values, whole, counts = three_slides
-    for part in split(whole, values, counts):
+    for part in shares(whole, values, counts):
         number, sure = np.array(part["cells"]["cluster_id"], int), np.array(part["cells"]["confidence"])
         assert part["cells"]["cell_id"] == list(range(len(number)))
         assert part["counts"]["noise"] == np.count_nonzero(number == NOISE)

@@ -326,6 +326,17 @@ def test_neighbours_of_few_cells_are_exact(metric):
     np.testing.assert_array_equal(indices[:, 0], np.arange(60))
 
 
+def test_neighbours_of_cells_that_coincide_do_not_depend_on_the_threads():
+    from threadpoolctl import threadpool_limits
+
+    values = np.repeat(some_cells(40, 40), 20, axis=0)[np.random.default_rng(0).permutation(800)]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(neighbours.Exact(values, metric="euclidean", threads=threads).among_themselves(15)[1])
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(("rows", "asked", "kind"), [(30, 30, "exact"), (30, 31, "approximate"), (9, 100, "exact")])
 def test_the_exact_search_stops_at_its_limit(monkeypatch, rows, asked, kind):
     monkeypatch.setattr(neighbours, "_EXACT_PAIRS", 900)

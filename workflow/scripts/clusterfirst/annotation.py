@@ -28,6 +28,8 @@ _LEGEND_ROWS = 30
 _MAP_PX = 1600
 _BARS = 60
 _NAMES = (5, 10, 25, 50)
+_LARGEST_TREE = 500
+"""Clusters; of more, a dendrogram shows nothing, and may be too deep for SciPy, which draws it by recursion."""
 _KEPT = "#009e73"
 _REASONS = {
     "tissue_fraction": ("glass on the thumbnail", "#bbbbbb"),
@@ -240,7 +242,7 @@ def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KD
         panels.append(lambda axes, _: _k_distance(axes, curve))
     if found["settings"].get("eps_tried"):
         panels.append(_eps_tried)
-    if found["tree"]["groups"] is not None and len(found["clusters"]) > 1:
+    if found["tree"]["groups"] is not None and 1 < len(found["clusters"]) <= _LARGEST_TREE:
         panels.append(_dendrogram)
     figure, grid = new_figure(rows=(len(panels) + 1) // 2, columns=2)
     figure.suptitle(title)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
@@ -183,24 +182,6 @@ def _counts(cluster_id: np.ndarray, clusters: int) -> dict:
         "noise": noise,
         "noise_fraction": noise / len(cluster_id) if len(cluster_id) else 0.0,
     }
-
-
-def split(found: dict, values: np.ndarray, counts: Sequence[int]) -> list[dict]:
-    """Split the document of several slides' cells, one slide after the other, into one per slide (see `share`).
-
-    Parameters
-    ----------
-    found
-        What `document` returned.
-    values
-        N × D that was clustered.
-    counts
-        Cells of each slide, in order.
-    """
-    ends = np.cumsum(counts)
-    return [
-        share(found, values[end - count : end], start=int(end - count)) for count, end in zip(counts, ends, strict=True)
-    ]
 
 
 def share(found: dict, values: np.ndarray, *, start: int) -> dict:

@@ -86,8 +86,11 @@ def _macenko(pixels: np.ndarray, slide: Slide) -> np.ndarray:
     from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 
     found, reference = NumpyMacenkoNormalizer(), NumpyMacenkoNormalizer()
-    found.fit(pixels)
-    apart = np.linalg.cond(found.HERef) < _FARTHEST
+    # It looks only at pixels that are dark in every channel; of none, it would fail with an error of LAPACK's.
+    apart = np.count_nonzero((_OD[pixels] > _FAINTEST).all(axis=1)) >= _FEWEST_PX
+    if apart:
+        found.fit(pixels)
+        apart = np.linalg.cond(found.HERef) < _FARTHEST
     if not apart or (found.maxCRef <= 0).any() or (found.HERef < -0.1).any():
         raise ClusterfirstError(
             f"slide {slide.facts.path}: no two stains can be told apart, so Macenko's method does not apply: set "

@@ -7,6 +7,9 @@ import numpy as np
 _EXACT_PAIRS = 50_000**2
 """Up to here, comparing all pairs costs less than the half minute in which NN-descent compiles itself."""
 
+_FEW_EACH = 1024
+"""Rows that ask, for each thread: scikit-learn's own limit."""
+
 
 class Exact:
     """Compares all pairs."""
@@ -16,7 +19,7 @@ class Exact:
     def __init__(self, values: np.ndarray, *, metric: str, threads: int):
         from sklearn.neighbors import NearestNeighbors
 
-        self._values = values
+        self._values, self._threads = values, threads
         self._search = NearestNeighbors(metric=metric, n_jobs=threads).fit(values)
 
     def among_themselves(self, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +28,13 @@ class Exact:
 
     def of(self, others: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and indices of the `k` rows nearest to each of `others`."""
-        return self._search.kneighbors(others, k)
+        from threadpoolctl import threadpool_limits
+
+        # Where few ask, scikit-learn's threads share out the rows that are searched, and which of those that coincide
+        # are found depends on how many threads there are.
+        threads = self._threads if len(others) > _FEW_EACH * self._threads else 1
+        with threadpool_limits(threads, user_api="openmp"):
+            return self._search.kneighbors(others, k)
 
 
 class Approximate:
