@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/scale.py results/CMU-1-Small-Region/embeddings.npy | tee benchmarks/scale.md
 
-The cells are those of the file (of a slide that was embedded with `morphology`, such as the demo's), drawn with
-replacement and blurred by 0.3 standard deviations of every column. Numbers of cells may follow the file. `plain` is
-umap-learn as it comes: everything in memory in float64, standardised, a map of 50 and then one of 2 dimensions with
-`random_state=0`. Every step runs in a process of its own; its memory is that of the process and its children.
-`neighbours kept`: of a cell's 15 nearest cells among the features, the share that is among its 15 nearest in the 50
-dimensions; 500 cells.
+The cells are those of the file (of a slide that was embedded with `morphology` alone), drawn with replacement and blurred
+by 0.3 standard deviations of every column. Numbers of cells may follow the file. `plain` is umap-learn as it comes:
+everything in memory in float64, standardised, a map of as many dimensions and then one of 2 with `random_state=0`.
+Neighbouring cells (`context_weight`) are left out of both. Every step runs in a process of its own; its memory is that of
+the process and its children. `neighbours kept`: of a cell's 15 nearest cells among the features, the share that is among
+its 15 nearest on the map; 500 cells.
 """
 
 import json
@@ -27,6 +27,7 @@ THREADS = 2
 CELLS = (10_000, 100_000, 1_000_000)
 MOST_PLAIN = 100_000
 NOISE = 0.3
+REDUCTION = SETTINGS["reduction"] | {"context_weight": 0}
 PER_UM2 = 0.005
 """Cells per µm² of tissue."""
 
@@ -52,7 +53,7 @@ def reduce(folder: Path) -> dict:
     values = np.load(folder / "embeddings.npy", mmap_mode="r")
     blocks = (Block("morphology", 0, values.shape[1], True),)
     slide = Embedded("synthetic", values, np.load(folder / "positions.npy"), blocks)
-    reduced = reduction.reduce([slide], **SETTINGS["reduction"], threads=THREADS)
+    reduced = reduction.reduce([slide], **REDUCTION, threads=THREADS)
     np.save(folder / "reduce.npy", reduced.values)
     return reduced.report
 
@@ -70,7 +71,10 @@ def plain(folder: Path) -> dict:
     from umap import UMAP
 
     values = StandardScaler().fit_transform(np.load(folder / "embeddings.npy").astype(np.float64))
-    maps = [UMAP(n_components=dimensions, random_state=0).fit_transform(values) for dimensions in (50, 2)]
+    maps = [
+        UMAP(n_components=dimensions, random_state=0).fit_transform(values)
+        for dimensions in (REDUCTION["components"], 2)
+    ]
     np.save(folder / "plain.npy", maps[0])
     return {}
 

@@ -215,7 +215,7 @@ def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike
     order = np.argsort(cluster_id, kind="stable")
     colours = [palette.colour(number) for number in cluster_id[order]]
     axes.scatter(*plane[order].T, c=colours or None, s=size, linewidths=0, rasterized=True)
-    axes.set(title=title, xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+    axes.set(title=title, xlabel="first axis", ylabel="second axis", xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
     handles = [axes.scatter([], [], c=shade, s=40, label=text) for shade, text in _cluster_rows(cluster_id)]
     if handles:

@@ -107,11 +107,11 @@ def rapids(gpu: str | bool) -> bool:
         # Both import well without a GPU, and fail at first use.
         import cuml  # noqa: F401
         import cupy
+
+        found, why = cupy.cuda.runtime.getDeviceCount(), "CUDA counts no device"
     except ImportError as error:
         log.info("cuML is not installed: computing on the CPU (%s)", error)
         return False
-    try:
-        found, why = cupy.cuda.runtime.getDeviceCount(), "CUDA counts no device"
     except Exception as error:  # noqa: BLE001 - CuPy's own, or a loader's OSError, by what is missing
         found, why = 0, str(error)
     if not found and gpu is True:

@@ -102,7 +102,9 @@ class DBSCAN:
         at = _grouper(points, self.min_samples)
         if isinstance(self.eps, Sequence):
             self.tried = [self._outcome(points, eps, at(eps)) for eps in sorted(self.eps)]
-            eps, source = max(self.tried, key=lambda outcome: outcome["explained"])["eps"], "list"
+            # Of those that tell nothing, rather one cluster for all than noise.
+            best = max(self.tried, key=lambda outcome: (outcome["explained"], -outcome["noise_fraction"]))
+            eps, source = best["eps"], "list"
         elif self.eps is None:
             eps, source = reach(curve)
         else:

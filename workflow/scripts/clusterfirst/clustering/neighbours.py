@@ -13,6 +13,9 @@ _TREE_DIMENSIONS = 8.0
 """A k-d tree is fast where the cells vary in few directions, however many columns they have, as UMAP's do."""
 _SPREAD_CELLS = 10_000
 
+USUAL = 15
+"""Neighbours that say how surely a cell belongs to its cluster."""
+
 
 class Points:
     """Cells in the embedding, and the means to compute on them. Neighbours are searched once and kept.
@@ -43,7 +46,8 @@ class Points:
         """Find the `k` nearest others of each point (see `nearest`)."""
         k = max(0, min(k, len(self) - 1))
         if self._known is None or self._known[0].shape[1] < k:
-            self._known = nearest(self.values, k, threads=self.threads, gpu=self.gpu, seed=self.seed)
+            # As many as the confidence will ask for: one search instead of two.
+            self._known = nearest(self.values, max(k, USUAL), threads=self.threads, gpu=self.gpu, seed=self.seed)
         distances, indices = self._known
         return distances[:, :k], indices[:, :k]
 

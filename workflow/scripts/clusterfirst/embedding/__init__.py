@@ -120,7 +120,8 @@ def embed_slide(
     device
         Where networks compute.
     histogram
-        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None: 0 to 255.
+        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None, or once colours are
+        brought to a reference's: 0 to 255.
     crop, crop_um, margin_um
         What networks see: see `crops.Crop`.
     batch_size
@@ -139,8 +140,10 @@ def embed_slide(
     """
     files = {model: _file(model, weights or {}) for model in models}
     cut = Crop(crop, crop_um=crop_um, margin_um=margin_um)
+    # The slide's own range would undo what recolouring does.
+    known = histogram if stain == "none" else None
     embedders = {
-        model: _embedder(model, file, histogram, device=device, crop=cut, batch_size=batch_size)
+        model: _embedder(model, file, known, device=device, crop=cut, batch_size=batch_size)
         for model, file in files.items()
     }
     digests = {model: file and registry.checked_sha256(file) for model, file in files.items()}
