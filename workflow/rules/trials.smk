@@ -175,9 +175,23 @@ SHARING = {
 }
 
 
-def any_of(folders):
-    """A pattern of some folders, or of none."""
-    return "|".join(map(re.escape, folders)) or "(?!)"
+def any_of(names):
+    """A pattern of some names, or of none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def any_folder(folders):
+    """A pattern of some folders of slides or groups.
+
+    Snakemake goes through the whole pattern for every job: trials of the same slides share one list of them.
+    """
+    names, trials = {}, {}
+    for trial, name in map(trial_and_name, folders):
+        names.setdefault(trial, []).append(name)
+    for trial, own in names.items():
+        trials.setdefault(tuple(own), []).append(trial)
+    parts = [f"(?:{any_of(own)})(?:{any_of(names)})" for names, own in trials.items()]
+    return "|".join(parts) or any_of([])
 
 
 # Of all trials.
@@ -187,8 +201,8 @@ SLIDES = [
 
 
 wildcard_constraints:
-    slide=any_of(SLIDES),
-    group=any_of(GROUPS),
+    slide=any_folder(SLIDES),
+    group=any_folder(GROUPS),
 
 
 def of_members(section, file):
