@@ -23,7 +23,7 @@ CONTRACT = """
 """.split()
 STAGES = """
     tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
-    evaluate_slide_segmentation evaluate_slide_clusters judge_clusters
+    evaluate_slide_segmentation evaluate_slide_clusters validate_clusters
 """.split()
 # Settings that only Cellpose knows.
 CELLPOSE = {

@@ -160,10 +160,30 @@ def different_settings():
                         )
 
 
+def tissues_of_one_name():
+    """Tissues whose groups would have the same folder."""
+    for group, members in GROUPS.items():
+        if not trial_and_name(group)[1].startswith("groups/tissue-"):
+            continue
+        names = list(dict.fromkeys(sample_of(member).tissue for member in members))
+        if len(names) > 1:
+            yield (
+                f"{CONFIG['slides']}: tissues {', '.join(map(repr, names))} are written the same in names of folders "
+                "(clustering.scope is tissue): spell them the same, or change all but one"
+            )
+
+
 SLIDES_BY_TRIAL = slides_by_trial()
 GROUPS = all_groups()
 if problems := list(
-    dict.fromkeys([*missing_weights(), *missing_objects(), *different_settings()])
+    dict.fromkeys(
+        [
+            *missing_weights(),
+            *missing_objects(),
+            *tissues_of_one_name(),
+            *different_settings(),
+        ]
+    )
 ):
     raise WorkflowError("\n".join(problems))
 # Slides that get their maps and clusters from a group.
@@ -190,7 +210,11 @@ def any_folder(folders):
         names.setdefault(trial, []).append(name)
     for trial, own in names.items():
         trials.setdefault(tuple(own), []).append(trial)
-    parts = [f"(?:{any_of(own)})(?:{any_of(names)})" for names, own in trials.items()]
+    # Results of no trial have no folder before them: an empty choice.
+    parts = [
+        f"(?:{'|'.join(map(re.escape, own))})(?:{any_of(names)})"
+        for names, own in trials.items()
+    ]
     return "|".join(parts) or any_of([])
 
 
@@ -239,11 +263,16 @@ def every_group(file):
 
 def whole_trials():
     """The trials of the whole sweep, by folder, and the slides that take part."""
-    folders = {
-        folder_of(trial) for wanted in TRIALS_OF_TISSUE.values() for trial in wanted
-    }
+    tissues = {}
+    for tissue, wanted in TRIALS_OF_TISSUE.items():
+        for folder in map(folder_of, wanted):
+            tissues.setdefault(folder, set()).add(tissue)
+    # What is a whole trial of one tissue may be the beginning of another's.
     return {
-        trial: slides for trial, slides in SLIDES_BY_TRIAL.items() if trial in folders
+        trial: [
+            slide for slide in SLIDES_BY_TRIAL[trial] if SAMPLES[slide].tissue in those
+        ]
+        for trial, those in tissues.items()
     }
 
 

@@ -1,18 +1,16 @@
 """Put the trials of a sweep side by side, and write down the best for each tissue."""
 
-from pathlib import Path
-
 from clusterfirst.evaluation import trials
 from clusterfirst.evaluation.clusters import Counts
 from clusterfirst.io import atomic, log_to, read_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    results = Path(snakemake.params.results)
+    results = snakemake.params.results
     known = set(snakemake.input.scores)
 
     def validity(group: str) -> dict:
-        return {k: v for k, v in read_json(results / group / "evaluation/validity.json").items() if k != "group"}
+        return {k: v for k, v in read_json(f"{results}/{group}/evaluation/validity.json").items() if k != "group"}
 
     def outcome(trial: dict) -> trials.Outcome:
         slides = trial["slides"]
