@@ -426,3 +426,11 @@ def test_the_table_has_a_row_for_each_slide_three_for_pools_and_the_mean():
     assert out["majority"].iloc[[0, 1, 5]].tolist() == [0.5, 1, 0.75]
     assert mean(each.values())["majority"] == 0.75
     assert mean([]) == {}
+
+
+def test_a_blank_slide_beside_one_makes_nothing_surer():
+    """Drawn again and again, the same slide would give an interval of no width."""
+    some = {"a": random_counts(np.random.default_rng(0)), "blank": counts([], [])}
+    told_of_both = summarise(some, {slide: slide for slide in some}, replicates=100)
+    assert all(figure.low is None for figure in told_of_both.figures.values())
+    assert told_of_both.document()["interval"] is None

@@ -107,7 +107,8 @@ def fetched_weights(settings):
 
 
 CONFIG, SAMPLES = validated()
-RESULTS = CONFIG["results"].rstrip("/")
+# As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
+RESULTS = Path(CONFIG["results"]).as_posix()
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 

@@ -283,7 +283,7 @@ def trial_files(scores):
         trials = whole_trials()
         if not trials:
             raise WorkflowError(
-                "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.eps: [0.3, 0.4]"
+                "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.groups: [15, 25]"
             )
         if scores:
             return [
