@@ -435,3 +435,11 @@ def test_shuffled_tables_keep_the_sums_of_rows_and_columns(table):
     assert (swapped >= 0).all()
     assert swapped.sum(axis=0).tolist() == table.sum(axis=0).tolist()
     assert swapped.sum(axis=1).tolist() == table.sum(axis=1).tolist()
+
+
+def test_a_blank_slide_beside_one_makes_nothing_surer():
+    """Drawn again and again, the same slide would give an interval of no width."""
+    some = {"a": random_counts(np.random.default_rng(0)), "blank": counts([], [])}
+    told_of_both = summarise(some, {slide: slide for slide in some}, replicates=100)
+    assert all(figure.low is None for figure in told_of_both.figures.values())
+    assert told_of_both.document()["interval"] is None

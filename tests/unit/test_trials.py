@@ -1,5 +1,6 @@
 """The trials of a sweep side by side."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -104,5 +105,34 @@ def test_trials_of_one_tissue_only_leave_the_other_out():
     values = {"reduction.n_neighbors": 10}
     other = trials.Outcome(values, {"c": None}, {"c": "c"}, {}, {"c": {"silhouette": 0.1, "stability": 0.1}})
     table = trials.compare([only_skin, other])
-    assert table.loc[table["trial"] == 1, "tissue"].tolist() == ["", "all slides"]
+    assert table["tissue"].tolist() == ["skin", "", "all slides", ""]
     assert table.loc[table["trial"] == 1, "clustering.eps"].isna().all()
+
+
+def test_tissues_that_are_clustered_together_get_the_same_values(tmp_path):
+    """Each with its own, the workflow would refuse what was written."""
+    outcomes = [outcome(0.3, {"a": 0.9, "b": 0.9, "c": 0.6}), outcome(0.2, {"a": 0.7, "b": 0.7, "c": 0.7})]
+    together = [dataclasses.replace(one, groups=dict.fromkeys("abc", "a")) for one in outcomes]
+    for some, eps in ((outcomes, (0.3, 0.2)), (together, (0.3, 0.3))):
+        trials.write_best(trials.compare(some), some, tmp_path / "best.yaml")
+        written = yaml.safe_load((tmp_path / "best.yaml").read_text())
+        assert (written["tissues"]["skin"]["clustering"]["eps"], written["clustering"]["eps"]) == eps
+
+
+def test_no_figure_is_told_of_a_tissue_without_truth(tmp_path):
+    outcomes = [outcome(0.3, {"a": 0.9, "b": 0.9, "c": 0.6}), outcome(0.2, {"a": 0.7, "b": 0.7, "c": 0.7})]
+    known = [dataclasses.replace(one, counts={slide: one.counts[slide] for slide in "ab"}) for one in outcomes]
+    trials.write_best(trials.compare(known), known, tmp_path / "best.yaml")
+    lines = (tmp_path / "best.yaml").read_text().splitlines()
+    (bare,) = (line for line in lines if line.startswith("# slides without a tissue"))
+    assert bare.endswith("a hint, no more)")
+
+
+def test_the_line_through_means_runs_along_the_axis(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(trials, "save_figure", lambda figure, _: drawn.append(figure))
+    outcomes = [outcome(eps) for eps in (5, 10, 25)]
+    trials.plot(trials.compare(outcomes), outcomes, tmp_path / "plot.png")
+    lines = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "-"]
+    assert lines
+    assert all(list(line.get_xdata()) == [0, 1, 2] for line in lines)

@@ -1,5 +1,6 @@
 """What snakemake plans, without running anything."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -109,3 +110,10 @@ def test_conda_environments_are_in_step_with_pyproject(repo, name, extra):
     (pip,) = [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)]
     assert pip == [requirement.split(";")[0].strip() for requirement in wanted]
     assert f"python {project['requires-python']}" in conda["dependencies"]
+
+
+def test_the_last_word_names_failures_of_every_rule(repo):
+    text = (repo / "workflow/rules/common.smk").read_text().split('STAGES = """')[1].split('"""')[0]
+    rules = [path.read_text() for path in (repo / "workflow/rules").glob("*.smk")]
+    logs = re.findall(r"\{\{(?:slide|group)\}\}/logs/(\w+)", "".join(rules))
+    assert set(logs) == set(text.split())

@@ -130,13 +130,27 @@ def test_a_sweep_computes_what_comes_before_it_once(data, new_project):
     assert not any("sweep/" in slide for _, slide in project.jobs("all"))
 
 
+def test_a_trial_of_one_tissue_that_begins_one_of_another_is_its_own_only(data, new_project):
+    project = new_project("beginnings")
+    rows = typed(data, NUMBERS[:2])
+    rows[0]["tissue"] = "skin"
+    pcs = {"reduction.components": [5]}
+    config = GIVEN | {"sweep": pcs, "tissues": {"skin": {"sweep": pcs | {"clustering.groups": [4]}}}}
+    project.write(rows, config)
+    scored = {slide for rule, slide in project.jobs("sweep") if rule == "evaluate_slide_clusters"}
+    assert scored == {
+        f"sweep/reduction_components~5/s{NUMBERS[1]}",
+        f"sweep/reduction_components~5__clustering_groups~4/s{NUMBERS[0]}",
+    }
+
+
 def test_a_sweep_compares_its_trials_and_writes_down_the_best(data, new_project):
     project = new_project("sweep")
     pca = {"method": "pca"}
     rows = typed(data, NUMBERS[:2])
-    project.write(
-        rows, GIVEN | {"reduction": pca, "sweep": {"clustering.groups": [1, 8], "clustering.scope": ["tissue"]}}
-    )
+    # However the folder is written, the truth is found.
+    config = GIVEN | {"results": "./results/", "reduction": pca}
+    project.write(rows, config | {"sweep": {"clustering.groups": [1, 8], "clustering.scope": ["tissue"]}})
     done = project.run("sweep")
     assert done.returncode == 0, done.stdout
     folder = project.folder / "results/sweep"
@@ -167,6 +181,9 @@ def test_slides_that_are_clustered_together_need_the_same_settings(data, new_pro
     project.write([row | {"tissue": ""} for row in rows], GIVEN | {"clustering": {"scope": "tissue"}})
     done = project.run("--dry-run")
     assert f"clustering.scope is tissue, but slide s{NUMBERS[0]} has none" in done.stdout
+    named = [row | {"tissue": name} for row, name in zip(rows, ("head/neck", "head-neck"), strict=True)]
+    project.write(named, GIVEN | {"clustering": {"scope": "tissue"}})
+    assert "tissues 'head/neck', 'head-neck' are written the same" in project.run("--dry-run").stdout
 
 
 def test_without_a_sweep_or_a_truth_it_is_said_what_is_missing(data, new_project):

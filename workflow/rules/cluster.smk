@@ -51,7 +51,7 @@ rule share_clusters:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_clusters.tsv"
     wildcard_constraints:
-        slide=any_of(SHARING),
+        slide=any_folder(SHARING),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

@@ -23,7 +23,7 @@ CONTRACT = """
 """.split()
 STAGES = """
     tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
-    evaluate_slide_segmentation evaluate_slide_clusters judge_clusters
+    evaluate_slide_segmentation evaluate_slide_clusters validate_clusters
 """.split()
 # Settings that only Cellpose knows.
 CELLPOSE = {
@@ -107,7 +107,8 @@ def fetched_weights(settings):
 
 
 CONFIG, SAMPLES = validated()
-RESULTS = CONFIG["results"].rstrip("/")
+# As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
+RESULTS = Path(CONFIG["results"]).as_posix()
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 

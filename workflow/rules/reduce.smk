@@ -48,7 +48,7 @@ rule share_map:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
-        slide=any_of(SHARING),
+        slide=any_folder(SHARING),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

@@ -160,10 +160,30 @@ def different_settings():
                         )
 
 
+def tissues_of_one_name():
+    """Tissues whose groups would have the same folder."""
+    for group, members in GROUPS.items():
+        if not trial_and_name(group)[1].startswith("groups/tissue-"):
+            continue
+        names = list(dict.fromkeys(sample_of(member).tissue for member in members))
+        if len(names) > 1:
+            yield (
+                f"{CONFIG['slides']}: tissues {', '.join(map(repr, names))} are written the same in names of folders "
+                "(clustering.scope is tissue): spell them the same, or change all but one"
+            )
+
+
 SLIDES_BY_TRIAL = slides_by_trial()
 GROUPS = all_groups()
 if problems := list(
-    dict.fromkeys([*missing_weights(), *missing_objects(), *different_settings()])
+    dict.fromkeys(
+        [
+            *missing_weights(),
+            *missing_objects(),
+            *tissues_of_one_name(),
+            *different_settings(),
+        ]
+    )
 ):
     raise WorkflowError("\n".join(problems))
 # Slides that get their maps and clusters from a group.
@@ -175,9 +195,27 @@ SHARING = {
 }
 
 
-def any_of(folders):
-    """A pattern of some folders, or of none."""
-    return "|".join(map(re.escape, folders)) or "(?!)"
+def any_of(names):
+    """A pattern of some names, or of none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def any_folder(folders):
+    """A pattern of some folders of slides or groups.
+
+    Snakemake goes through the whole pattern for every job: trials of the same slides share one list of them.
+    """
+    names, trials = {}, {}
+    for trial, name in map(trial_and_name, folders):
+        names.setdefault(trial, []).append(name)
+    for trial, own in names.items():
+        trials.setdefault(tuple(own), []).append(trial)
+    # Results of no trial have no folder before them: an empty choice.
+    parts = [
+        f"(?:{'|'.join(map(re.escape, own))})(?:{any_of(names)})"
+        for names, own in trials.items()
+    ]
+    return "|".join(parts) or any_of([])
 
 
 # Of all trials.
@@ -187,8 +225,8 @@ SLIDES = [
 
 
 wildcard_constraints:
-    slide=any_of(SLIDES),
-    group=any_of(GROUPS),
+    slide=any_folder(SLIDES),
+    group=any_folder(GROUPS),
 
 
 def of_members(section, file):
@@ -225,11 +263,16 @@ def every_group(file):
 
 def whole_trials():
     """The trials of the whole sweep, by folder, and the slides that take part."""
-    folders = {
-        folder_of(trial) for wanted in TRIALS_OF_TISSUE.values() for trial in wanted
-    }
+    tissues = {}
+    for tissue, wanted in TRIALS_OF_TISSUE.items():
+        for folder in map(folder_of, wanted):
+            tissues.setdefault(folder, set()).add(tissue)
+    # What is a whole trial of one tissue may be the beginning of another's.
     return {
-        trial: slides for trial, slides in SLIDES_BY_TRIAL.items() if trial in folders
+        trial: [
+            slide for slide in SLIDES_BY_TRIAL[trial] if SAMPLES[slide].tissue in those
+        ]
+        for trial, those in tissues.items()
     }
 
 
@@ -240,7 +283,7 @@ def trial_files(scores):
         trials = whole_trials()
         if not trials:
             raise WorkflowError(
-                "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.eps: [0.3, 0.4]"
+                "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.groups: [15, 25]"
             )
         if scores:
             return [

@@ -175,6 +175,7 @@ class Summary:
     def document(self) -> dict:
         """Return everything but the units, JSON-ready."""
         cells = self.units.table.sum(axis=0) + self.units.noise_table.sum(axis=0)
+        known = any(figure.low is not None for figure in self.figures.values())
         return {
             "slides": self.slides,
             "cells": {
@@ -182,8 +183,8 @@ class Summary:
                 "with_truth": self.units.judged,
                 "true_not_detected": int(self.units.missed.sum()),
             },
-            "interval": "95 % bootstrap over slides" if self.slides > 1 else None,
-            "interval_reason": None if self.slides > 1 else "one slide tells nothing of how much slides differ",
+            "interval": "95 % bootstrap over slides" if known else None,
+            "interval_reason": None if known else "one slide tells nothing of how much slides differ",
             "figures": {name: figure._asdict() for name, figure in self.figures.items()},
             "classes": {
                 name: {
@@ -267,7 +268,8 @@ def _flat(units: Units, classes: tuple[str, ...], *, costly: bool) -> dict[str |
 def _intervals(cohort: Cohort, seed: int, replicates: int) -> dict[str | tuple[str, str], tuple[float, float]]:
     """Per figure, how far below and above its value the interval reaches."""
     slides = len(cohort.slides)
-    if slides < 2 or not replicates:
+    # Slides without a cell that has a truth, such as blank ones, tell nothing of how much slides differ.
+    if sum(bool(one.table.any()) for one in cohort.counts.values()) < 2 or not replicates:
         return {}
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(slides, np.full(slides, 1 / slides), size=replicates)

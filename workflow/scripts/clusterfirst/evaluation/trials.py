@@ -60,7 +60,7 @@ class Outcome:
 
 
 def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per trial and tissue, and per trial one for all slides.
+    """Return one row per trial and tissue, and per trial of all slides one for these together.
 
     Returns
     -------
@@ -71,11 +71,13 @@ def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    rows, everyone = [], set().union(*(outcome.tissues for outcome in outcomes))
     for number, outcome in enumerate(outcomes):
         tissues = dict.fromkeys(outcome.tissues.values())
         pools = {name: [slide for slide, tissue in outcome.tissues.items() if tissue == name] for name in tissues}
-        for name, slides in {**pools, EVERYTHING: list(outcome.tissues)}.items():
+        if everyone == outcome.tissues.keys():  # trials of other slides could not be held against it
+            pools[EVERYTHING] = list(outcome.tissues)
+        for name, slides in pools.items():
             tried = {key: json.dumps(value) for key, value in outcome.values.items()}
             told = {**_without_truth(outcome, slides), **_with_truth(outcome, slides)}
             rows.append({"trial": number, "tissue": name or "", **tried, **told})
@@ -136,18 +138,24 @@ def best(table: pd.DataFrame) -> dict[str, tuple[int, str]]:
 
 def write_best(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
     """Write the best values of each tissue as a configuration to be laid over one's own; those of slides without a
-    tissue stand at the top level.
+    tissue stand at the top level. Tissues that any trial clusters together get the values that are best for all slides:
+    they need the same.
     """
+    import pandas as pd
+
     lines = [
         f"# The best of {len(outcomes)} trials for each tissue; lay it over your own configuration. The figures were",
         "# chosen on the slides that they are told of: on other slides, expect a little less.",
     ]
     config: dict[str, Any] = {}
-    for tissue, (number, reason) in best(table).items():
+    chosen = best(table)
+    for tissue, (number, reason) in chosen.items():
         if tissue == EVERYTHING:
             continue
+        if EVERYTHING in chosen and _across_tissues(outcomes):
+            number, reason = chosen[EVERYTHING][0], f"{chosen[EVERYTHING][1]} (best for all slides, clustered together)"
         score = table[(table["tissue"] == tissue) & (table["trial"] == number)].iloc[0]
-        told = f", {score[EFFICIENCY]:.3f}" if EFFICIENCY in score and score[EFFICIENCY] is not None else ""
+        told = "" if pd.isna(score.get(EFFICIENCY)) else f", {score[EFFICIENCY]:.3f}"
         lines.append(f"# {tissue or 'slides without a tissue'}: {reason}{told}")
         home = config.setdefault("tissues", {}).setdefault(tissue, {}) if tissue else config
         for key, value in outcomes[number].values.items():
@@ -156,6 +164,15 @@ def write_best(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.
     with atomic(path) as part:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         part.write_text("\n".join(lines) + "\n" + text, encoding="utf-8")
+
+
+def _across_tissues(outcomes: Sequence[Outcome]) -> bool:
+    """Whether slides of different tissues are clustered together in any trial."""
+    return any(
+        len({outcome.tissues[slide] for slide, group in outcome.groups.items() if group == one}) > 1
+        for outcome in outcomes
+        for one in set(outcome.groups.values())
+    )
 
 
 def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
@@ -182,6 +199,8 @@ def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLi
                 figures = rows[name].astype(float)
                 (dots,) = axes.plot(place, figures, "o", markersize=4, alpha=0.6, label=tissue or "no tissue")
                 means = figures.groupby(rows[key]).mean()
+                # As on the axis: as text, 10 would come before 5.
+                means = means.reindex([value for value in values if value in means.index])
                 axes.plot([values.index(value) for value in means.index], means, color=dots.get_color(), linewidth=1)
             axes.set_xlim(-0.5, len(values) - 0.5)
             axes.set_xticks(range(len(values)), [_short(json.loads(value)) for value in values], fontsize=8)
