@@ -43,6 +43,7 @@ FIGURES = {
     "noise_fraction": "noise",
     "units": "clusters to name",
 }
+RECALLS = ("recall_25", "recall_all")
 
 
 def images(folder: Path, half: str) -> list[Path]:
@@ -127,7 +128,7 @@ def main(folder: Path, mpp: str, work: Path, half: str, outlines: str) -> None:
     print("| class | cells | " + " | ".join(settings) + " |\n|---|---:" + "|---:" * len(settings) + "|")
     for name, facts in pools["recommended"]["classes"].items():
         recalls = [pool["classes"][name] for pool in pools.values()]
-        cells = " | ".join(f"{one['recall_25']['value']:.2f}, {one['recall_all']['value']:.2f}" for one in recalls)
+        cells = " | ".join(", ".join(told({**one[key], "low": None}, 2) for key in RECALLS) for one in recalls)
         print(f"| {name} | {facts['cells']:,} | {cells} |")
 
 

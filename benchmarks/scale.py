@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/scale.py results/CMU-1-Small-Region/embeddings.npy | tee benchmarks/scale.md
 
-The cells are those of the file (of a slide that was embedded with `morphology` alone), drawn with replacement and blurred
-by 0.3 standard deviations of every column. Numbers of cells may follow the file. `plain` is umap-learn as it comes:
-everything in memory in float64, standardised, a map of as many dimensions and then one of 2 with `random_state=0`.
-Neighbouring cells (`context_weight`) are left out of both. Every step runs in a process of its own; its memory is that of
-the process and its children. `neighbours kept`: of a cell's 15 nearest cells among the features, the share that is among
-its 15 nearest on the map; 500 cells.
+The cells are those of the file (of a slide that was embedded with `morphology` alone), drawn with replacement and
+blurred by 0.3 standard deviations of every column. Numbers of cells may follow the file. `plain` is umap-learn as it
+comes: everything in memory in float64, standardised, a map of as many dimensions and then one of 2 with
+`random_state=0`. Neighbouring cells (`context_weight`) are left out of both. Every step runs in a process of its own;
+its memory is that of the process and its children. `neighbours kept`: of a cell's 15 nearest cells among the features,
+the share that is among its 15 nearest on the map; 500 cells.
 """
 
 import json

@@ -443,3 +443,9 @@ def test_a_blank_slide_beside_one_makes_nothing_surer():
     told_of_both = summarise(some, {slide: slide for slide in some}, replicates=100)
     assert all(figure.low is None for figure in told_of_both.figures.values())
     assert told_of_both.document()["interval"] is None
+
+
+def test_drawn_again_the_only_judged_slide_of_a_group_still_has_the_groups_clusters():
+    slides = {"a": counts([0, 1, 1], ["x", "y", "y"])}
+    assert len(Cohort(slides, {"a": "cohort"}).units(np.array([3])).size) == 2
+    assert len(Cohort(slides, {"a": "a"}).units(np.array([3])).size) == 6

@@ -112,7 +112,8 @@ def test_trials_of_one_tissue_only_leave_the_other_out():
 def test_tissues_that_are_clustered_together_get_the_same_values(tmp_path):
     """Each with its own, the workflow would refuse what was written."""
     outcomes = [outcome(0.3, {"a": 0.9, "b": 0.9, "c": 0.6}), outcome(0.2, {"a": 0.7, "b": 0.7, "c": 0.7})]
-    together = [dataclasses.replace(one, groups=dict.fromkeys("abc", "a")) for one in outcomes]
+    groups = dict.fromkeys("abc", "cohort")
+    together = [dataclasses.replace(one, groups=groups, validity={"cohort": one.validity["a"]}) for one in outcomes]
     for some, eps in ((outcomes, (0.3, 0.2)), (together, (0.3, 0.3))):
         trials.write_best(trials.compare(some), some, tmp_path / "best.yaml")
         written = yaml.safe_load((tmp_path / "best.yaml").read_text())

@@ -117,3 +117,11 @@ def test_the_last_word_names_failures_of_every_rule(repo):
     rules = [path.read_text() for path in (repo / "workflow/rules").glob("*.smk")]
     logs = re.findall(r"\{\{(?:slide|group)\}\}/logs/(\w+)", "".join(rules))
     assert set(logs) == set(text.split())
+
+
+def test_weights_of_models_that_are_not_embedded_are_told_before_any_job(new_project, tissue):
+    project = new_project("balance")
+    project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.5}], {"reduction": {"balance": {"resnet5": 0.5}}})
+    done = project.run("--dry-run")
+    assert done.returncode != 0
+    assert "config: reduction.balance: resnet5 is none of embedding.models (morphology, instanseg)" in done.stdout

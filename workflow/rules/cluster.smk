@@ -1,10 +1,6 @@
 # From numbers to clusters, for all cells that are to be clustered together.
 
 
-localrules:
-    share_clusters,
-
-
 rule cluster:
     input:
         umap=of_group("reduction", "umap.npy"),

@@ -133,8 +133,9 @@ rule validate_clusters:
         * attempt,
         # Clusters a few samples of the cells again.
         runtime=lambda wildcards, input, attempt: int(30 + 3 * input.size_mb) * attempt,
+        gpu=rapids_gpus(),
     params:
-        settings=stage("clustering"),
+        gpu=CONFIG["gpu"],
     script:
         "../scripts/validate_clusters.py"
 

@@ -22,8 +22,9 @@ rule reduce:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(3000 + 8 * input.size_mb) * attempt,
-        runtime=lambda wildcards, input, attempt: int(30 + input.size_mb) * attempt,
+        # The prepared features and the map; embeddings themselves are mapped from disk.
+        mem_mb=lambda wildcards, input, attempt: int(4000 + 2 * input.size_mb) * attempt,
+        runtime=lambda wildcards, input, attempt: int(60 + input.size_mb / 10) * attempt,
         gpu=rapids_gpus(),
     params:
         settings=stage("reduction"),

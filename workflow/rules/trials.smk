@@ -7,6 +7,7 @@ from snakemake.utils import Paramspace
 # Cells that are clustered together are a group, known by its folder too: that of the slide, or `groups/<name>`.
 
 
+@cache
 def folder_of(trial):
     """The folder that holds what is computed with a trial's values, with a slash behind it; "" without a trial."""
     if not trial.values:
@@ -17,6 +18,10 @@ def folder_of(trial):
         pd.DataFrame([trial.words]), filename_params="*", filename_sep="__"
     )
     (name,) = space.instance_patterns
+    if len(name) > 200:
+        raise WorkflowError(
+            f"config: sweep: {name} is too long for the name of a folder: sweep fewer keys at once"
+        )
     return f"sweep/{name}/"
 
 
@@ -175,17 +180,6 @@ def tissues_of_one_name():
 
 SLIDES_BY_TRIAL = slides_by_trial()
 GROUPS = all_groups()
-if problems := list(
-    dict.fromkeys(
-        [
-            *missing_weights(),
-            *missing_objects(),
-            *tissues_of_one_name(),
-            *different_settings(),
-        ]
-    )
-):
-    raise WorkflowError("\n".join(problems))
 # Slides that get their maps and clusters from a group.
 SHARING = {
     member: group
@@ -318,3 +312,27 @@ def described_trials(wildcards):
         }
         for trial, slides in whole_trials().items()
     ]
+
+
+def unknown_balance():
+    """Weights of models that the embedding does not have."""
+    for trial in ("", *whole_trials()):
+        for slide in SLIDES_BY_TRIAL[trial]:
+            settings = settings_of(trial + slide)
+            models = settings["embedding"]["models"]
+            for model in set(settings["reduction"]["balance"]) - set(models):
+                yield f"config: reduction.balance: {model} is none of embedding.models ({', '.join(models)})"
+
+
+if problems := list(
+    dict.fromkeys(
+        [
+            *missing_weights(),
+            *missing_objects(),
+            *tissues_of_one_name(),
+            *different_settings(),
+            *unknown_balance(),
+        ]
+    )
+):
+    raise WorkflowError("\n".join(problems))

@@ -11,15 +11,16 @@ if __name__ == "__main__":
     validity = {document.pop("group"): document for document in map(read_json, snakemake.input.validity)}
 
     def outcome(trial: dict) -> trials.Outcome:
-        slides = trial["slides"]
-        groups = {slide: facts["group"] for slide, facts in slides.items()}
-        known = {slide: scores.get(trial["folder"] + slide) for slide in slides}
+        slides, folder = trial["slides"], trial["folder"]
+        # A slide that is clustered alone is its own group, as in `Cohort`.
+        groups = {slide: facts["group"].removeprefix(folder) for slide, facts in slides.items()}
+        known = {slide: scores.get(folder + slide) for slide in slides}
         return trials.Outcome(
             values=trial["values"],
             tissues={slide: facts["tissue"] for slide, facts in slides.items()},
             groups=groups,
             counts={slide: Counts.from_document(counts) for slide, counts in known.items() if counts},
-            validity={group: validity[group] for group in groups.values()},
+            validity={group: validity[folder + group] for group in groups.values()},
         )
 
     outcomes = [outcome(trial) for trial in snakemake.params.trials]

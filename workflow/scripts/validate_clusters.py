@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clusterfirst import clustering
+from clusterfirst import clustering, devices
 from clusterfirst.evaluation import validity
 from clusterfirst.io import log_to, read_json, write_json
 
@@ -13,6 +13,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     document = read_json(snakemake.input.clusters)
     values = np.load(snakemake.input.umap, mmap_mode="r")
+    gpu = devices.rapids(snakemake.params.gpu)
     cluster_id = np.array(document["cells"]["cluster_id"], int)
     sizes = read_json(snakemake.input.facts)["slides"]
     ends = np.cumsum(list(sizes.values()))
@@ -23,13 +24,17 @@ if __name__ == "__main__":
 
     def again(some: np.ndarray) -> np.ndarray:
         # With what was chosen while clustering, such as eps, as if it had been given.
-        return clustering.cluster(some, document["settings"], threads=snakemake.threads).cluster_id
+        settings = document["settings"] | {"representatives": 1}
+        return clustering.cluster(some, settings, threads=snakemake.threads, gpu=gpu).cluster_id
 
+    stability = (
+        validity.Value(None, f"there are more than {MOST_CELLS:,} cells")
+        if len(values) > MOST_CELLS
+        else validity.stability(values, cluster_id, again)
+    )
     figures = {
         **validity.shape(values, cluster_id),
-        "stability": validity.stability(
-            values, cluster_id, again, subsamples=validity.SUBSAMPLES if len(values) <= MOST_CELLS else 0
-        ),
+        "stability": stability,
         "spread": validity.spread(in_slide[:, 1:]),
         "mixing": validity.mixing({name: values[rows] for name, rows in slides.items()}, threads=snakemake.threads),
     }

@@ -120,8 +120,8 @@ def embed_slide(
     device
         Where networks compute.
     histogram
-        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None, or once colours are
-        brought to a reference's: 0 to 255.
+        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None, or once colours
+        are brought to a reference's: 0 to 255.
     crop, crop_um, margin_um
         What networks see: see `crops.Crop`.
     batch_size

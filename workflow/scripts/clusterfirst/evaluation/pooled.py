@@ -42,6 +42,7 @@ class Figure(NamedTuple):
 class _Stack(NamedTuple):
     """Counts of the slides of one group, with the same clusters and classes."""
 
+    alone: bool  # a slide clustered by itself, not the only one of its group that has a truth
     slides: np.ndarray
     size: np.ndarray  # slides × clusters
     table: np.ndarray  # slides × (clusters + 1) × classes, noise last
@@ -55,8 +56,8 @@ class Cohort:
     counts
         Per slide.
     groups
-        Per slide the group that it was clustered with: cluster 3 is the same cluster in all slides of a group. Slides
-        clustered one by one are groups of one.
+        Per slide the group that it was clustered with: cluster 3 is the same cluster in all slides of a group. A slide
+        that was clustered alone is a group of its own name.
     """
 
     def __init__(self, counts: Mapping[str, Counts], groups: Mapping[str, str]):
@@ -85,7 +86,8 @@ class Cohort:
             size[row, : len(one.size)] = one.size
             table[row, : len(one.size), self._columns(one)] = one.table[:-1].T
             table[row, -1, self._columns(one)] = one.table[-1]
-        return _Stack(slides, size, table)
+        first = self.slides[slides[0]]
+        return _Stack(self.groups[first] == first, slides, size, table)
 
     def units(self, weights: np.ndarray | None = None) -> Units:
         """Add slides up.
@@ -100,7 +102,7 @@ class Cohort:
         sizes, tables = [], []
         for stack in self.stacks:
             weight = weights[stack.slides]
-            if len(weight) == 1:
+            if stack.alone:
                 sizes += [stack.size[0]] * int(weight[0])
                 tables += [stack.table[0]] * int(weight[0])
             elif weight.any():
