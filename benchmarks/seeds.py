@@ -28,8 +28,8 @@ def main(folder: Path, work: Path) -> None:
     settings = resolve(preset("recommended"), schema)
     print("# Label efficiency over seeds\n")
     print(
-        f"{machine()}; `config/presets/recommended.yaml` on the odd images of `{folder.name}` ({half.cells:,} cells, true "
-        "outlines, types not looked at while tuning); the tree cut into so many clusters, all of them named.\n"
+        f"{machine()}; `config/presets/recommended.yaml` on the odd images of `{folder.name}` ({half.cells:,} cells, "
+        "true outlines, types not looked at while tuning); the tree cut into so many clusters, all of them named.\n"
     )
     print("| seed | " + " | ".join(f"{groups} names" for groups in GROUPS) + " |\n|---" + "|---:" * len(GROUPS) + "|")
     found = []
