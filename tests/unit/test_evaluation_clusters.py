@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from clusterfirst.evaluation import hungarian, partitions, pooled
+from clusterfirst.evaluation import truth as truths
 from clusterfirst.evaluation.clusters import NAMES, Counts, by_class, count, figures
 from clusterfirst.evaluation.pooled import ALL, Cohort, mean, pools, sizes, summarise, table
 from clusterfirst.evaluation.truth import Truth
@@ -357,14 +358,14 @@ def test_one_slide_has_no_interval_and_that_is_said():
     assert document["figures"]["efficiency_5"] == {"value": 1.0, "low": None, "high": None}
 
 
-def test_a_class_that_few_draws_hold_has_no_interval():
+def test_a_class_of_one_slide_alone_has_no_interval():
     slides = {str(number): counts("0000", "aaaa") for number in range(8)} | {"odd": counts("0001", "aaab")}
     summary = summarise(slides, {slide: slide for slide in slides}, replicates=100)
     recall = dict(zip(summary.classes, summary.by_class["recall_all"], strict=True))
     assert recall["a"].low == recall["a"].high == 1
     assert recall["b"].value == 1
-    # Two draws in three hold the odd slide.
-    assert recall["b"].low == 1
+    # Two draws in three hold the odd slide, and it is the same each time.
+    assert recall["b"].low is None
     assert summary.figures["efficiency_all"].value == 1
 
 
@@ -449,3 +450,17 @@ def test_drawn_again_the_only_judged_slide_of_a_group_still_has_the_groups_clust
     slides = {"a": counts([0, 1, 1], ["x", "y", "y"])}
     assert len(Cohort(slides, {"a": "cohort"}).units(np.array([3])).size) == 2
     assert len(Cohort(slides, {"a": "a"}).units(np.array([3])).size) == 6
+
+
+def test_a_truth_that_meets_hardly_a_cell_is_pointed_out(caplog, tmp_path):
+    """As when somebody gives µm instead of pixels."""
+    import shapely
+
+    cells = shapely.buffer(shapely.points([(x, y) for x in range(100, 500, 40) for y in range(100, 500, 40)]), 8)
+    places = shapely.get_coordinates(shapely.centroid(cells))
+    for factor, told in ((1, False), (0.25, True)):
+        lines = ["x,y,class", *(f"{factor * x},{factor * y},a" for x, y in places)]
+        (tmp_path / "truth.csv").write_text("\n".join(lines))
+        caplog.clear()
+        truths.read(tmp_path / "truth.csv", cells, width=600, height=600, mpp=0.25)
+        assert ("meet no detected one" in caplog.text) is told

@@ -230,9 +230,13 @@ def slides_with_truth(file, but=()):
             if sample.truth and not sample.truth.lower().endswith(but)
         ]
         if not known:
+            kinds = (
+                "outlines that people drew (QuPath GeoJSON, GeoParquet or label images)"
+                if but
+                else "what people drew or named (QuPath GeoJSON, GeoParquet, CSV of points, classes by cell id)"
+            )
             raise WorkflowError(
-                "no slide has a truth to be scored against: name files of what people drew or named (QuPath GeoJSON, "
-                f"GeoParquet, label images, CSV of points) in column 'truth' of {CONFIG['slides']}"
+                f"no slide has a truth to be scored against: name files of {kinds} in column 'truth' of {CONFIG['slides']}"
             )
         return [f"{RESULTS}/{slide}/{file}" for slide in known]
 

@@ -1,8 +1,10 @@
 """Pool the scores of clusters of all slides that have a truth: table, figures, plots and a page."""
 
+from collections import Counter
+
 from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import HEADLINE, Counts
-from clusterfirst.io import atomic, log_to, read_json, write_json
+from clusterfirst.io import atomic, log, log_to, read_json, write_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -13,6 +15,9 @@ if __name__ == "__main__":
     slides = {slide: pooled.summarise({slide: one}, groups) for slide, one in counts.items()}
     pools = pooled.pools(counts, groups, tissues)
     everything = pools[pooled.ALL]
+    alike = Counter(name.casefold() for name in everything.classes)
+    if twice := sorted(name for name in everything.classes if alike[name.casefold()] > 1):
+        log.warning("classes that differ in capitals only are counted as different ones: %s", ", ".join(twice))
     without_truth = {document["group"]: document for document in map(read_json, snakemake.input.validity)}
 
     with atomic(snakemake.output.table) as part:

@@ -126,6 +126,9 @@ def _violations(value: Any, schema: dict, where: tuple[str, ...]) -> Iterator[st
 def _plainly(error) -> str:
     """The validator's message, and what the key is for."""
     about = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+    if error.validator == "pattern" and about:
+        # Nobody wants to read a regular expression.
+        return f"'{error.instance}' does not match: {about}"
     return error.message + (f" ({about})" if about else "")
 
 
@@ -133,7 +136,9 @@ def _suggest(word: str, known: Iterable[str], *, all_of_them: bool = True) -> st
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known keys: {', '.join(known)}" if all_of_them else "; keys are written section.key, as clustering.eps"
+    return (
+        f"; known keys: {', '.join(known)}" if all_of_them else "; keys are written section.key, as filter.min_tissue"
+    )
 
 
 def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] | None = None) -> list[Sample]:

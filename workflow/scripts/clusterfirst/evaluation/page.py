@@ -183,10 +183,16 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     """Say what the headline must not be read without."""
     if not pool.units.judged:
         return []
-    figures = pool.figures
-    out = [
+    figures, judged, missed = pool.figures, pool.units.judged, int(pool.units.missed.sum())
+    out = []
+    if missed > judged:
+        out.append(
+            f"<strong>This rests on {judged:,} of {judged + missed:,} true cells; the others were not detected."
+            "</strong> Are the coordinates of the truth pixels of the full resolution, and of these slides?"
+        )
+    out += [
         f"Calling every cell by the most common class would be right for {_percent(figures['majority'])}, and clusters "
-        f"shuffled at random for {_percent(figures[f'efficiency_{HEADLINE}_shuffled'])}. "
+        f"shuffled at random within each slide for {_percent(figures[f'efficiency_{HEADLINE}_shuffled'])}. "
         "This is of the cells that were detected; with those that were not counted wrong, it is "
         f"{_percent(figures[f'efficiency_{HEADLINE}_of_true'])} of all true cells."
     ]

@@ -124,6 +124,11 @@ class Cohort:
             tiles=Tiles(*(weights @ self._tiles).tolist()),
         )
 
+    def slides_with_class(self) -> list[int]:
+        """Return how many slides have each class among their detected cells."""
+        has = np.concatenate([stack.table.sum(axis=1) > 0 for stack in self.stacks])
+        return has.sum(axis=0).tolist()
+
     def shuffled(self, *, seed: int) -> dict[str, float | None]:
         """Return label efficiency if cells swapped their clusters at random within each slide, averaged.
 
@@ -224,6 +229,9 @@ def summarise(
     values = _flat(units, cohort.classes, costly=True)
     spans = _intervals(cohort, seed, replicates)
     told = {key: _figure(value, spans.get(key)) for key, value in values.items()}
+    # A class that one slide alone has is as sure as one slide can make it: nothing is known of others.
+    rare = {name for name, slides in zip(cohort.classes, cohort.slides_with_class(), strict=True) if slides < 2}
+    told |= {key: Figure(told[key].value) for key in told if isinstance(key, tuple) and key[1] in rare}
     return Summary(
         classes=cohort.classes,
         units=units,

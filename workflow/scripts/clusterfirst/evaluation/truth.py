@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import shapely
 
 from .. import given
 from .matching import match, overlaps
+
+log = logging.getLogger(__name__)
 
 _SHARED = 0.5
 """A true outline and a cell that share this fraction of the smaller one may be the same cell. IoU would not do: the
@@ -63,7 +66,15 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
     if given.holds_labels(path):
         return Truth("labels", given.read_labels(path, len(cells)), {})
     truth = given.read_truth(path, width=width, height=height)
-    return assign(cells, truth.geometry.to_numpy(), truth["name"].to_numpy(), mpp=mpp)
+    told = assign(cells, truth.geometry.to_numpy(), truth["name"].to_numpy(), mpp=mpp)
+    missed = sum(told.missed.values())
+    if 2 * missed > len(truth):
+        log.warning(
+            "truth %s: %d of %d true cells meet no detected one. Are its coordinates pixels of the full resolution "
+            "(not µm, nor of another level), x before y, and of this slide?",
+            *(path, missed, len(truth)),
+        )
+    return told
 
 
 def assign(
