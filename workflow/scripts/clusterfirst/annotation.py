@@ -246,11 +246,16 @@ def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KD
         panels.append(_dendrogram)
     figure, grid = new_figure(rows=(len(panels) + 1) // 2, columns=2)
     figure.suptitle(title)
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    places = list(grid.flat)
+    if len(panels) % 2:
+        # The last has the row for itself.
+        *places, left, right = places
+        left.remove()
+        right.remove()
+        places.append(figure.add_subplot(left.get_gridspec()[-1, :]))
+    for axes, panel in zip(places, panels, strict=True):
         panel(axes, found)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
     save_figure(figure, path)
 
 
@@ -325,9 +330,15 @@ def _dendrogram(axes, found: dict) -> None:
     drawn = dendrogram(
         tree.read(found["tree"]).above(groups), ax=axes, no_labels=True, link_color_func=lambda _: "#555555"
     )
-    for place, number in enumerate(drawn["leaves"]):
-        axes.plot(10 * place + 5, 0, "s", color=palette.colour(number), clip_on=False, zorder=3)
-    axes.set(xlabel="cluster (colour as above)", ylabel="height (Ward)")
+    leaves = drawn["leaves"]
+    places = 10 * np.arange(len(leaves)) + 5
+    axes.scatter(
+        places, np.zeros(len(leaves)), marker="s", c=list(map(palette.colour, leaves)), clip_on=False, zorder=3
+    )
+    if len(leaves) <= _LEGEND_ROWS:
+        axes.set_xticks(places, leaves, fontsize=8)
+        axes.tick_params(axis="x", length=0, pad=6)
+    axes.set(xlabel="cluster", ylabel="height (Ward)")
     axes.set_title(f"{len(found['tree']['leaves']):,} fine clusters joined to {len(drawn['leaves'])}, and beyond")
 
 
