@@ -109,7 +109,8 @@ def _layouts(graph: sparse.csr_array, starts: list, *, min_dist: float, seed: in
     if seed is None or threads < 2 or graph.shape[0] < _TOGETHER:
         return [_layout(*one) for one in each]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        second = pool.submit(_layout, *each[1])
+        # A copy: the pool's thread is still packing it up when the layout here begins to work on the graph.
+        second = pool.submit(_layout, graph.copy(), *each[1][1:])
         first = _layout(*each[0])
         try:
             return [first, second.result()]
