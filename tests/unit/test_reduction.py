@@ -483,3 +483,41 @@ def test_on_a_gpu_all_cells_are_laid_out_by_cuml(monkeypatch):
     indices, distances = asked[0]["precomputed_knn"]
     assert indices.dtype.kind == "i"
     assert (distances[:, 0] == 0).all()
+
+
+def test_what_another_process_is_sent_is_not_worked_on_meanwhile(monkeypatch):
+    """The pool packs its arguments up in a thread of its own, when it comes to it."""
+    sent = []
+
+    class Later:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, function, *arguments):
+            sent.append(arguments[0])
+            return SimpleNamespace(result=lambda: function(*arguments))
+
+    monkeypatch.setattr(umap, "ProcessPoolExecutor", Later)
+    monkeypatch.setattr(umap, "_TOGETHER", 0)
+    used = []
+    monkeypatch.setattr(umap, "_layout", lambda graph, start, *_: used.append(graph) or start)
+    umap.lay_out(
+        some_cells(60),
+        components=3,
+        n_neighbors=5,
+        min_dist=0.1,
+        metric="euclidean",
+        fit_cells=None,
+        seed=0,
+        gpu=False,
+        threads=2,
+    )
+    (away,) = sent
+    assert away is not used[0]
+    assert not np.shares_memory(away.data, used[0].data)
