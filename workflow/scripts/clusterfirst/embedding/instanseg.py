@@ -19,15 +19,13 @@ from ..io import ClusterfirstError
 from ..segmentation import instanseg
 from ..segmentation.intensity import Intensity
 from .crops import View
-from .morphology import label_image
+from .morphology import label_image, pixels
 
 if TYPE_CHECKING:
     import geopandas
     import torch
 
 _WIDTH = 256
-_STRIDE = 8
-"""Pixels of the image to one of the deepest map, along each axis."""
 _BLOCK = 1024
 _SEEN_AROUND = 64
 """A block of this many pixels is seen with so many more on every side: memory does not grow with the tile."""
@@ -98,7 +96,10 @@ class InstanSegEncoder:
         shrinks = wide < view.image.shape[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         seen = View(cv2.resize(view.image, (wide, high), interpolation=how), view.bounds, view.rows)
-        return Prepared(seen.image, *_pixels(seen, self._polygons))
+        drawn = shapely.transform(self._polygons[view.rows], seen.to_image)
+        labels = label_image(drawn, np.arange(1, len(drawn) + 1), (high, wide))
+        pixel, cell = pixels(labels, seen, self._polygons)
+        return Prepared(seen.image, pixel % wide, pixel // wide, cell)
 
     def take(self, rows: np.ndarray, prepared: Prepared) -> None:
         """Run the network and average over cells."""
@@ -107,8 +108,8 @@ class InstanSegEncoder:
         sums = torch.zeros(len(rows), _WIDTH, device=self._device)
         for block in _blocks(prepared):
             sums += self._sums(block, len(rows))
-        pixels = np.bincount(prepared.cell, minlength=len(rows))
-        self._out[rows] = sums.cpu().numpy() / pixels[:, None]
+        sizes = np.bincount(prepared.cell, minlength=len(rows))
+        self._out[rows] = sums.cpu().numpy() / sizes[:, None]
 
     def finish(self) -> None:
         """Nothing is missing."""
@@ -132,20 +133,6 @@ class InstanSegEncoder:
             return torch.zeros(count, _WIDTH, device=self._device).index_add_(0, cell, at[0, :, 0].T)
 
 
-def _pixels(view: View, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column, row and cell (0…n-1) of every pixel of a view's cells."""
-    high, wide = view.image.shape[:2]
-    drawn = shapely.transform(polygons[view.rows], view.to_image)
-    labels = label_image(drawn, np.arange(1, len(drawn) + 1), (high, wide))
-    y, x = np.nonzero(labels)
-    cell = labels[y, x] - 1
-    # Too small to hold the centre of a pixel, or hidden: the pixel that is nearest to its middle.
-    missing = np.flatnonzero(np.bincount(cell, minlength=len(drawn)) == 0)
-    middle = shapely.bounds(drawn[missing]).reshape(-1, 2, 2).mean(axis=1)
-    near = np.clip(middle, 0, (wide - 1, high - 1)).astype(int)
-    return np.append(x, near[:, 0]), np.append(y, near[:, 1]), np.append(cell, missing)
-
-
 def _blocks(whole: Prepared) -> Iterator[Prepared]:
     """Cut a large view into blocks, each pixel in one of them; each is seen with some surroundings."""
     high, wide = whole.image.shape[:2]
@@ -160,6 +147,7 @@ def _blocks(whole: Prepared) -> Iterator[Prepared]:
 
 def _padded(image: np.ndarray) -> np.ndarray:
     """Mirror the right and lower edges until the sides are multiples of the stride, and not tiny."""
-    high, wide = (max(4 * _STRIDE, -(-side // _STRIDE) * _STRIDE) for side in image.shape[:2])
+    stride = instanseg.InstanSeg.stride
+    high, wide = (max(4 * stride, -(-side // stride) * stride) for side in image.shape[:2])
     below, beside = high - image.shape[0], wide - image.shape[1]
     return cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REFLECT)

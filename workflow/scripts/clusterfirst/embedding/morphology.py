@@ -232,7 +232,7 @@ def _from_image(view: View, polygons: np.ndarray, others: np.ndarray, *, mpp: fl
     od = cv2.LUT(view.image, _OD)
     h, e = cv2.split(cv2.transform(od, _UNMIXING[:, :2].T))
 
-    pixel, cell = _pixels(labels, view, polygons)
+    pixel, cell = pixels(labels, view, polygons)
     inside = _Groups(cell, count)
     h_inside, e_inside = h.ravel()[pixel], e.ravel()[pixel]
     h_mean, h_std = inside.mean_std(h_inside)
@@ -281,8 +281,23 @@ def _labels(view: View, polygons: np.ndarray, others: np.ndarray) -> np.ndarray:
     return label_image(drawn[order], order + 1, view.image.shape[:2])
 
 
-def _pixels(labels: np.ndarray, view: View, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat index and cell (0…n-1) of every pixel of the view's own cells, at least one for each cell."""
+def pixels(labels: np.ndarray, view: View, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the pixels of the view's own cells, at least one for each cell.
+
+    Parameters
+    ----------
+    labels
+        H × W, 1…n for the view's cells in the order of its rows; what is greater is others'.
+    view
+        Seen at the resolution of the labels.
+    polygons
+        All cells of the slide, in level-0 pixels.
+
+    Returns
+    -------
+    pixel, cell : numpy.ndarray
+        Flat index, and the cell (0…n-1) of each.
+    """
     count = len(view.rows)
     flat = labels.ravel()
     pixel = np.flatnonzero((flat > 0) & (flat <= count))
