@@ -461,6 +461,20 @@ def test_a_failure_leaves_no_file(slide, few, colours, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+class Edges(torch.nn.Module):
+    def forward(self, images):
+        edges = [float(images.shape[2]), float(images.shape[3]), 100.0]
+        return torch.tensor(edges).expand(images.shape[0], 3)
+
+
+@pytest.mark.parametrize(("asked", "seen"), [(None, 224), (80, 80)])
+def test_crops_have_the_size_asked_for(slide, few, tmp_path, asked, seen):
+    path = str(tmp_path / "edges.pt")
+    torch.jit.save(torch.jit.script(Edges()), path)
+    values, _ = embedded(slide, few, models=[path], crop_px=asked)
+    np.testing.assert_allclose(values, unit(np.array([[seen, seen, 100]] * len(few))), atol=1e-5)
+
+
 @pytest.mark.parametrize("crop", [{"crop": "square", "crop_um": 30.0}, {"margin_um": 5.0}, {"crop": "masked"}])
 def test_crop_modes_reach_the_network(slide, few, colours, crop):
     values = embedded(slide, few, models=[colours], **crop)[0]
@@ -734,6 +748,13 @@ def test_networks_in_onnx_files(tmp_path, batch, edge, seen, flat):
     assert (encoder.edge_px, encoder.width) == (seen, 3)
     images = np.random.default_rng(1).integers(0, 255, (5, seen, seen, 3), np.uint8)
     np.testing.assert_allclose(encoder(images), ((images / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_another_size_than_a_network_takes_is_refused_at_once(tmp_path):
+    path = tmp_path / "colours.onnx"
+    path.write_bytes(onnx("n", 96))
+    with pytest.raises(ClusterfirstError, match=r"shown 2 × 3 × 64 × 64 floats, it fails.*embedding\.crop_px"):
+        encoders.load(str(path), path, device=CPU, edge_px=64)
 
 
 def test_feature_maps_are_averaged(tmp_path):

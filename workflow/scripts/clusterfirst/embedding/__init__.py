@@ -95,6 +95,7 @@ def embed_slide(
     crop: str = "box",
     crop_um: float = 16.0,
     margin_um: float = 0.0,
+    crop_px: int | None = None,
     batch_size: int | None = None,
     stain: str = "none",
     dtype: str = "float32",
@@ -124,6 +125,8 @@ def embed_slide(
         are brought to a reference's: 0 to 255.
     crop, crop_um, margin_um
         What networks see: see `crops.Crop`.
+    crop_px
+        Edge of the square it is resized to; None: what each network was trained with.
     batch_size
         Crops that go through a network together; None: what suits the device.
     stain
@@ -143,7 +146,7 @@ def embed_slide(
     # The slide's own range would undo what recolouring does.
     known = histogram if stain == "none" else None
     embedders = {
-        model: _embedder(model, file, known, device=device, crop=cut, batch_size=batch_size)
+        model: _embedder(model, file, known, device=device, crop=cut, crop_px=crop_px, batch_size=batch_size)
         for model, file in files.items()
     }
     digests = {model: file and registry.checked_sha256(file) for model, file in files.items()}

@@ -44,7 +44,7 @@ class Encoder(Protocol):
         ...
 
 
-def load(model: str, weights: str | os.PathLike, *, device: torch.device) -> Encoder:
+def load(model: str, weights: str | os.PathLike, *, device: torch.device, edge_px: int | None = None) -> Encoder:
     """Load a network.
 
     Parameters
@@ -57,21 +57,24 @@ def load(model: str, weights: str | os.PathLike, *, device: torch.device) -> Enc
         A state dict of the architecture, or the file that `model` is the path of.
     device
         Where to compute.
+    edge_px
+        Edge of crops; None: what the network was trained with. Time grows with its square.
 
     Raises
     ------
     ClusterfirstError
-        There is no such architecture, the file does not fit it, or what comes out is not a row for each crop.
+        There is no such architecture, the file does not fit it, it cannot see crops of that size, or what comes out is
+        not a row for each crop.
     """
     kind, _, name = model.partition(":")
     if kind == "timm":
-        encoder = _timm(name, weights, device)
+        encoder = _timm(name, weights, device, edge_px)
     elif model == "resnet50" or kind == "torchvision":
-        encoder = _torchvision(name or model, weights, device)
+        encoder = _torchvision(name or model, weights, device, edge_px)
     elif model.endswith(".onnx"):
-        encoder = OnnxEncoder(weights, device=device)
+        encoder = OnnxEncoder(weights, device=device, edge_px=edge_px)
     elif model.endswith((".pt", ".ts")):
-        encoder = TorchEncoder(_scripted(weights, device), device=device)
+        encoder = TorchEncoder(_scripted(weights, device), device=device, edge_px=edge_px or _EDGE_PX)
     else:
         raise ClusterfirstError(
             f"embedding.models: {model} is no model: take morphology, resnet50, torchvision:<name>, timm:<name>, or "
@@ -127,12 +130,14 @@ class OnnxEncoder:
         The file: one input, B × 3 × edge × edge floats; of its outputs, the first is taken. See `TorchEncoder`.
     device
         Where to compute; a GPU only if ONNX Runtime can use it.
+    edge_px
+        Edge of crops; None: what the file says.
     """
 
     width = 0
     mean = _MEAN
 
-    def __init__(self, path: str | os.PathLike, *, device: torch.device):
+    def __init__(self, path: str | os.PathLike, *, device: torch.device, edge_px: int | None = None):
         import onnxruntime
         import torch
 
@@ -154,7 +159,7 @@ class OnnxEncoder:
             raise ClusterfirstError(
                 f"network {path} wants {described.shape} as input, not N × 3 × edge × edge: export one for RGB images"
             )
-        self.edge_px = high if isinstance(high, int) else _EDGE_PX
+        self.edge_px = edge_px or (high if isinstance(high, int) else _EDGE_PX)
         self._input = described.name
         self._dtype = np.float16 if described.type == "tensor(float16)" else np.float32
         self._batch = batch if isinstance(batch, int) else None
@@ -193,7 +198,8 @@ def _probed(encoder: Encoder, weights: str | os.PathLike) -> Encoder:
     except Exception as error:
         raise ClusterfirstError(
             f"network {weights} cannot be used: shown 2 × 3 × {encoder.edge_px} × {encoder.edge_px} floats, it "
-            f"{'fails: ' if not isinstance(error, ClusterfirstError) else ''}{_short(error)}"
+            f"{'fails: ' if not isinstance(error, ClusterfirstError) else ''}{_short(error)}. "
+            "`embedding.crop_px: null` shows what it was trained with"
         ) from error
     encoder.width = found.shape[1]
     return encoder
@@ -210,7 +216,9 @@ def _scripted(path: str | os.PathLike, device: torch.device) -> torch.nn.Module:
         raise ClusterfirstError(f"network {path} cannot be loaded as a TorchScript model: {_short(error)}") from error
 
 
-def _torchvision(name: str, weights: str | os.PathLike, device: torch.device) -> TorchEncoder:
+def _torchvision(
+    name: str, weights: str | os.PathLike, device: torch.device, edge_px: int | None = None
+) -> TorchEncoder:
     import torch
     from torchvision import models
 
@@ -225,7 +233,7 @@ def _torchvision(name: str, weights: str | os.PathLike, device: torch.device) ->
     if hasattr(network, "transform_input"):
         network.transform_input = True  # torchvision's weights of Inception and GoogLeNet saw another normalisation
     seen = models.get_model_weights(name).DEFAULT.transforms()
-    trained = {"edge_px": seen.crop_size[0], "mean": tuple(seen.mean), "std": tuple(seen.std)}
+    trained = {"edge_px": edge_px or seen.crop_size[0], "mean": tuple(seen.mean), "std": tuple(seen.std)}
     return TorchEncoder(_quick(network, device), device=device, **trained)
 
 
@@ -240,7 +248,7 @@ def _empty(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
         return build()
 
 
-def _timm(name: str, weights: str | os.PathLike, device: torch.device) -> TorchEncoder:
+def _timm(name: str, weights: str | os.PathLike, device: torch.device, edge_px: int | None) -> TorchEncoder:
     try:
         import timm
     except ImportError as error:
@@ -253,7 +261,7 @@ def _timm(name: str, weights: str | os.PathLike, device: torch.device) -> TorchE
     classifier = network.pretrained_cfg.get("classifier") or ()
     _fill(network, name, weights, classifier=(classifier,) if isinstance(classifier, str) else classifier)
     seen = timm.data.resolve_model_data_config(network)
-    trained = {"edge_px": seen["input_size"][-1], "mean": tuple(seen["mean"]), "std": tuple(seen["std"])}
+    trained = {"edge_px": edge_px or seen["input_size"][-1], "mean": tuple(seen["mean"]), "std": tuple(seen["std"])}
     return TorchEncoder(_quick(network, device), device=device, **trained)
 
 

@@ -47,6 +47,8 @@ class Network:
         Where to compute.
     crop
         What the network sees of a cell.
+    crop_px
+        Edge of crops as the network sees them; None: what it was trained with.
     batch_size
         Crops that go through the network together; None: what suits the device.
 
@@ -60,10 +62,17 @@ class Network:
     """Rows have unit length: their distances are angles already."""
 
     def __init__(
-        self, model: str, weights: str | os.PathLike, *, device: torch.device, crop: Crop, batch_size: int | None
+        self,
+        model: str,
+        weights: str | os.PathLike,
+        *,
+        device: torch.device,
+        crop: Crop,
+        crop_px: int | None,
+        batch_size: int | None,
     ):
         self._model, self._device, self._crop = model, device, crop
-        self._encode = load(model, weights, device=device)
+        self._encode = load(model, weights, device=device, edge_px=crop_px)
         self._batch_size = batch_size or _batch_size(self._encode, device)
         self.columns = tuple(f"{_label(model)}_{index:04d}" for index in range(self._encode.width))
         self.margin_um = crop.reach_um
