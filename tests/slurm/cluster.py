@@ -102,7 +102,9 @@ class Cluster:
         until(self.idle, f"the node is idle (see the logs in {self.folder})")
 
     def stop(self) -> None:
-        subprocess.run(["scancel", "--user=root"], check=False)
+        if set(self.running) >= {"slurmctld", "slurmd"}:
+            subprocess.run(["scancel", "--user=root"], check=False)
+            until(self.empty, "no job is left", 20)
         for name in ("slurmd", "slurmctld", "munged"):
             if name in self.running:
                 self.end(name, signal.SIGTERM)
@@ -132,6 +134,10 @@ class Cluster:
     def idle(self) -> bool:
         seen = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False)
         return seen.stdout.strip() == "idle"
+
+    def empty(self) -> bool:
+        left = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, check=False)
+        return left.returncode == 0 and not left.stdout.strip()
 
     def jobs(self) -> dict[str, dict[str, str]]:
         """What Slurm knows of all jobs since it came up, by id: fields as `scontrol show job` names them."""

@@ -1,8 +1,16 @@
 # What went wrong in a run, in a few words at its end.
 import logging
+import shutil
+import subprocess
 
 from clusterfirst import failures
 from snakemake_interface_logger_plugins.common import LogEvent
+
+# Snakemake passes on what the scheduler said of single jobs, but not of groups.
+REFUSED = (
+    "sbatch failed, or it never started: `snakemake --verbose` shows the command, "
+    "try it by hand to see what it says"
+)
 
 
 class Failed(logging.Handler):
@@ -24,7 +32,7 @@ class Failed(logging.Handler):
             for jobid in together:
                 self.jobs[jobid] = together
                 self.logs[jobid] = list(filter(None, record.aux_logs))
-                self.messages[jobid] = None
+                self.messages[jobid] = None if record.aux_logs else REFUSED
         # Snakemake goes on to list the jobs of a failed group one by one.
         elif event == LogEvent.JOB_ERROR and not record.indent:
             self.jobs[record.jobid] = [record.jobid]
@@ -86,3 +94,26 @@ def described(job):
         if values
         else job.rule.name
     )
+
+
+def warn_of_orphans():
+    """Jobs go on in Slurm when the snakemake that sent them was killed; this run would send them once more."""
+    if not shutil.which("squeue"):
+        return
+    listed = subprocess.run(
+        ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
+    here = str(Path.cwd())
+    # The executor writes what a job is for into its comment.
+    left = [
+        job for job, what, folder in rows if what.startswith("rule_") and folder == here
+    ]
+    if left:
+        logger.warning(
+            f"{len(left)} jobs that an earlier run of this folder sent are still in Slurm's queue, and what they do is "
+            f"now done twice: wait for them and start again, or stop them with\n  scancel {' '.join(left)}"
+        )
