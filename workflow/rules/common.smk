@@ -49,7 +49,16 @@ SCHEMA = read_schema("config")
 
 def is_sample_slide(path):
     """Whether the workflow itself can fetch that slide."""
-    return path in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+    folder, _, name = path.rpartition("/")
+    return folder == SLIDES_DIR and name in registry.SLIDES
+
+
+def is_there(path):
+    """Whether a file of the sheet is there or will be; only the process that plans looks.
+
+    Each job on a cluster reads the sheet again. A slide that has vanished must fail its own jobs, not everybody's.
+    """
+    return not workflow.is_main_process or Path(path).is_file() or is_sample_slide(path)
 
 
 def validated():
@@ -62,7 +71,7 @@ def validated():
             samples = book.read_sheet(
                 full["slides"],
                 read_schema("slides"),
-                exists=lambda path: Path(path).is_file() or is_sample_slide(path),
+                exists=is_there,
             )
         except ClusterfirstError as error:
             problems.append(str(error))
@@ -184,10 +193,11 @@ def still_to_fetch(files):
     return any_of(Path(file).name for file in files if not Path(file).exists())
 
 
-def extras():
-    """What some slides want besides the contract."""
+def finished_slides(wildcards):
+    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
     wanted = []
     for slide in SAMPLES:
+        wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
         settings = settings_of(slide)
         if settings["tiling"]["export"]:
             wanted.append(f"{RESULTS}/{slide}/tiles")
