@@ -138,7 +138,7 @@ def missing_weights():
     for settings in all_settings():
         for key, names in weights_names(settings).items():
             for model, name in names.items():
-                if not registry.is_asset(name) and not Path(name).is_file():
+                if not registry.is_asset(name) and not exists(named(name)):
                     yield (
                         f"config: {key}: no file {name} for {model}, and no weights of that name (known: {known})"
                     )
