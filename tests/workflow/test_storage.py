@@ -14,6 +14,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from clusterfirst import models
+
 from .conftest import SMALL
 
 BUCKET, PREFIX = "results", "cohort/one"
@@ -137,8 +139,9 @@ def test_results_lie_in_the_bucket(bucketed):
 
 def test_weights_come_from_the_bucket(bucketed):
     used = json.loads(bucketed.server.read("results/a/embeddings.json"))["models"]
-    assert [(model["model"], model["weights"]) for model in used] == 0
-    # They were there: nothing was fetched, and nothing was looked for on this disk.
+    digests = {model["model"]: model["weights_sha256"] for model in used}
+    assert digests == {"morphology": None, "instanseg": models.WEIGHTS["instanseg"].sha256}
+    # They were there already: nothing was fetched.
     assert not any(key.startswith("models/logs") for key in bucketed.server.listed())
     assert not (bucketed.project.folder / "models").exists()
 
