@@ -1,9 +1,11 @@
 """A cohort, and what can go wrong with it, on a real Slurm through the profile `slurm`."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -194,3 +196,32 @@ def test_jobs_that_the_cluster_does_not_take_are_told(copied):
     assert done.returncode != 0
     for slide in "abc":
         assert f"failed: {slide} (annotate): the cluster did not take it" in done.stdout
+
+
+def test_once_linked_the_profile_is_found_and_its_groups_keep_slides_apart(new_project, pieces, repo, tmp_path):
+    (tmp_path / "snakemake").mkdir()
+    (tmp_path / "snakemake/slurm").symlink_to(repo / "profiles/slurm")
+    project = new_project("linked")
+    project.write(rows(pieces, "ab"), {"clustering": {"scope": "cohort"}})
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--profile", "slurm", "--dry-run"),
+            *("--directory", str(project.folder), "--configfile", str(project.folder / "own.yaml")),
+        ],
+        cwd=repo,
+        env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    groups = [
+        (re.search(r"Group job (\w+)", text).group(1), sorted(re.findall(r"^    rule (\w+):", text, flags=re.M)))
+        for text in re.findall(r"Group job .*?(?=^\S|\Z)", done.stdout, flags=re.M | re.S)
+    ]
+    assert sorted(groups) == [
+        ("clusters", ["cluster", "reduce"]),
+        *[("pictures", ["annotate", "share_clusters"])] * 2,
+        *[("tiles", ["filter_tiles", "tile"])] * 2,
+    ]
