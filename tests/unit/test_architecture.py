@@ -22,6 +22,8 @@ ORDER = (
     "annotation",
     "export",
     "evaluation",
+    "status",
+    "doctor",
 )
 
 

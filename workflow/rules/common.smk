@@ -286,13 +286,11 @@ def hold_results():
     The operating system drops this lock however the run ends. Snakemake's own (switched off by `nolock` in the
     profiles) stays behind after kill -9 or a power cut and refuses the next run until somebody unlocks by hand.
     """
-    import fcntl
-
     Path(RESULTS).mkdir(parents=True, exist_ok=True)
     global results_lock
-    results_lock = open(f"{RESULTS}/.lock", "w")
+    results_lock = open(f"{RESULTS}/.lock", "a")
     try:
-        fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock_soon(results_lock)
     except BlockingIOError:
         raise WorkflowError(
             f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
@@ -301,3 +299,29 @@ def hold_results():
         logger.warning(
             f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
         )
+    record_run(results_lock)
+
+
+def flock_soon(file, attempts=5):
+    """Lock a file; `status` holds its lock for an instant, so ask more than once."""
+    import fcntl
+
+    for left in reversed(range(attempts)):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.1)
+
+
+def record_run(file):
+    """Say for `status` who holds the lock, and since when (the time of the file); until this process ends well."""
+    import atexit
+    import os
+    import socket
+
+    file.truncate(0)
+    file.write(f"{socket.gethostname()}, process {os.getpid()}\n")
+    file.flush()
+    atexit.register(file.truncate, 0)
