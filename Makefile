@@ -35,10 +35,10 @@ models: $(READY)  ## fetch all weights that the config needs, e.g. before going 
 	$(SNAKEMAKE) models
 
 status: $(READY)  ## say what is done, running, waiting or failed, and why; also while a run is at work
-	@$(SNAKEMAKE) --quiet rules host progress -- status
+	@$(SNAKEMAKE) status --quiet rules host progress $(ARGS)
 
-doctor: $(READY)  ## check machine, packages, weights, disks, Slurm, sheet and slides; say what to do
-	@$(BIN)/python workflow/scripts/doctor.py
+doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; say what to do
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
 	$(BIN)/python -m pytest

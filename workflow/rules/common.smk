@@ -82,26 +82,12 @@ def warn_of_unused_tissues(full, samples):
         )
 
 
-def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
-    segmentation, embedding = settings["segmentation"], settings["embedding"]
-    names = {}
-    if (model := segmentation["model"]) != "precomputed":
-        names["segmentation"] = {
-            model: segmentation["weights"] or registry.USUAL_WEIGHTS[model]
-        }
-    networks = {
-        model: name
-        for model in embedding["models"]
-        if (name := registry.embedding_weights(model, embedding["weights"]))
-    }
-    return names | ({"embedding": networks} if networks else {})
-
-
 def fetched_weights(settings):
     """The names of the weights that can be fetched."""
     named = {
-        name for stage in weights_names(settings).values() for name in stage.values()
+        name
+        for stage in registry.weights_names(settings).values()
+        for name in stage.values()
     }
     return {name for name in named if registry.is_asset(name)}
 
@@ -135,7 +121,7 @@ def segmentation(without):
 
     def get(wildcards):
         settings = settings_of(wildcards.slide)
-        names = weights_names(settings).get("segmentation", {})
+        names = registry.weights_names(settings).get("segmentation", {})
         used = settings["segmentation"] | {
             "weights": names.get(settings["segmentation"]["model"])
         }
@@ -162,7 +148,7 @@ def weights_of(name):
 
 def weights_files(name, wildcards):
     """The weights files of a stage, by model."""
-    names = weights_names(settings_of(wildcards.slide)).get(name, {})
+    names = registry.weights_names(settings_of(wildcards.slide)).get(name, {})
     return {
         model: str(registry.weights_file(weights, MODELS_DIR))
         for model, weights in names.items()
@@ -249,7 +235,8 @@ def gpus(stage_name):
     def count(wildcards):
         settings = settings_of(wildcards.slide)
         return int(
-            stage_name in weights_names(settings) and settings["gpu"] is not False
+            stage_name in registry.weights_names(settings)
+            and settings["gpu"] is not False
         )
 
     return count
