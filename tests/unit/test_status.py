@@ -61,8 +61,8 @@ def test_nothing_was_begun(folder):
     assert folder.words() == ["waiting"] * 3
     assert [state.why for state in folder.states().values()] == [
         "its turn",
-        "for tile (waiting)",
-        "for outline (waiting)",
+        "for s/tile (waiting)",
+        "for s/tile (waiting)",
     ]
     assert not list(folder.path.iterdir())
 
@@ -79,7 +79,7 @@ def test_the_last_error_is_the_reason_and_others_wait_for_it(folder):
     states = folder.states()
     assert (states["tile"].word, states["tile"].why) == ("failed", "slide s cannot be opened")
     assert states["tile"].log == str(folder.path / "logs/tile.log")
-    assert states["outline"].why == "for tile (failed)"
+    assert states["cluster"].why == "for s/tile (failed)"
 
 
 def test_a_traceback_after_the_error_does_not_hide_it(folder):
@@ -294,3 +294,19 @@ def test_what_a_run_begins_on_request_only_is_shown_once_it_was_begun(tmp_path):
     assert "evaluate" not in status.page(status.survey([unit], run=OVER), results="results", run=OVER)
     folder.log("e", "ERROR no truth", ago=5)
     assert "s  evaluate: no truth" in status.page(status.survey([unit], run=OVER), results="results", run=OVER)
+
+
+def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
+    good, bad = finished(tmp_path, "good"), Folder(tmp_path / "bad")
+    bad.log("tile", "ERROR no picture")
+    job = Job(("map.npy",), "logs/reduce.log", "b/reduce.tsv")
+    group = Unit(
+        "groups/cohort",
+        str(tmp_path / "groups/cohort"),
+        (Stage("reduce", "reduce", (job,), after=("good/cluster", "bad/cluster")),),
+    )
+    units = [good.unit, Unit("bad", str(bad.path), stages("bad")), group]
+    found = status.survey(units, run=OVER)
+    assert found[2].states["reduce"].why == "for bad/tile (failed)"
+    text = status.page(found, results="results", run=OVER)
+    assert "Held up: 1 stages wait for bad/tile (failed)" in text

@@ -23,8 +23,10 @@ WORDS = ("failed", "stopped", "incomplete", "running", "outdated", "waiting", "d
 """What a stage can be; the first are what people want to see first."""
 
 MARKS = {"failed": "FAIL", "stopped": "STOP", "incomplete": "part", "outdated": "old", "waiting": "-", "done": "ok"}
-LISTED = 40
+LISTED = 30
 """Of more slides than these, those that are done are counted only."""
+
+_REASONS = 20
 
 _TAIL = 1 << 16
 _FRESH_S = 900
@@ -312,7 +314,9 @@ def _judged(job: Job, folder: Path, *, inputs: float, run: Run, machines: Machin
     if None not in times:
         seconds = _seconds(folder / job.benchmark)
         if inputs > min(times) + _SLACK_S:
-            return State("outdated", "older than what it is made of", finished=max(times), seconds=seconds)
+            # Only where it begins there is something to say.
+            why = "" if math.isinf(inputs) else "older than what it is made of"
+            return State("outdated", why, finished=max(times), seconds=seconds)
         return State("done", finished=max(times), seconds=seconds)
     log = _Log.read(folder / job.log)
     alive = machines.alive(log.origin, log.begun) if log else False
@@ -435,17 +439,21 @@ def _levels(stages: dict[str, tuple[Unit, Stage]]) -> Iterator[list[str]]:
 
 
 def _name_what_is_waited_for(stages: dict[str, tuple[Unit, Stage]], looked: dict[str, State]) -> None:
+    """Say of waiting stages what began the wait: a stage that failed or is at work, however far before them."""
+    begins: dict[str, str] = {}
+    # In the order in which they were looked at: what is needed comes first.
     for key, state in looked.items():
-        unit, stage = stages[key]
-        if state.word != "waiting" or state.why:
+        if state.word != "waiting":
             continue
-        blocking = [need for need in stage.after if need in looked and looked[need].word not in ("done", "outdated")]
-        if blocking:
-            first = min(blocking, key=lambda need: WORDS.index(looked[need].word))
-            others = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-            state.why = f"for {first.removeprefix(unit.name + '/')} ({looked[first].word}){others}"
-        else:
-            state.why = "its turn"
+        _, stage = stages[key]
+        held = [need for need in stage.after if need in looked and looked[need].word not in ("done", "outdated")]
+        causes = [begins.get(need, need) for need in held]
+        begins[key] = min(causes, key=lambda cause: WORDS.index(looked[cause].word), default=key)
+        if causes and not state.why:
+            more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
+            state.why = f"for {begins[key]} ({looked[begins[key]].word}){more}"
+        elif not causes:
+            state.why = state.why or "its turn"
 
 
 def _progress(unit: Unit, looked: dict[str, State]) -> Progress:
@@ -510,7 +518,7 @@ def page(found: Sequence[Progress], *, results: str, run: Run, now: float | None
     """
     now = time.time() if now is None else now
     parts = [_headline(found, results, run, now), _totals(found), _table(found, listed), *_troubles(found, listed)]
-    parts += [_running(found, now), _advice(found, run)]
+    parts += [_running(found, now), _waiting(found), _advice(found, run)]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
@@ -610,6 +618,8 @@ def _troubles(found: Sequence[Progress], listed: int) -> Iterator[list[str]]:
     for word, title in titles.items():
         those = _in_state(found, word)
         lines = [f"{title}: {len(those):,}"] if those else []
+        those = [(name, state) for name, state in those if state.why]
+        listed = min(listed, _REASONS)
         for name, state in those[:listed]:
             lines.append(f"  {name}: {state.why}")
             if state.log:
@@ -626,10 +636,20 @@ def _running(found: Sequence[Progress], now: float) -> list[str]:
         facts = [f"since {_moment(state.begun, now)}"] if state.begun else []
         facts += [f"{state.percent}%"] if state.percent is not None else []
         lines.append(f"  {name}: {', '.join(filter(None, [*facts, state.why]))}")
-    waiting = Counter(state.why for progress in found for state in progress.states.values() if state.word == "waiting")
-    if turns := waiting.get("its turn"):
-        lines.append(f"Next: {turns:,} that wait for nothing but their turn")
     return lines
+
+
+def _waiting(found: Sequence[Progress]) -> list[str]:
+    """What could begin, and what is held up by a failure elsewhere: in its own row everybody sees it."""
+    held, turns = Counter(), 0
+    for progress in found:
+        for state in progress.states.values():
+            if state.word == "waiting":
+                turns += state.why == "its turn"
+                failed = "(failed)" in state.why or "(stopped)" in state.why
+                held[state.why] += failed and not state.why.startswith(f"for {progress.unit.name}/")
+    lines = [f"Held up: {count:,} stages wait {why}" for why, count in held.most_common(5) if count]
+    return lines + ([f"Waiting for nothing but their turn: {turns:,}"] if turns else [])
 
 
 def _advice(found: Sequence[Progress], run: Run) -> list[str]:
