@@ -35,10 +35,17 @@ def only_status():
     return set(workflow.dag_settings.targets) == {"status"}
 
 
+def results_folder():
+    """Where the rules write: a workflow that uses this one as a module may put a folder before it."""
+    file = strip_wildcard_constraints(str(rules.tile.output.tiles))
+    return file.split("/{slide}/")[0]
+
+
 def plan_of_status():
     """What to look at: slides, groups that share clusters, what is fetched; and trials of a sweep once it was begun."""
     trials = {"": list(SAMPLES)}
-    if Path(f"{RESULTS}/sweep").is_dir():
+    results = results_folder()
+    if Path(f"{results}/sweep").is_dir():
         trials |= whole_trials()
     units = {}
     for trial, slides in trials.items():
@@ -57,7 +64,7 @@ def plan_of_status():
         }
         for file in fetched
     }
-    folders = {unit: f"{RESULTS}/{unit}" for unit in units} | {"weights": MODELS_DIR}
+    folders = {unit: f"{results}/{unit}" for unit in units} | {"weights": MODELS_DIR}
     units["weights"] = {file: {} for file in fetched}
     return {
         "stages": stages,
