@@ -49,7 +49,22 @@ SCHEMA = read_schema("config")
 
 def is_sample_slide(path):
     """Whether the workflow itself can fetch that slide."""
-    return path in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+    folder, _, name = path.rpartition("/")
+    return folder == SLIDES_DIR and name in registry.SLIDES
+
+
+def is_there(path):
+    """Whether a file of the sheet is there or will be; only the process that plans looks.
+
+    Each job on a cluster reads the sheet again. A slide that has vanished must fail its own jobs, not everybody's.
+    """
+    # Snakemake itself looks for what lies in storage, and for all of it at once.
+    return (
+        not workflow.is_main_process
+        or in_storage(path)
+        or Path(path).is_file()
+        or is_sample_slide(path)
+    )
 
 
 def validated():
@@ -62,7 +77,7 @@ def validated():
             samples = book.read_sheet(
                 full["slides"],
                 read_schema("slides"),
-                exists=lambda path: Path(path).is_file() or is_sample_slide(path),
+                exists=is_there,
             )
         except ClusterfirstError as error:
             problems.append(str(error))
@@ -132,7 +147,7 @@ def segmentation(without):
 
 
 def slide_file(wildcards):
-    return sample_of(wildcards.slide).path
+    return named(sample_of(wildcards.slide).path)
 
 
 def weights_of(name):
@@ -141,7 +156,7 @@ def weights_of(name):
     def find(wildcards):
         files = weights_files(name, wildcards).values()
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return [ancient(file) for file in files]
+        return [ancient(named(file)) for file in files]
 
     return find
 
@@ -158,7 +173,8 @@ def weights_files(name, wildcards):
 def needed_weights():
     """Every weights file that this run needs and that can be fetched."""
     names = set().union(*map(fetched_weights, all_settings()))
-    return sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    files = sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    return [named(file) for file in files]
 
 
 def still_to_fetch(files):
@@ -167,13 +183,14 @@ def still_to_fetch(files):
     What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
     newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
     """
-    return any_of(Path(file).name for file in files if not Path(file).exists())
+    return any_of(Path(file).name for file in files if not exists(file))
 
 
-def extras():
-    """What some slides want besides the contract."""
+def finished_slides(wildcards):
+    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
     wanted = []
     for slide in SAMPLES:
+        wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
         settings = settings_of(slide)
         if settings["tiling"]["export"]:
             wanted.append(f"{RESULTS}/{slide}/tiles")
@@ -194,7 +211,7 @@ def outlines_of(wildcards):
 def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return sample_of(wildcards.slide).objects if given else []
+    return named(sample_of(wildcards.slide).objects) if given else []
 
 
 def truth_file(wildcards):
@@ -203,7 +220,7 @@ def truth_file(wildcards):
         raise WorkflowError(
             f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
         )
-    return truth
+    return named(truth)
 
 
 def slides_with_truth(file, but=()):
@@ -250,10 +267,12 @@ def rapids_gpus():
 
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
+    # With a storage, its copy on this disk.
+    results = Path(workflow.inputfile(RESULTS))
     for slide in dict.fromkeys([*SLIDES, *GROUPS]):
         for name in STAGES:
             # One log, or one for each shard.
-            for log in sorted(Path(f"{RESULTS}/{slide}/logs").glob(f"{name}*.log")):
+            for log in sorted((results / slide / "logs").glob(f"{name}*.log")):
                 if log.stat().st_mtime < started:
                     continue
                 errors = [

@@ -3,11 +3,11 @@
 
 rule fetch_weights:
     output:
-        weights=f"{MODELS_DIR}/{{file}}",
+        weights=named(f"{MODELS_DIR}/{{file}}"),
     log:
-        f"{MODELS_DIR}/logs/{{file}}.log",
+        named(f"{MODELS_DIR}/logs/{{file}}.log"),
     benchmark:
-        f"{MODELS_DIR}/logs/{{file}}.tsv"
+        named(f"{MODELS_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
         file=still_to_fetch(needed_weights()),
     retries: 2

@@ -49,7 +49,7 @@ rule share_map:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
-        slide=any_folder(SHARING),
+        slide=SHARING_SLIDE,
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

@@ -37,6 +37,10 @@ def only_status():
 
 def results_folder():
     """Where the rules write: a workflow that uses this one as a module may put a folder before it."""
+    if in_storage(f"{RESULTS}/"):
+        raise WorkflowError(
+            "status looks at files on this disk, but the results go to a storage: see docs/cloud.md"
+        )
     file = strip_wildcard_constraints(str(rules.tile.output.tiles))
     return file.split("/{slide}/")[0]
 

@@ -78,7 +78,9 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
     full = merge(defaults(schema), config)
     findings, samples = [Finding("ok", "config", names)], []
     try:
-        samples = read_sheet(full["slides"], row, exists=lambda path: Path(path).is_file() or _is_fetched(path))
+        samples = read_sheet(
+            full["slides"], row, exists=lambda path: Path(path).is_file() or _is_fetched(path) or _is_elsewhere(path)
+        )
         findings.append(Finding("ok", "sheet", f"{full['slides']}: {len(samples):,} slide{'s' * (len(samples) > 1)}"))
     except ClusterfirstError as error:
         findings.append(Finding("problem", "sheet", str(error), "mend these rows, or `slides:` in the config"))
@@ -88,6 +90,11 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
 def _is_fetched(path: str) -> bool:
     """Whether the workflow itself fetches a slide that is not there."""
     return Path(path).parent == Path("resources/slides") and Path(path).name in models.SLIDES
+
+
+def _is_elsewhere(path: str) -> bool:
+    """Whether a file lies in a storage such as a bucket: Snakemake itself looks for those."""
+    return "://" in path
 
 
 def weights(project: Project) -> Iterator[Finding]:
@@ -102,6 +109,8 @@ def weights(project: Project) -> Iterator[Finding]:
         path = models.weights_file(name, folder)
         if path.is_file():
             yield _checked(name, path)
+        elif _is_elsewhere(str(name)):
+            yield Finding("note", "weights", f"{name} lies in a storage, and is not looked at")
         elif not models.is_asset(name):
             advice = f"put it there, or use one of these: {', '.join(models.WEIGHTS)}"
             yield Finding("problem", "weights", f"no file {name}", advice)
