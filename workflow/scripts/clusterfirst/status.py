@@ -614,7 +614,12 @@ def _in_state(found: Sequence[Progress], *words: str) -> list[tuple[str, State]]
 
 def _troubles(found: Sequence[Progress], listed: int) -> Iterator[list[str]]:
     """What failed, why, and where to read on."""
-    titles = {"failed": "Failed", "stopped": "Stopped", "incomplete": "Incomplete", "outdated": "Out of date, with what follows"}
+    titles = {
+        "failed": "Failed",
+        "stopped": "Stopped",
+        "incomplete": "Incomplete",
+        "outdated": "Out of date, and what follows",
+    }
     for word, title in titles.items():
         those = _in_state(found, word)
         lines = [f"{title}: {len(those):,}"] if those else []
