@@ -156,9 +156,9 @@ def test_slurms_own_log_says_why_a_job_was_killed(folder, tmp_path, monkeypatch)
     log.write_text("slurmstepd: error: *** JOB 42 ON node7 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n")
     state = folder.states()["tile"]
     assert state.word == "stopped"
-    assert state.why.startswith("out of time (Slurm job 42, .snakemake/slurm_logs/")
+    assert state.why.startswith("it hit its time limit")
     log.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=42.0\n")
-    assert folder.states()["tile"].why.startswith("out of memory")
+    assert folder.states()["tile"].why.startswith("it hit its limit of memory")
 
 
 def test_newer_inputs_make_everything_behind_them_outdated(folder):

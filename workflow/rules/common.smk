@@ -21,10 +21,6 @@ CONTRACT = """
     tiles.parquet filtered.parquet filtered.png masks.parquet failed_tiles.csv embeddings.npy embeddings.json
     umap.npy umap2d.npy reduction.json clusters.json clusters.png annotated settings.yaml
 """.split()
-STAGES = """
-    tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
-    evaluate_slide_segmentation evaluate_slide_clusters validate_clusters
-""".split()
 # Settings that only Cellpose knows.
 CELLPOSE = {
     "flow_threshold",
@@ -263,27 +259,6 @@ def rapids_gpus():
     """One GPU for what cuML can compute, if it is installed here and the config does not say never."""
     installed = importlib.util.find_spec("cuml") is not None
     return int(installed and CONFIG["gpu"] is not False)
-
-
-def report_failures():
-    """Say at the very end which slide failed in which stage, why, and where to read on."""
-    # With a storage, its copy on this disk.
-    results = Path(workflow.inputfile(RESULTS))
-    for slide in dict.fromkeys([*SLIDES, *GROUPS]):
-        for name in STAGES:
-            # One log, or one for each shard.
-            for log in sorted((results / slide / "logs").glob(f"{name}*.log")):
-                if log.stat().st_mtime < started:
-                    continue
-                errors = [
-                    line
-                    for line in log.read_text("utf-8").splitlines()
-                    if " ERROR " in line
-                ]
-                if errors:
-                    logger.error(
-                        f"failed: {slide} ({log.stem}): {errors[-1].split(' ERROR ', 1)[1]}\n  log: {log}"
-                    )
 
 
 def hold_results():

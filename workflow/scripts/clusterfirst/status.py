@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from .failures import why_stopped
 from .io import ORIGIN, ClusterfirstError
 
 WORDS = ("failed", "stopped", "incomplete", "running", "outdated", "waiting", "done")
@@ -37,13 +38,6 @@ _SLACK_S = 2
 _LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\w+) (.*)")
 _PROGRESS = re.compile(r"\d+ of \d+ \((\d+)%\), about (\d+) s left$")
 _CLUSTERS = re.compile(rb'"counts": \{[^}]*"clusters": (\d+)')
-_KILLED = (
-    (re.compile(r"oom.?kill|out of memory", re.I), "out of memory"),
-    (re.compile(r"DUE TO TIME LIMIT"), "out of time"),
-    (re.compile(r"DUE TO PREEMPTION"), "preempted"),
-    (re.compile(r"DUE TO NODE FAILURE", re.I), "its node failed"),
-    (re.compile(r"CANCELLED"), "cancelled"),
-)
 
 
 @dataclass(frozen=True)
@@ -341,13 +335,8 @@ def _judged(job: Job, folder: Path, *, inputs: float, run: Run, machines: Machin
 
 def _cause(origin: re.Match | None) -> str:
     """Why a job ended without a word, if Slurm's own log of it says so."""
-    if origin and origin["job"]:
-        for path in Path(".snakemake/slurm_logs").rglob(f"{origin['job']}.log"):
-            if log := _Log.read(path):
-                for pattern, cause in _KILLED:
-                    if pattern.search(log.tail):
-                        return f"{cause} (Slurm job {origin['job']}, {path})"
-    return "stopped without a word: killed, or out of time or memory"
+    job = origin["job"] if origin else None
+    return why_stopped(sorted(Path(".snakemake/slurm_logs").rglob(f"{job}.log")) if job else [])
 
 
 def _together(states: Sequence[State]) -> State:
