@@ -8,7 +8,7 @@ READY := .venv/.ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
 
-.PHONY: help demo run models test lint format lock dag clean
+.PHONY: help demo run models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -33,6 +33,12 @@ run: $(READY)  ## run the slides of config/slides.csv
 
 models: $(READY)  ## fetch all weights that the config needs, e.g. before going offline
 	$(SNAKEMAKE) models
+
+status: $(READY)  ## say what is done, running, waiting or failed, and why; also while a run is at work
+	@$(SNAKEMAKE) status --quiet rules host progress $(ARGS)
+
+doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; say what to do
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
 	$(BIN)/python -m pytest

@@ -23,6 +23,8 @@ ORDER = (
     "export",
     "evaluation",
     "failures",
+    "status",
+    "doctor",
 )
 
 

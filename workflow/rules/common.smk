@@ -93,26 +93,12 @@ def warn_of_unused_tissues(full, samples):
         )
 
 
-def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
-    segmentation, embedding = settings["segmentation"], settings["embedding"]
-    names = {}
-    if (model := segmentation["model"]) != "precomputed":
-        names["segmentation"] = {
-            model: segmentation["weights"] or registry.USUAL_WEIGHTS[model]
-        }
-    networks = {
-        model: name
-        for model in embedding["models"]
-        if (name := registry.embedding_weights(model, embedding["weights"]))
-    }
-    return names | ({"embedding": networks} if networks else {})
-
-
 def fetched_weights(settings):
     """The names of the weights that can be fetched."""
     named = {
-        name for stage in weights_names(settings).values() for name in stage.values()
+        name
+        for stage in registry.weights_names(settings).values()
+        for name in stage.values()
     }
     return {name for name in named if registry.is_asset(name)}
 
@@ -146,7 +132,7 @@ def segmentation(without):
 
     def get(wildcards):
         settings = settings_of(wildcards.slide)
-        names = weights_names(settings).get("segmentation", {})
+        names = registry.weights_names(settings).get("segmentation", {})
         used = settings["segmentation"] | {
             "weights": names.get(settings["segmentation"]["model"])
         }
@@ -173,7 +159,7 @@ def weights_of(name):
 
 def weights_files(name, wildcards):
     """The weights files of a stage, by model."""
-    names = weights_names(settings_of(wildcards.slide)).get(name, {})
+    names = registry.weights_names(settings_of(wildcards.slide)).get(name, {})
     return {
         model: str(registry.weights_file(weights, MODELS_DIR))
         for model, weights in names.items()
@@ -262,7 +248,8 @@ def gpus(stage_name):
     def count(wildcards):
         settings = settings_of(wildcards.slide)
         return int(
-            stage_name in weights_names(settings) and settings["gpu"] is not False
+            stage_name in registry.weights_names(settings)
+            and settings["gpu"] is not False
         )
 
     return count
@@ -280,13 +267,11 @@ def hold_results():
     The operating system drops this lock however the run ends. Snakemake's own (switched off by `nolock` in the
     profiles) stays behind after kill -9 or a power cut and refuses the next run until somebody unlocks by hand.
     """
-    import fcntl
-
     Path(RESULTS).mkdir(parents=True, exist_ok=True)
     global results_lock
-    results_lock = open(f"{RESULTS}/.lock", "w")
+    results_lock = open(f"{RESULTS}/.lock", "a")
     try:
-        fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock_soon(results_lock)
     except BlockingIOError:
         raise WorkflowError(
             f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
@@ -295,3 +280,29 @@ def hold_results():
         logger.warning(
             f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
         )
+    record_run(results_lock)
+
+
+def flock_soon(file, attempts=5):
+    """Lock a file; `status` holds its lock for an instant, so ask more than once."""
+    import fcntl
+
+    for left in reversed(range(attempts)):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.1)
+
+
+def record_run(file):
+    """Say for `status` who holds the lock, and since when (the time of the file); until this process ends well."""
+    import atexit
+    import os
+    import socket
+
+    file.truncate(0)
+    file.write(f"{socket.gethostname()}, process {os.getpid()}\n")
+    file.flush()
+    atexit.register(file.truncate, 0)
