@@ -20,8 +20,10 @@ ORDER = (
     "reduction",
     "clustering",
     "annotation",
+    "gallery",
     "export",
     "evaluation",
+    "costs",
 )
 
 

@@ -1,5 +1,6 @@
 # The sample sheet, the settings of each slide, and what rules ask of them.
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -7,14 +8,35 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# Of this file: workflow.basedir is, in a module, that of the workflow around it.
+HERE = workflow.current_basedir
+if HERE.is_local:
+    rules_folder = Path(HERE.get_path_or_uri(secret_free=True))
+    sys.path.insert(0, str(rules_folder.parent / "scripts"))
+try:
+    import clusterfirst
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"the package clusterfirst is not beside the workflow ({HERE}) and not installed: let `snakefile:` of the module "
+        "name a clone on this machine, or install the package from the same commit"
+    ) from error
 
 from clusterfirst import models as registry
 from clusterfirst import settings as book
 from clusterfirst import sweeps
 from clusterfirst.io import ClusterfirstError
 
-SLIDES_DIR = "resources/slides"
+# Where a path lies once Snakemake has put a module's prefix before it.
+relocated = workflow.modifier.path_modifier.replace_prefix
+IN_MODULE = relocated("results") != "results"
+
+
+def outside(path):
+    """A file that sheet or config name. The prefix of a module is for results: files named by people stay where they are."""
+    return os.path.abspath(path) if IN_MODULE else path
+
+
+SLIDES_DIR = outside("resources/slides")
 started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = """
@@ -23,6 +45,7 @@ CONTRACT = """
 """.split()
 STAGES = """
     tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
+    representatives annotate_representatives
     evaluate_slide_segmentation evaluate_slide_clusters validate_clusters
 """.split()
 # Settings that only Cellpose knows.
@@ -39,9 +62,8 @@ SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards
 
 
 def read_schema(name):
-    return yaml.safe_load(
-        (Path(workflow.basedir) / "schemas" / f"{name}.schema.yaml").read_text("utf-8")
-    )
+    with workflow.sourcecache.open(HERE.join(f"../schemas/{name}.schema.yaml")) as file:
+        return yaml.safe_load(file)
 
 
 SCHEMA = read_schema("config")
@@ -49,7 +71,7 @@ SCHEMA = read_schema("config")
 
 def is_sample_slide(path):
     """Whether the workflow itself can fetch that slide."""
-    return path in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+    return outside(path) in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
 
 
 def validated():
@@ -109,7 +131,8 @@ def fetched_weights(settings):
 CONFIG, SAMPLES = validated()
 # As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
 RESULTS = Path(CONFIG["results"]).as_posix()
-MODELS_DIR = CONFIG["models_dir"].rstrip("/")
+RESULTS_ON_DISK = relocated(RESULTS)
+MODELS_DIR = outside(CONFIG["models_dir"].rstrip("/"))
 
 
 def made(section, file):
@@ -146,7 +169,7 @@ def segmentation(without):
 
 
 def slide_file(wildcards):
-    return sample_of(wildcards.slide).path
+    return outside(sample_of(wildcards.slide).path)
 
 
 def weights_of(name):
@@ -164,7 +187,7 @@ def weights_files(name, wildcards):
     """The weights files of a stage, by model."""
     names = weights_names(settings_of(wildcards.slide)).get(name, {})
     return {
-        model: str(registry.weights_file(weights, MODELS_DIR))
+        model: outside(str(registry.weights_file(weights, MODELS_DIR)))
         for model, weights in names.items()
     }
 
@@ -184,16 +207,34 @@ def still_to_fetch(files):
     return any_of(Path(file).name for file in files if not Path(file).exists())
 
 
-def extras():
-    """What some slides want besides the contract."""
-    wanted = []
-    for slide in SAMPLES:
-        settings = settings_of(slide)
-        if settings["tiling"]["export"]:
-            wanted.append(f"{RESULTS}/{slide}/tiles")
-        if settings["export"]["nuclei_mask"]:
-            wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
-    return wanted
+def exported_tiles(slides=None):
+    """The folders of plain tiles, of slides that want them."""
+    return [
+        f"{RESULTS}/{slide}/tiles"
+        for slide in slides or SAMPLES
+        if settings_of(slide)["tiling"]["export"]
+    ]
+
+
+def extras(slide):
+    """What a slide wants besides the contract."""
+    masks = settings_of(slide)["export"]["nuclei_mask"]
+    return [
+        *exported_tiles([slide]),
+        *([f"{RESULTS}/{slide}/nuclei_mask.tiff"] if masks else []),
+    ]
+
+
+def whole_run(slides=None):
+    """All files of finished slides."""
+    return [
+        file
+        for slide in (SAMPLES if slides is None else slides)
+        for file in [
+            *(f"{RESULTS}/{slide}/{name}" for name in CONTRACT),
+            *extras(slide),
+        ]
+    ]
 
 
 def outlines_of(wildcards):
@@ -208,7 +249,7 @@ def outlines_of(wildcards):
 def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return sample_of(wildcards.slide).objects if given else []
+    return outside(sample_of(wildcards.slide).objects) if given else []
 
 
 def truth_file(wildcards):
@@ -217,7 +258,7 @@ def truth_file(wildcards):
         raise WorkflowError(
             f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
         )
-    return truth
+    return outside(truth)
 
 
 def slides_with_truth(file, but=()):
@@ -261,12 +302,21 @@ def rapids_gpus():
     return int(installed and CONFIG["gpu"] is not False)
 
 
+def category(wildcards):
+    """Where a picture stands in the report."""
+    folder = wildcards.get("slide") or wildcards.group
+    kinds = {"sweep": "Sweep", "groups": "Slides together"}
+    return kinds.get(Path(folder).parts[0], "Slides")
+
+
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
     for slide in dict.fromkeys([*SLIDES, *GROUPS]):
         for name in STAGES:
             # One log, or one for each shard.
-            for log in sorted(Path(f"{RESULTS}/{slide}/logs").glob(f"{name}*.log")):
+            for log in sorted(
+                Path(f"{RESULTS_ON_DISK}/{slide}/logs").glob(f"{name}*.log")
+            ):
                 if log.stat().st_mtime < started:
                     continue
                 errors = [
@@ -288,16 +338,16 @@ def hold_results():
     """
     import fcntl
 
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    Path(RESULTS_ON_DISK).mkdir(parents=True, exist_ok=True)
     global results_lock
-    results_lock = open(f"{RESULTS}/.lock", "w")
+    results_lock = open(f"{RESULTS_ON_DISK}/.lock", "w")
     try:
         fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WorkflowError(
-            f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
+            f"another run is at work in {RESULTS_ON_DISK}/: wait for it, or set another `results` folder"
         )
     except OSError as error:
         logger.warning(
-            f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
+            f"{RESULTS_ON_DISK}/ lies on a file system without locks ({error}): start one run at a time"
         )

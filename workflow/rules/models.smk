@@ -11,6 +11,7 @@ rule fetch_weights:
     wildcard_constraints:
         file=still_to_fetch(needed_weights()),
     retries: 2
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
