@@ -85,7 +85,7 @@ def test_results_go_below_the_prefix_and_files_that_people_name_stay_where_they_
 
 
 def test_local_rules_are_marked_one_by_one(repo):
-    """Names listed in the directive `localrules` are not renamed with the rules of a module: these would be submitted."""
+    """Names in the directive `localrules` are not renamed with the rules of a module: these would be submitted."""
     files = [repo / "workflow/Snakefile", *(repo / "workflow/rules").glob("*.smk")]
     assert not [path.name for path in files if re.search(r"^localrules:", path.read_text(), flags=re.M)]
     assert any("localrule: True" in path.read_text() for path in files)
