@@ -23,6 +23,6 @@ if __name__ == "__main__":
             typical["cluster_id"].to_numpy(),
             folder,
             line_um=snakemake.params.settings["line_um"],
-            numbers=True,
+            with_numbers=True,
             threads=snakemake.threads,
         )

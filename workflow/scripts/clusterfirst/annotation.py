@@ -107,7 +107,7 @@ def annotate_tiles(
     *,
     line_um: float,
     max_tiles: int | None = None,
-    numbers: bool = False,
+    with_numbers: bool = False,
     threads: int = 1,
 ) -> None:
     """Write ``{tile_id}.png`` for every kept tile: its core, with every cell that reaches into it.
@@ -124,7 +124,7 @@ def annotate_tiles(
         Width of outlines in µm.
     max_tiles
         Draw no more than this many, evenly spread.
-    numbers
+    with_numbers
         Write the number of its cluster beside every cell.
     threads
         Tiles are drawn by this many threads.
@@ -137,7 +137,7 @@ def annotate_tiles(
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
         drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
-        if numbers:
+        if with_numbers:
             _write_numbers(drawn, parts, cluster_id[rows])
         save(drawn, Path(folder, f"{tile.tile_id}.png"))
 

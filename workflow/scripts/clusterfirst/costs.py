@@ -110,7 +110,8 @@ def write_page(table: pd.DataFrame, path: str | os.PathLike) -> None:
     seconds = table.pivot(index="slide", columns="stage", values="seconds")
     seconds = seconds.reindex(index=table["slide"].unique(), columns=stages.index)
     memory = table.groupby("slide", sort=False)["max_memory_mb"].max()
-    slides = seconds.assign(**{"all stages": seconds.sum(axis=1), "most memory (GB)": memory / 1000})
+    totals = pd.DataFrame({"all stages": seconds.sum(axis=1), "most memory (GB)": memory / 1000})
+    slides = totals.join(seconds).reindex(seconds.index)
     heads = ["slides", "jobs", "hours", "median s", "longest s", "most memory (GB)"]
     overall = stages.assign(max_memory_mb=stages["max_memory_mb"] / 1000).set_axis(heads, axis=1)
     page = f"""<!doctype html>

@@ -98,8 +98,8 @@ def gallery(
     """
     present = [cluster for cluster in clusters if cluster["size"]]
     # Of slides that share clusters, these are in the order of the group; so it stays, for slides to be compared.
-    least = sorted((cluster["size"] for cluster in present), reverse=True)[:ROWS][-1:]
-    shown = [cluster for cluster in present if [cluster["size"]] >= least][:ROWS]
+    largest = sorted(range(len(present)), key=lambda place: -present[place]["size"])[:ROWS]
+    shown = [present[place] for place in sorted(largest)]
     cells = [
         (row, column, cell)
         for row, cluster in enumerate(shown)
