@@ -53,7 +53,7 @@ rule share_clusters:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_clusters.tsv"
     wildcard_constraints:
-        slide=any_folder(SHARING),
+        slide=SHARING_SLIDE,
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

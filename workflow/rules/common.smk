@@ -1,6 +1,5 @@
 # The sample sheet, the settings of each slide, and what rules ask of them.
 import importlib.util
-import os
 import sys
 import time
 from pathlib import Path
@@ -26,17 +25,7 @@ from clusterfirst import settings as book
 from clusterfirst import sweeps
 from clusterfirst.io import ClusterfirstError
 
-# Where a path lies once Snakemake has put a module's prefix before it.
-relocated = workflow.modifier.path_modifier.replace_prefix
-IN_MODULE = relocated("results") != "results"
-
-
-def outside(path):
-    """A file that sheet or config name. The prefix of a module is for results: files named by people stay where they are."""
-    return os.path.abspath(path) if IN_MODULE else path
-
-
-SLIDES_DIR = outside("resources/slides")
+SLIDES_DIR = "resources/slides"
 started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = """
@@ -71,7 +60,22 @@ SCHEMA = read_schema("config")
 
 def is_sample_slide(path):
     """Whether the workflow itself can fetch that slide."""
-    return outside(path) in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+    folder, _, name = path.rpartition("/")
+    return folder == SLIDES_DIR and name in registry.SLIDES
+
+
+def is_there(path):
+    """Whether a file of the sheet is there or will be; only the process that plans looks.
+
+    Each job on a cluster reads the sheet again. A slide that has vanished must fail its own jobs, not everybody's.
+    """
+    # Snakemake itself looks for what lies in storage, and for all of it at once.
+    return (
+        not workflow.is_main_process
+        or in_storage(path)
+        or Path(path).is_file()
+        or is_sample_slide(path)
+    )
 
 
 def validated():
@@ -84,7 +88,7 @@ def validated():
             samples = book.read_sheet(
                 full["slides"],
                 read_schema("slides"),
-                exists=lambda path: Path(path).is_file() or is_sample_slide(path),
+                exists=is_there,
             )
         except ClusterfirstError as error:
             problems.append(str(error))
@@ -132,7 +136,7 @@ CONFIG, SAMPLES = validated()
 # As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
 RESULTS = Path(CONFIG["results"]).as_posix()
 RESULTS_ON_DISK = relocated(RESULTS)
-MODELS_DIR = outside(CONFIG["models_dir"].rstrip("/"))
+MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 
 def made(section, file):
@@ -169,7 +173,7 @@ def segmentation(without):
 
 
 def slide_file(wildcards):
-    return outside(sample_of(wildcards.slide).path)
+    return named(sample_of(wildcards.slide).path)
 
 
 def weights_of(name):
@@ -178,7 +182,7 @@ def weights_of(name):
     def find(wildcards):
         files = weights_files(name, wildcards).values()
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return [ancient(file) for file in files]
+        return [ancient(named(file)) for file in files]
 
     return find
 
@@ -187,7 +191,7 @@ def weights_files(name, wildcards):
     """The weights files of a stage, by model."""
     names = weights_names(settings_of(wildcards.slide)).get(name, {})
     return {
-        model: outside(str(registry.weights_file(weights, MODELS_DIR)))
+        model: str(registry.weights_file(weights, MODELS_DIR))
         for model, weights in names.items()
     }
 
@@ -195,7 +199,8 @@ def weights_files(name, wildcards):
 def needed_weights():
     """Every weights file that this run needs and that can be fetched."""
     names = set().union(*map(fetched_weights, all_settings()))
-    return sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    files = sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    return [named(file) for file in files]
 
 
 def still_to_fetch(files):
@@ -204,36 +209,40 @@ def still_to_fetch(files):
     What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
     newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
     """
-    return any_of(Path(file).name for file in files if not Path(file).exists())
+    return any_of(Path(file).name for file in files if not exists(file))
 
 
-def exported_tiles(slides=None):
-    """The folders of plain tiles, of slides that want them."""
+def exported_tiles(wildcards):
+    """An input function: the folders of plain tiles, of slides that want them."""
     return [
         f"{RESULTS}/{slide}/tiles"
-        for slide in slides or SAMPLES
+        for slide in SAMPLES
         if settings_of(slide)["tiling"]["export"]
     ]
 
 
-def extras(slide):
-    """What a slide wants besides the contract."""
-    masks = settings_of(slide)["export"]["nuclei_mask"]
-    return [
-        *exported_tiles([slide]),
-        *([f"{RESULTS}/{slide}/nuclei_mask.tiff"] if masks else []),
-    ]
+def files_of(slides):
+    """All that is made of some slides."""
+    wanted = []
+    for slide in slides:
+        wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
+        settings = settings_of(slide)
+        if settings["tiling"]["export"]:
+            wanted.append(f"{RESULTS}/{slide}/tiles")
+        if settings["export"]["nuclei_mask"]:
+            wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
+    return wanted
 
 
-def whole_run(slides=None):
-    """All files of finished slides."""
-    return [
-        file
-        for slide in (SAMPLES if slides is None else slides)
-        for file in [
-            *(f"{RESULTS}/{slide}/{name}" for name in CONTRACT),
-            *extras(slide),
-        ]
+def whole_run(wildcards):
+    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
+    return files_of(SAMPLES)
+
+
+def every_slide(*files):
+    """An input function: those files of every slide."""
+    return lambda wildcards: [
+        f"{RESULTS}/{slide}/{file}" for slide in SAMPLES for file in files
     ]
 
 
@@ -249,7 +258,7 @@ def outlines_of(wildcards):
 def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return outside(sample_of(wildcards.slide).objects) if given else []
+    return named(sample_of(wildcards.slide).objects) if given else []
 
 
 def truth_file(wildcards):
@@ -258,7 +267,7 @@ def truth_file(wildcards):
         raise WorkflowError(
             f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
         )
-    return outside(truth)
+    return named(truth)
 
 
 def slides_with_truth(file, but=()):
@@ -311,12 +320,12 @@ def category(wildcards):
 
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
+    # With a storage, its copy on this disk.
+    results = Path(workflow.inputfile(RESULTS_ON_DISK))
     for slide in dict.fromkeys([*SLIDES, *GROUPS]):
         for name in STAGES:
             # One log, or one for each shard.
-            for log in sorted(
-                Path(f"{RESULTS_ON_DISK}/{slide}/logs").glob(f"{name}*.log")
-            ):
+            for log in sorted((results / slide / "logs").glob(f"{name}*.log")):
                 if log.stat().st_mtime < started:
                     continue
                 errors = [

@@ -26,7 +26,8 @@ rule embed:
         gpu=gpus("embedding"),
     params:
         settings=stage("embedding"),
-        weights=lambda wildcards: weights_files("embedding", wildcards),
+        # The models that the weights belong to, in the same order.
+        weights=lambda wildcards: list(weights_files("embedding", wildcards)),
         gpu=CONFIG["gpu"],
     script:
         "../scripts/embed.py"

@@ -45,7 +45,7 @@ rule share_map:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
-        slide=any_folder(SHARING),
+        slide=SHARING_SLIDE,
     localrule: True
     conda:
         "../envs/clusterfirst.yaml"

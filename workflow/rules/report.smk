@@ -10,12 +10,12 @@ REPORTING = (
 
 def there(files):
     """Whether all files have been made."""
-    return all(Path(relocated(file)).exists() for file in files)
+    return all(exists(relocated(file)) for file in files)
 
 
 def finished_slides():
     """Slides whose files are all there, and those of the slides they are clustered with."""
-    whole = {slide for slide in SAMPLES if there(whole_run(slides=[slide]))}
+    whole = {slide for slide in SAMPLES if there(files_of([slide]))}
     return [slide for slide in SAMPLES if whole.issuperset(GROUPS[group_of("", slide)])]
 
 
@@ -32,7 +32,7 @@ def what_there_is(wildcards):
         )
     table = [f"{RESULTS}/benchmarks.html", f"{RESULTS}/benchmarks.csv"]
     return [
-        *whole_run(slides=slides),
+        *files_of(slides),
         *(evaluations() if not left_out else []),
         *made_sweep(),
         *(table if there(table) else []),
@@ -65,10 +65,12 @@ def made_sweep():
 
 def benchmark_files(wildcards):
     """A params function: every file of times and memory, by slide or group, with the time it was written."""
+    # With a storage, the copies on this disk.
+    results = Path(workflow.inputfile(RESULTS_ON_DISK))
     found = {
         name: {
             file.as_posix(): file.stat().st_mtime_ns
-            for file in Path(f"{RESULTS_ON_DISK}/{name}/benchmarks").glob("*.tsv")
+            for file in (results / name / "benchmarks").glob("*.tsv")
         }
         for name in dict.fromkeys([*SAMPLES, *GROUPS])
         if not name.startswith("sweep/")
