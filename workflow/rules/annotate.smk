@@ -11,9 +11,9 @@ rule annotate:
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated"),
-            patterns=["{figure,overview|umap}.png"],
+            patterns=["{figure,overview|gallery|umap}.png"],
             caption="../report/annotated.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "{figure}"},
         ),

@@ -10,7 +10,7 @@ rule cluster:
         plot=report(
             f"{RESULTS}/{{group}}/clusters.png",
             caption="../report/clusters.rst",
-            category="Slides",
+            category=category,
             subcategory="{group}",
             labels={"figure": "clusters"},
         ),
@@ -41,7 +41,13 @@ rule share_clusters:
         umap=made("reduction", "umap.npy"),
     output:
         clusters=f"{RESULTS}/{{slide}}/clusters.json",
-        plot=f"{RESULTS}/{{slide}}/clusters.png",
+        plot=report(
+            f"{RESULTS}/{{slide}}/clusters.png",
+            caption="../report/shared_clusters.rst",
+            category=category,
+            subcategory="{slide}",
+            labels={"figure": "clusters"},
+        ),
     log:
         f"{RESULTS}/{{slide}}/logs/share_clusters.log",
     benchmark:

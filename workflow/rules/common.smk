@@ -7,7 +7,18 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# Of this file: workflow.basedir is, in a module, that of the workflow around it.
+HERE = workflow.current_basedir
+if HERE.is_local:
+    rules_folder = Path(HERE.get_path_or_uri(secret_free=True))
+    sys.path.insert(0, str(rules_folder.parent / "scripts"))
+try:
+    import clusterfirst
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"the package clusterfirst is not beside the workflow ({HERE}) and not installed: let `snakefile:` of the module "
+        "name a clone on this machine, or install the package from the same commit"
+    ) from error
 
 from clusterfirst import models as registry
 from clusterfirst import settings as book
@@ -35,9 +46,8 @@ SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards
 
 
 def read_schema(name):
-    return yaml.safe_load(
-        (Path(workflow.basedir) / "schemas" / f"{name}.schema.yaml").read_text("utf-8")
-    )
+    with workflow.sourcecache.open(HERE.join(f"../schemas/{name}.schema.yaml")) as file:
+        return yaml.safe_load(file)
 
 
 SCHEMA = read_schema("config")
@@ -106,6 +116,7 @@ def fetched_weights(settings):
 CONFIG, SAMPLES = validated()
 # As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
 RESULTS = Path(CONFIG["results"]).as_posix()
+RESULTS_ON_DISK = relocated(RESULTS)
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 
@@ -182,10 +193,19 @@ def still_to_fetch(files):
     return any_of(Path(file).name for file in files if not exists(file))
 
 
-def finished_slides(wildcards):
-    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
+def exported_tiles(wildcards):
+    """An input function: the folders of plain tiles, of slides that want them."""
+    return [
+        f"{RESULTS}/{slide}/tiles"
+        for slide in SAMPLES
+        if settings_of(slide)["tiling"]["export"]
+    ]
+
+
+def files_of(slides):
+    """All that is made of some slides."""
     wanted = []
-    for slide in SAMPLES:
+    for slide in slides:
         wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
         settings = settings_of(slide)
         if settings["tiling"]["export"]:
@@ -193,6 +213,18 @@ def finished_slides(wildcards):
         if settings["export"]["nuclei_mask"]:
             wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
     return wanted
+
+
+def whole_run(wildcards):
+    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
+    return files_of(SAMPLES)
+
+
+def every_slide(*files):
+    """An input function: those files of every slide."""
+    return lambda wildcards: [
+        f"{RESULTS}/{slide}/{file}" for slide in SAMPLES for file in files
+    ]
 
 
 def outlines_of(wildcards):
@@ -261,24 +293,31 @@ def rapids_gpus():
     return int(installed and CONFIG["gpu"] is not False)
 
 
+def category(wildcards):
+    """Where a picture stands in the report."""
+    folder = wildcards.get("slide") or wildcards.group
+    kinds = {"sweep": "Sweep", "groups": "Slides together"}
+    return kinds.get(Path(folder).parts[0], "Slides")
+
+
 def hold_results():
     """Keep other runs out of the results folder for as long as this process lives.
 
     The operating system drops this lock however the run ends. Snakemake's own (switched off by `nolock` in the
     profiles) stays behind after kill -9 or a power cut and refuses the next run until somebody unlocks by hand.
     """
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    Path(RESULTS_ON_DISK).mkdir(parents=True, exist_ok=True)
     global results_lock
-    results_lock = open(f"{RESULTS}/.lock", "a")
+    results_lock = open(f"{RESULTS_ON_DISK}/.lock", "a")
     try:
         flock_soon(results_lock)
     except BlockingIOError:
         raise WorkflowError(
-            f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
+            f"another run is at work in {RESULTS_ON_DISK}/: wait for it, or set another `results` folder"
         )
     except OSError as error:
         logger.warning(
-            f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
+            f"{RESULTS_ON_DISK}/ lies on a file system without locks ({error}): start one run at a time"
         )
     record_run(results_lock)
 

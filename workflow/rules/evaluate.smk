@@ -1,12 +1,6 @@
 # How good the results are, where somebody knows the truth.
 
 
-localrules:
-    evaluate_segmentation,
-    evaluate,
-    sweep,
-
-
 rule evaluate_slide_segmentation:
     input:
         slide=slide_file,
@@ -55,7 +49,7 @@ rule pool_segmentation_scores:
             caption="../report/pooled_segmentation.rst",
             category="Evaluation",
             subcategory="All slides",
-            labels={"figure": "scores of the segmentation"},
+            labels={"figure": "table: scores of the outlines"},
         ),
         scores=f"{RESULTS}/evaluation/segmentation.json",
         plot=report(
@@ -69,6 +63,7 @@ rule pool_segmentation_scores:
         f"{RESULTS}/evaluation/logs/pool_segmentation_scores.log",
     benchmark:
         f"{RESULTS}/evaluation/benchmarks/pool_segmentation_scores.tsv"
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
@@ -150,13 +145,37 @@ rule pool_cluster_scores:
             caption="../report/pooled_clusters.rst",
             category="Evaluation",
             subcategory="All slides",
-            labels={"figure": "clusters against people"},
+            labels={"figure": "page: clusters against people"},
         ),
-        table=f"{RESULTS}/evaluation/clusters.csv",
+        table=report(
+            f"{RESULTS}/evaluation/clusters.csv",
+            caption="../report/pooled_clusters.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "table: clusters against people"},
+        ),
         scores=f"{RESULTS}/evaluation/evaluation.json",
-        efficiency=f"{RESULTS}/evaluation/label_efficiency.png",
-        confusion=f"{RESULTS}/evaluation/confusion.png",
-        bars=f"{RESULTS}/evaluation/figures.png",
+        efficiency=report(
+            f"{RESULTS}/evaluation/label_efficiency.png",
+            caption="../report/label_efficiency.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "label efficiency"},
+        ),
+        confusion=report(
+            f"{RESULTS}/evaluation/confusion.png",
+            caption="../report/confusion.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "confusion"},
+        ),
+        bars=report(
+            f"{RESULTS}/evaluation/figures.png",
+            caption="../report/figures.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "clusters beside chance"},
+        ),
     log:
         f"{RESULTS}/evaluation/logs/pool_cluster_scores.log",
     benchmark:
@@ -191,13 +210,15 @@ rule compare_trials:
             f"{RESULTS}/sweep/sweep.png",
             caption="../report/sweep.rst",
             category="Sweep",
+            subcategory="All trials",
             labels={"figure": "all trials"},
         ),
         page=report(
             f"{RESULTS}/sweep/sweep.html",
             caption="../report/sweep.rst",
             category="Sweep",
-            labels={"figure": "table of trials"},
+            subcategory="All trials",
+            labels={"figure": "page: all trials"},
         ),
     log:
         f"{RESULTS}/sweep/logs/compare_trials.log",

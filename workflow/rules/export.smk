@@ -10,7 +10,7 @@ rule nuclei_mask:
         overlay=report(
             f"{RESULTS}/{{slide}}/nuclei_mask.png",
             caption="../report/nuclei_mask.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "nuclei"},
         ),

@@ -11,6 +11,7 @@ rule fetch_weights:
     wildcard_constraints:
         file=still_to_fetch(needed_weights()),
     retries: 2
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
@@ -23,10 +24,10 @@ rule fetch_weights:
 
 use rule fetch_weights as fetch_slide with:
     output:
-        slide=f"{SLIDES_DIR}/{{file}}",
+        slide=named(f"{SLIDES_DIR}/{{file}}"),
     log:
-        f"{SLIDES_DIR}/logs/{{file}}.log",
+        named(f"{SLIDES_DIR}/logs/{{file}}.log"),
     benchmark:
-        f"{SLIDES_DIR}/logs/{{file}}.tsv"
+        named(f"{SLIDES_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
-        file=still_to_fetch(f"{SLIDES_DIR}/{name}" for name in registry.SLIDES),
+        file=still_to_fetch(named(f"{SLIDES_DIR}/{name}") for name in registry.SLIDES),

@@ -1,10 +1,6 @@
 # From many numbers per cell to few, for all cells that are to be clustered together.
 
 
-localrules:
-    share_map,
-
-
 rule reduce:
     input:
         embeddings=of_members("embedding", "embeddings.npy"),
@@ -50,6 +46,7 @@ rule share_map:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
         slide=SHARING_SLIDE,
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

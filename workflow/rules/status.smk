@@ -22,6 +22,8 @@ NEEDS = {
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
+    "representatives": ["filter_tiles", "segment", "cluster"],
+    "annotate_representatives": ["filter_tiles", "segment", "cluster"],
     "evaluate_slide_segmentation": ["segment"],
     "evaluate_slide_clusters": ["segment", "cluster"],
     "validate_clusters": ["reduce", "cluster"],
@@ -36,13 +38,12 @@ def only_status():
 
 
 def results_folder():
-    """Where the rules write: a workflow that uses this one as a module may put a folder before it."""
+    """Where the rules write, on this disk."""
     if in_storage(f"{RESULTS}/"):
         raise WorkflowError(
             "status looks at files on this disk, but the results go to a storage: see docs/cloud.md"
         )
-    file = strip_wildcard_constraints(str(rules.tile.output.tiles))
-    return file.split("/{slide}/")[0]
+    return RESULTS_ON_DISK
 
 
 def plan_of_status():
@@ -58,7 +59,7 @@ def plan_of_status():
                 stage = units.setdefault(unit, {}).setdefault(name, {})
                 # A dict keeps the order. What a group does needs something of each slide.
                 stage.update(dict.fromkeys(needs))
-    stages = {name: files_of(name) for name in [*NEEDS, *PART_OF.values()]}
+    stages = {name: jobs_of(name) for name in [*NEEDS, *PART_OF.values()]}
     fetched = [Path(file).name for file in needed_weights()]
     stages |= {
         file: {
@@ -129,6 +130,8 @@ def wanted_stages(trial, slide, settings):
             yield "export_tiles"
         if settings["export"]["nuclei_mask"]:
             yield "nuclei_mask"
+        yield "representatives"
+        yield "annotate_representatives"
     if SAMPLES[slide].truth:
         if not trial:
             yield "evaluate_slide_segmentation"
@@ -141,7 +144,7 @@ def source_of(unit, name):
     return [sample_of(unit).path] if name == "tile" else []
 
 
-def files_of(name):
+def jobs_of(name):
     """The jobs of a rule: their outputs, log and benchmark, inside the folder of a slide or group."""
     directives = getattr(rules, name)
     # Only `outline` has several.
@@ -154,7 +157,9 @@ def files_of(name):
     columns = {part: whole for whole, part in PART_OF.items()}
     return {
         "column": columns.get(name, name),
-        "optional": name.startswith(("evaluate_", "validate_")),
+        # Said only where it was begun.
+        "optional": name.startswith(("evaluate_", "validate_"))
+        or "representatives" in name,
         "jobs": [
             (
                 [inside(file, shard) for file in directives.output],

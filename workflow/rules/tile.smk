@@ -32,7 +32,7 @@ rule filter_tiles:
         picture=report(
             f"{RESULTS}/{{slide}}/filtered.png",
             caption="../report/filtered.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "kept and rejected tiles"},
         ),
