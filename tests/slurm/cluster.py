@@ -112,8 +112,9 @@ class Cluster:
             (ETC / name).unlink(missing_ok=True)
 
     def restart_controller(self) -> None:
-        """Kill the controller as a crash would, and start it again."""
-        self.end("slurmctld", signal.SIGKILL)
+        """Stop the controller and start it again, as for an update; meanwhile nobody answers."""
+        self.end("slurmctld", signal.SIGTERM)
+        time.sleep(3)
         self._launch("slurmctld", "-D")
 
     def end(self, name: str, how: signal.Signals) -> None:

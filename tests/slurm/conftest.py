@@ -24,8 +24,8 @@ class SlurmProject(Project):
             *(sys.executable, "-m", "snakemake", "--snakefile", str(self.repo / "workflow/Snakefile")),
             *("--directory", str(self.folder), "--configfile", str(self.folder / "own.yaml")),
             *("--workflow-profile", str(self.repo / "profiles/slurm")),
-            # The test cluster keeps no accounts, and its jobs are short.
-            *("--slurm-status-command", "squeue", "--slurm-no-account"),
+            # The test cluster keeps no accounting, and its jobs are short.
+            *("--slurm-status-command", "squeue"),
             *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
         ]
 

@@ -1,9 +1,11 @@
 """A cohort, and what can go wrong with it, on a real Slurm through the profile `slurm`."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -88,9 +90,18 @@ def test_gpus_can_be_asked_for_by_gres_and_by_model(copied, cluster, resources, 
     assert (copied.folder / target).is_file()
 
 
+def cancel(project, cluster, cancelled):
+    """Cancel what runs of a's drawing and d's tiles, each job once; how many that makes so far."""
+    for slide, words in (("d", "tiles"), ("a", "annotate")):
+        if job := job_of(project, cluster, words, slide, "RUNNING", cancelled):
+            subprocess.run(["scancel", job], check=True)
+            cancelled.add(job)
+    return len(cancelled)
+
+
 @pytest.fixture(scope="module")
 def faulty_run(cohort, cluster, pieces, tmp_path_factory):
-    """A run, and its exit code: a's and d's jobs are cancelled, b lacks memory, c hangs, the controller crashes."""
+    """A run, and its exit code: a's and d's jobs are cancelled, b lacks memory, c hangs, the controller restarts."""
     project = copy_of(cohort, tmp_path_factory.mktemp("faulty") / "copy")
     undraw(project)
     project.write(rows(pieces, "abcd"), SMALL)
@@ -100,22 +111,14 @@ def faulty_run(cohort, cluster, pieces, tmp_path_factory):
     ]
     process = project.start("--set-resources", *limits)
     try:
-        hung = until(lambda: job_of(project, cluster, "annotate", "c", "RUNNING"), "c is being drawn")
+        until(lambda: len(project.submitted(cluster)) == 4, "all are submitted")
+        hung = until(lambda: job_of(project, cluster, "annotate", "c", "RUNNING"), "c is being drawn", 120)
         subprocess.run(["scancel", "--full", "--signal=STOP", hung], check=True)
+        cancelled = set()
+        until(lambda: cancel(project, cluster, cancelled) == 2, "a's and d's jobs are cancelled")
         cluster.restart_controller()
-        cancelled = {"a": [], "d": []}
-        for _ in range(2):
-            for slide, words in (("a", "annotate"), ("d", "tiles")):
-                job = until(
-                    lambda words=words, slide=slide: job_of(
-                        project, cluster, words, slide, "RUNNING", cancelled[slide]
-                    ),
-                    f"{slide} is at work",
-                    120,
-                )
-                subprocess.run(["scancel", job], check=True)
-                cancelled[slide].append(job)
-        process.wait(300)
+        until(lambda: cancel(project, cluster, cancelled) == 4, "a's and d's jobs are cancelled again", 300)
+        process.wait(600)
     finally:
         process.kill()
     return project, process.returncode
@@ -193,3 +196,32 @@ def test_jobs_that_the_cluster_does_not_take_are_told(copied):
     assert done.returncode != 0
     for slide in "abc":
         assert f"failed: {slide} (annotate): the cluster did not take it" in done.stdout
+
+
+def test_once_linked_the_profile_is_found_and_its_groups_keep_slides_apart(new_project, pieces, repo, tmp_path):
+    (tmp_path / "snakemake").mkdir()
+    (tmp_path / "snakemake/slurm").symlink_to(repo / "profiles/slurm")
+    project = new_project("linked")
+    project.write(rows(pieces, "ab"), {"clustering": {"scope": "cohort"}})
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--profile", "slurm", "--dry-run"),
+            *("--directory", str(project.folder), "--configfile", str(project.folder / "own.yaml")),
+        ],
+        cwd=repo,
+        env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    groups = [
+        (re.search(r"Group job (\w+)", text).group(1), sorted(re.findall(r"^    rule (\w+):", text, flags=re.M)))
+        for text in re.findall(r"Group job .*?(?=^\S|\Z)", done.stdout, flags=re.M | re.S)
+    ]
+    assert sorted(groups) == [
+        ("clusters", ["cluster", "reduce"]),
+        *[("pictures", ["annotate", "share_clusters"])] * 2,
+        *[("tiles", ["filter_tiles", "tile"])] * 2,
+    ]
