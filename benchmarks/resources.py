@@ -5,12 +5,13 @@
 
 Each case is a run of the workflow on one slide, clustered as a cohort of one so that the rules that share out run too.
 Figures are Snakemake's own (its `benchmarks/*.tsv`): a job and its worker processes together, import of libraries
-included; `max_rss` is the largest sum of resident sets. Disk is what a rule's outputs take.
+included; `max_rss` is the largest sum of resident sets. Disk is what a rule's outputs take. Constants and slopes are
+least squares without negative slopes, then raised until nothing that was measured lies above.
 
 Large slides are mosaics of the demo slide, k × k copies in a pyramidal JPEG TIFF. Their nuclei are those of the demo,
 repeated: what a network would have seen is written in its place (with `snakemake --touch`), and so are the 300 columns
-of `morphology` and `instanseg` (the demo's rows, blurred), once `embed` has been measured with `morphology`. All else is
-real. FOLDER is kept, and resumed from.
+of `morphology` and `instanseg` (the demo's rows, blurred), once `embed` has been measured with `morphology`. All else
+is real. FOLDER is kept, and resumed from.
 """
 
 import csv
@@ -30,19 +31,22 @@ import tifffile
 import yaml
 from machine import machine
 from scipy.optimize import nnls
+from whole import REPO, SETTINGS
 
-from clusterfirst import models
-from clusterfirst.io import read_json, read_metadata, write_array, write_json
+from clusterfirst import models, needs
+from clusterfirst.io import read_json, read_metadata, write_json
 from clusterfirst.objects import read_objects
 from clusterfirst.segmentation import backend, parts, pipeline
 from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.settings import merge
+from clusterfirst.sizes import Size
 from clusterfirst.slides import Slide
 
-REPO = Path(__file__).resolve().parent.parent
 DATA = REPO / "benchmarks/resources.csv"
 DEMO = "CMU-1-Small-Region.svs"
 MPP = 0.499
+EDGE = 624
+"""Pixels of a tile as it is read."""
 BLUR = 0.3
 """Of a column's standard deviation."""
 SLIDE = "slide"
@@ -177,7 +181,7 @@ def repeated(polygons: np.ndarray, size: tuple[int, int], copies: int) -> np.nda
 
 
 def write_outlines(project: Project, polygons: np.ndarray) -> None:
-    """Write what a network would have seen, had it found these polygons: per tile, all that its read rectangle shows."""
+    """Write what a network would have seen, had it found these polygons: all that each tile shows."""
     tiles = pd.read_parquet(project.results / "filtered.parquet").query("kept")
     kind = backend("instanseg")
     views = aligned_views(tiles, slide_mpp=MPP, mpp=kind.mpp, stride=kind.stride)
@@ -272,9 +276,10 @@ def run(folder: Path, name: str) -> None:
     return record(name, project, path, truth, but={"tile", "filter_tiles", "segment", "embed", "outline-1-of-1"})
 
 
-COLUMNS = """
-    case rule threads models slide_mb truth_mb mm2 tiles kept cells columns s cpu_time max_rss out_mb
-""".split()
+COLUMNS = [
+    *("case", "rule", "threads", "models", "num_tiles", "slide_mb", "truth_mb", "mm2", "tiles", "kept", "cells"),
+    *("columns", "s", "cpu_time", "max_rss", "out_mb"),
+]
 
 
 def megabytes(path: Path) -> float:
@@ -291,6 +296,7 @@ def record(name: str, project: Project, slide: Path, truth: Path | None, *, only
         "case": name,
         "threads": project.case.threads,
         "slide_mb": round(megabytes(slide), 2),
+        "num_tiles": settings["tiling"].get("num_tiles", ""),
         "truth_mb": round(megabytes(truth), 2) if truth else 0,
         "mm2": round(facts["width"] * facts["height"] * facts["mpp"] ** 2 / 1e6, 2),
         "tiles": pq.read_metadata(results / "tiles.parquet").num_rows,
@@ -322,8 +328,80 @@ def record(name: str, project: Project, slide: Path, truth: Path | None, *, only
     table[COLUMNS].to_csv(DATA, index=False)
 
 
+def counts(row: pd.Series) -> dict[str, float]:
+    """What the needs of a measured job grow with (see `needs.units`)."""
+    change = {"tiling": {"num_tiles": int(float(row.num_tiles)) if row.num_tiles else None}}
+    if row.rule == "outline":
+        change["segmentation"] = {"model": row.models}
+    if row.rule == "embed":
+        change["embedding"] = {"models": row.models.split("+")}
+    size = Size(
+        slides=1,
+        slide_mb=row.slide_mb,
+        mm2=row.mm2,
+        tiles=row.kept,
+        mpx=row.kept * EDGE**2 / 1e6,
+        seen_mm2=row.kept * (EDGE * MPP / 1000) ** 2,
+        cells=row.cells,
+    )
+    return needs.units(size, merge(SETTINGS, change), threads=row.threads, given_mb=row.truth_mb)
+
+
+def fitted(rows: pd.DataFrame, costs: dict[str, float], values: pd.Series) -> dict[str, float]:
+    """A constant and slopes over those units of a need that differ between the rows."""
+    known = pd.DataFrame([counts(row) for row in rows.itertuples()]).astype(float)
+    names = ["job", *(unit for unit in costs if unit != "job" and known[unit].nunique() > 1)]
+    scale = known[names].max()
+    slopes, _ = nnls((known[names] / scale).to_numpy(), values.to_numpy())
+    found = dict(zip(names, slopes / scale, strict=True))
+    found["job"] += max(0, (values.to_numpy() - known[names].to_numpy() @ np.array(list(found.values()))).max())
+    return found
+
+
+def told(costs: dict[str, float]) -> str:
+    return " + ".join(f"{cost:.3g}{'' if unit == 'job' else f' {unit}'}" for unit, cost in costs.items() if cost) or "0"
+
+
+def asked(row: pd.Series, resource: str) -> int:
+    fit = needs.FITS[row.rule]
+    return needs.needed(fit, resource, counts(row), threads=row.threads)
+
+
+def table() -> None:
+    """Print the data, the fits, and what is asked for."""
+    data = pd.read_csv(DATA, keep_default_na=False)
+    print("# What jobs need\n")
+    print(f"{machine()}; busy with other work, so seconds are upper estimates.\n")
+    print("## Fits\n")
+    print(
+        "MB of memory and of what is written, by [unit](../workflow/scripts/clusterfirst/needs.py); `needs` is what is"
+    )
+    print(f"used, before its margin of {needs.MARGIN} and {needs.SNAKEMAKE_MB} MB for Snakemake itself.\n")
+    print("| rule | memory, fitted | memory, `needs` | written, fitted | disk, `needs` |")
+    print("|---" * 5 + "|")
+    for rule, fit in needs.FITS.items():
+        rows = data[data["rule"] == rule].reset_index(drop=True)
+        if rows.empty:
+            continue
+        memory, disk = fitted(rows, fit.memory, rows["max_rss"]), fitted(rows, fit.disk, rows["out_mb"])
+        print(f"| `{rule}` | {told(memory)} | {told(fit.memory)} | {told(disk)} | {told(fit.disk)} |")
+    print("\n## Data\n")
+    heads = ["case", "rule", "threads", "models", "slide, MB", "mm²", "tiles kept", "cells", "columns"]
+    heads += ["s", "CPU s", "asked, min", "MB", "asked, MB", "written, MB", "asked, MB"]
+    print("| " + " | ".join(heads) + " |")
+    print("|---" * len(heads) + "|")
+    for row in data.itertuples():
+        facts = [row.case, f"`{row.rule}`", row.threads, row.models, f"{row.slide_mb:,.0f}", f"{row.mm2:,.0f}"]
+        facts += [f"{row.kept:,}", f"{row.cells:,}", row.columns, f"{row.s:,.0f}", f"{row.cpu_time:,.0f}"]
+        facts += [asked(row, "runtime"), f"{row.max_rss:,.0f}", f"{asked(row, 'mem_mb'):,}"]
+        facts += [f"{row.out_mb:,.1f}", f"{asked(row, 'disk_mb'):,}"]
+        print("| " + " | ".join(map(str, facts)) + " |")
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "measure":
+    if sys.argv[1] == "table":
+        table()
+    else:
         place = Path(sys.argv[2]).resolve()
         place.mkdir(parents=True, exist_ok=True)
         for wanted in sys.argv[3:] or list(CASES):

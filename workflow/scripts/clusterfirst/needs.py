@@ -1,8 +1,8 @@
 """What a job needs: memory, time and disk as sums over what it works on, fitted to measurements.
 
-The measurements stand in benchmarks/resources.csv, and what fits them in benchmarks/resources.md. Memory and disk lie a
-quarter above everything measured there. Times are those of one fast machine, and a job is given three times as long: a
-scheduler kills what is late. What was not measured (GPUs, networks by name) is marked *guessed*.
+Measurements and fits stand in benchmarks/resources.md. Memory and disk lie a quarter above the largest that was
+measured. Times are those of one fast machine, and a job is given three times as long: a scheduler kills what is late.
+Nothing was measured on a GPU, nor with other networks than those of the benchmark: their figures are guesses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ MARGIN = 1.25
 """On memory and disk."""
 SLOWER = 3
 """Other disks and cores may be that much slower."""
+SNAKEMAKE_MB = 500
+"""A submitted job is a Snakemake that starts a Snakemake that runs the script: 170 to 200 MB each."""
 _LEAST_MINUTES = 10
 """Starting Snakemake on a node, reading a busy file system."""
 _STEP_MB = 100
@@ -67,20 +69,20 @@ FITS = {
         disk={"job": 20, "slide_mb": 1, "mpx": 1.5},
     ),
     "outline": Fit(
-        memory={"job": 600, "threads": 60, "instanseg": 900, "cellpose": 1500, "gpu": 4000, "image_mb": 2},
+        memory={"job": 600, "threads": 60, "instanseg": 2000, "cellpose": 2500, "gpu": 4000, "image_mb": 2},
         seconds={"job": 60, "gpu_instanseg_mpx": 0.5, "gpu_cellpose_mpx": 3},
         core_seconds={"instanseg_mpx": 7, "cellpose_mpx": 120},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3},
     ),
     "segment": Fit(
-        memory={"job": 210, "kcells": 4, "given_mb": 10},
+        memory={"job": 210, "kcells": 3.2, "given_mb": 10},
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 0.6, "given_mb": 1},
     ),
     "embed": Fit(
         memory={"job": 250, "threads": 25, "network": 1000, "other": 2000, "gpu": 4000, "kcells": 4, "image_mb": 2},
-        seconds={"job": 60, "gpu_encoder_mpx": 0.5, "gpu_crop_kcells": 4, "gpu_other_kcells": 15},
-        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 4, "crop_kcells": 45, "other_kcells": 200},
+        seconds={"job": 60, "gpu_encoder_mpx": 0.15, "gpu_crop_kcells": 4, "gpu_other_kcells": 15},
+        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 45, "other_kcells": 200},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3, "mvalues": 4},
     ),
     "reduce": Fit(
@@ -176,12 +178,12 @@ def of_job(
         Size of what other people or programs say about the slide.
     """
     counts = units(size, settings, threads=threads, gpu=gpu, together=together, given_mb=given_mb)
-    return _needed(FITS[stage], resource, counts, threads=threads, attempt=attempt)
+    return needed(FITS[stage], resource, counts, threads=threads, attempt=attempt)
 
 
 def of_pool(stage: str, resource: str, *, slides: int, threads: int = 1, attempt: int = 1) -> int:
     """Return what a job over the scores of all slides needs; see `of_job`."""
-    return _needed(FITS[stage], resource, {"job": 1, "slides": slides}, threads=threads, attempt=attempt)
+    return needed(FITS[stage], resource, {"job": 1, "slides": slides}, threads=threads, attempt=attempt)
 
 
 def units(
@@ -198,13 +200,14 @@ def units(
     Returns
     -------
     dict
-        ``job``: 1; ``slides``; ``threads``; ``slide_mb``, ``image_mb``, ``mm2``, ``mpx`` (see `Size`); ``thumbnail_mm2``
-        (``mm2``, if tiles are sampled); ``kcells`` and ``ktogether``: thousand cells of the job and of its group;
-        ``mvalues``: million numbers of the embedding; ``mfeatures``: of what is reduced; ``kfitted``: thousand cells that
-        the map is made from; ``given_mb``; ``gpu`` (0 or 1). For what outlines, by name: 0 or 1, and ``<name>_mpx``,
-        megapixels that it sees. For what embeds: ``network`` (0 or 1: any), ``encoder_mpx`` (InstanSeg's),
-        ``crop_kcells`` (thousand crops for each ResNet-50) and ``other_kcells`` (for each other network). With a GPU,
-        what networks see is named ``gpu_…`` instead.
+        ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1), ``slide_mb``, ``image_mb``, ``mm2``, ``mpx`` (see
+        `Size`), ``thumbnail_mm2`` (``mm2``, if tiles are sampled), ``given_mb``; ``kcells`` and ``ktogether``: thousand cells of
+        the job and of its group; ``mvalues``: million numbers of the embedding; ``mfeatures``: of what is reduced;
+        ``kfitted``: thousand cells that the map is made from. ``instanseg``, ``cellpose``: 0 or 1, which of them
+        outlines. ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and ResNet-50.
+        What networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of `embed`), megapixels;
+        ``crop_kcells``, ``other_kcells``, thousand crops for ResNet-50 and for other networks. With a GPU, their names
+        begin with ``gpu_``.
     """
     outlines, embeds, reduction = settings["segmentation"], settings["embedding"]["models"], settings["reduction"]
     columns = [_COLUMNS.get(model, _USUAL_COLUMNS) for model in embeds]
@@ -241,12 +244,15 @@ def units(
     } | {f"gpu_{name}" if gpu else name: count for name, count in seen.items()}
 
 
-def _needed(fit: Fit, resource: str, counts: Mapping[str, float], *, threads: int, attempt: int) -> int:
+def needed(fit: Fit, resource: str, counts: Mapping[str, float], *, threads: int = 1, attempt: int = 1) -> int:
+    """Return what a fit makes of counted units; see `of_job` and `units`."""
+
     def total(costs: Mapping[str, float]) -> float:
         return sum(cost * counts.get(unit, 0) for unit, cost in costs.items())
 
     if resource == "runtime":
         minutes = SLOWER * (total(fit.seconds) + total(fit.core_seconds) / threads) / 60
         return attempt * max(_LEAST_MINUTES, math.ceil(minutes))
-    megabytes = MARGIN * total({"mem_mb": fit.memory, "disk_mb": fit.disk}[resource])
+    beside = SNAKEMAKE_MB if resource == "mem_mb" else 0
+    megabytes = MARGIN * total({"mem_mb": fit.memory, "disk_mb": fit.disk}[resource]) + beside
     return attempt * _STEP_MB * math.ceil(megabytes / _STEP_MB)

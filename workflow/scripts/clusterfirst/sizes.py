@@ -1,4 +1,4 @@
-"""How large a slide is, as well as it can be known without opening it: from the tables of finished stages, or its file."""
+"""How large a slide is, as well as is known without opening it: from tables of finished stages, or from its file."""
 
 from __future__ import annotations
 
