@@ -200,13 +200,13 @@ def units(
     Returns
     -------
     dict
-        ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1), ``slide_mb``, ``image_mb``, ``mm2``, ``mpx`` (see
-        `Size`), ``thumbnail_mm2`` (``mm2``, if tiles are sampled), ``given_mb``; ``kcells`` and ``ktogether``: thousand cells of
-        the job and of its group; ``mvalues``: million numbers of the embedding; ``mfeatures``: of what is reduced;
-        ``kfitted``: thousand cells that the map is made from. ``instanseg``, ``cellpose``: 0 or 1, which of them
-        outlines. ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and ResNet-50.
-        What networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of `embed`), megapixels;
-        ``crop_kcells``, ``other_kcells``, thousand crops for ResNet-50 and for other networks. With a GPU, their names
+        ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1); ``slide_mb``, ``image_mb``, ``mm2``, ``mpx``: see `Size`;
+        ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``given_mb``; ``kcells``, ``ktogether``: thousand cells of
+        the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what is reduced;
+        ``kfitted``: thousand cells that the map is made from; ``instanseg``, ``cellpose``: 0 or 1, which of them
+        outlines; ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and ResNet-50;
+        and what networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of `embed`) in
+        megapixels, ``crop_kcells``, ``other_kcells``, thousand crops for ResNet-50 and for others. With a GPU, these
         begin with ``gpu_``.
     """
     outlines, embeds, reduction = settings["segmentation"], settings["embedding"]["models"], settings["reduction"]
