@@ -8,6 +8,8 @@ import sys
 ORDER = (
     "sweeps",
     "settings",
+    "sizes",
+    "needs",
     "slides",
     "tiling",
     "quality",

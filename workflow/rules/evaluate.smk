@@ -23,16 +23,9 @@ rule evaluate_slide_segmentation:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        # Polygons of both sides and the text of a GeoJSON file; compressed ones take ten times their size.
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000
-            + 10
-            * sum(Path(f).stat().st_size for f in (input.cells, input.truth))
-            / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
-        * attempt,
+        mem_mb=need("evaluate_slide_segmentation", "mem_mb"),
+        runtime=need("evaluate_slide_segmentation", "runtime"),
+        disk_mb=need("evaluate_slide_segmentation", "disk_mb"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -68,8 +61,9 @@ rule pool_segmentation_scores:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=need("pool_segmentation_scores", "mem_mb"),
+        runtime=need("pool_segmentation_scores", "runtime"),
+        disk_mb=need("pool_segmentation_scores", "disk_mb"),
     script:
         "../scripts/pool_segmentation_scores.py"
 
@@ -95,15 +89,9 @@ rule evaluate_slide_clusters:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000
-            + 10
-            * sum(Path(f).stat().st_size for f in (input.cells, input.truth))
-            / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
-        * attempt,
+        mem_mb=need("evaluate_slide_clusters", "mem_mb"),
+        runtime=need("evaluate_slide_clusters", "runtime"),
+        disk_mb=need("evaluate_slide_clusters", "disk_mb"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 
@@ -124,10 +112,9 @@ rule validate_clusters:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(2000 + 10 * input.size_mb)
-        * attempt,
-        # Clusters a few samples of the cells again.
-        runtime=lambda wildcards, input, attempt: int(30 + 3 * input.size_mb) * attempt,
+        mem_mb=need("validate_clusters", "mem_mb"),
+        runtime=need("validate_clusters", "runtime"),
+        disk_mb=need("validate_clusters", "disk_mb"),
         gpu=rapids_gpus(),
     params:
         gpu=CONFIG["gpu"],
@@ -184,8 +171,9 @@ rule pool_cluster_scores:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        mem_mb=need("pool_cluster_scores", "mem_mb"),
+        runtime=need("pool_cluster_scores", "runtime"),
+        disk_mb=need("pool_cluster_scores", "disk_mb"),
     params:
         groups=lambda wildcards: {slide: SHARING.get(slide, slide) for slide in SAMPLES},
         tissues={slide: sample.tissue for slide, sample in SAMPLES.items()},
@@ -228,8 +216,9 @@ rule compare_trials:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        mem_mb=need("compare_trials", "mem_mb"),
+        runtime=need("compare_trials", "runtime"),
+        disk_mb=need("compare_trials", "disk_mb"),
     params:
         trials=described_trials,
     script:

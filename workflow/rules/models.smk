@@ -18,6 +18,7 @@ rule fetch_weights:
     resources:
         mem_mb=1000,
         runtime=60,
+        disk_mb=3000,
     script:
         "../scripts/fetch.py"
 

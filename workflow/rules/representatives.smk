@@ -18,11 +18,10 @@ rule representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000 + 10 * Path(input.cells).stat().st_size / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        # At most what all tiles take.
+        mem_mb=need("annotate", "mem_mb"),
+        runtime=need("annotate", "runtime"),
+        disk_mb=need("annotate", "disk_mb"),
     script:
         "../scripts/representatives.py"
 
@@ -43,11 +42,10 @@ rule annotate_representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000 + 10 * Path(input.cells).stat().st_size / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        # At most what all tiles take.
+        mem_mb=need("annotate", "mem_mb"),
+        runtime=need("annotate", "runtime"),
+        disk_mb=need("annotate", "disk_mb"),
     params:
         settings=stage("annotation"),
     script:
