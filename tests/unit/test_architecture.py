@@ -8,6 +8,8 @@ import sys
 ORDER = (
     "sweeps",
     "settings",
+    "sizes",
+    "needs",
     "slides",
     "tiling",
     "quality",
@@ -20,9 +22,13 @@ ORDER = (
     "reduction",
     "clustering",
     "annotation",
+    "gallery",
     "export",
     "evaluation",
+    "costs",
     "failures",
+    "status",
+    "doctor",
 )
 
 

@@ -1,6 +1,7 @@
 """Why jobs failed, read off logs."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,3 +47,9 @@ def test_the_last_error_of_this_run_is_told(tmp_path):
     assert failures.last_error(log) == "slide a.png: no such thing"
     os.utime(log, (1000, 1000))
     assert failures.last_error(log, since=1001) is None
+
+
+def test_a_full_disk_is_told_without_a_log(tmp_path, monkeypatch):
+    assert failures.no_room(tmp_path) is None
+    monkeypatch.setattr(failures.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    assert failures.no_room(tmp_path) == f"no space is left on the disk of {tmp_path}: make room, then run again"

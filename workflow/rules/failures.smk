@@ -62,7 +62,11 @@ def report_failures():
             continue
         own = list(jobs[jobid].log)
         scheduler = [log for log in failed.logs[jobid] if log not in own]
-        cause = error or failures.why_stopped(scheduler, failed.messages[jobid])
+        cause = (
+            error
+            or failures.no_room(RESULTS)
+            or failures.why_stopped(scheduler, failed.messages[jobid])
+        )
         logger.error(
             f"failed: {described(jobs[jobid])}: {cause}\n  log: {', '.join(map(str, [*own, *scheduler]))}"
         )
@@ -89,11 +93,47 @@ def stopped_at(together, jobs):
 def described(job):
     """A job in words: the slide or group that it concerns, and its rule (with the number of a shard)."""
     values = list(job.wildcards)
+    if job.rule.name == "fetch_weights":
+        waiting = [
+            slide
+            for slide in SAMPLES
+            if values[0] in map(file_of_weights, fetched_weights(settings_of(slide)))
+        ]
+        more = ", …" if len(waiting) > 5 else ""
+        return f"{', '.join(waiting[:5])}{more} (fetch_weights {values[0]})"
     return (
         f"{values[0]} ({'-'.join([job.rule.name, *values[1:]])})"
         if values
         else job.rule.name
     )
+
+
+def file_of_weights(name):
+    return registry.weights_file(name, MODELS_DIR).name
+
+
+def let_vanished_slides_fail_alone():
+    """Let a job start though its input is gone, so that it fails by itself, and says why.
+
+    Where Snakemake itself runs the jobs, it would end the whole run over it, and with it the jobs of all other slides.
+    """
+    from snakemake import jobs
+
+    wait = getattr(jobs, "wait_for_files", None)
+    if wait is None:
+        # Another version of Snakemake: it does as it does.
+        return
+
+    async def wait_and_go_on(files, **options):
+        try:
+            await wait(files, **options)
+        except OSError as error:
+            logger.error(str(error))
+
+    jobs.wait_for_files = wait_and_go_on
+
+
+let_vanished_slides_fail_alone()
 
 
 def warn_of_orphans():

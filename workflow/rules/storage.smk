@@ -1,5 +1,10 @@
 # Where files lie: on disk, or in a storage such as a bucket (docs/cloud.md).
+import os
 from pathlib import Path
+
+# Where a path lies once Snakemake has put a module's prefix before it.
+relocated = workflow.modifier.path_modifier.replace_prefix
+IN_MODULE = relocated("results") != "results"
 
 
 def in_storage(path):
@@ -12,6 +17,9 @@ def named(path):
     """A file that the user names, as rules take it. Absolute paths are files on disk, whatever the storage."""
     if "://" in path:
         return storage(path)
+    if IN_MODULE and not in_storage(path):
+        # Its prefix is for results: what people name stays where it is.
+        path = os.path.abspath(path)
     return local(path) if Path(path).is_absolute() else path
 
 

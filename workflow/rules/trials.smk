@@ -136,7 +136,7 @@ def missing_weights():
     """Weights that can neither be fetched nor are a file."""
     known = ", ".join(registry.WEIGHTS)
     for settings in all_settings():
-        for key, names in weights_names(settings).items():
+        for key, names in registry.weights_names(settings).items():
             for model, name in names.items():
                 if not registry.is_asset(name) and not exists(named(name)):
                     yield (

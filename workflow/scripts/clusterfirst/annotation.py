@@ -107,6 +107,7 @@ def annotate_tiles(
     *,
     line_um: float,
     max_tiles: int | None = None,
+    with_numbers: bool = False,
     threads: int = 1,
 ) -> None:
     """Write ``{tile_id}.png`` for every kept tile: its core, with every cell that reaches into it.
@@ -123,6 +124,8 @@ def annotate_tiles(
         Width of outlines in µm.
     max_tiles
         Draw no more than this many, evenly spread.
+    with_numbers
+        Write the number of its cluster beside every cell.
     threads
         Tiles are drawn by this many threads.
     """
@@ -134,12 +137,26 @@ def annotate_tiles(
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
         drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
+        if with_numbers:
+            _write_numbers(drawn, parts, cluster_id[rows])
         save(drawn, Path(folder, f"{tile.tile_id}.png"))
 
     with ThreadPoolExecutor(threads) as pool:
         drawn = bounded_map(pool, draw, tiles.itertuples(), ahead=2 * threads)
         for _ in progress(drawn, total=len(tiles), what="annotate"):
             pass
+
+
+def _write_numbers(image: np.ndarray, polygons: Sequence[np.ndarray], cluster_id: np.ndarray) -> None:
+    """Write each cell's cluster to its right, or to its left at the right border: dark on a light edge."""
+    for xy, number in zip(polygons, cluster_id, strict=True):
+        text = str(number)
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+        (left, top), (right, bottom) = xy.min(axis=0), xy.max(axis=0)
+        x = right + 3 if right + 3 + wide < image.shape[1] else left - 3 - wide
+        y = np.clip((top + bottom + high) / 2, high + 2, image.shape[0] - 2)
+        for colour, width in (((255, 255, 255), 3), ((0, 0, 0), 1)):
+            cv2.putText(image, text, (round(x), round(y)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width, cv2.LINE_AA)
 
 
 def overview(
@@ -365,7 +382,7 @@ def _percent(share: float) -> str:
 def beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Image.Image:
     """Set a legend to the right of a picture, its type in proportion to the picture."""
     unit = int(np.clip(max(picture.size) / 70, 14, 40))
-    font, bold = _font(unit), _font(round(unit * 1.25))
+    font, bold = typeface(unit), typeface(round(unit * 1.25))
     text_width = max([bold.getlength(title), *(font.getlength(text) + 2 * unit for _, text in rows)])
     high = max(picture.height, round((1.7 * len(rows) + 4.5) * unit))
     canvas = Image.new("RGB", (picture.width + round(text_width) + 3 * unit, high), "white")
@@ -379,7 +396,7 @@ def beside(picture: Image.Image, title: str, rows: list[tuple[str, str]]) -> Ima
     return canvas
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def typeface(size: int) -> ImageFont.FreeTypeFont:
     """The typeface that comes with matplotlib: Pillow's own has no µ."""
     import matplotlib
 
@@ -396,7 +413,7 @@ def scale_bar(picture: Image.Image, *, mpp: float) -> None:
     draw = ImageDraw.Draw(picture)
     left, bottom = unit, picture.height - unit
     right = left + length / mpp
-    font = _font(unit)
+    font = typeface(unit)
     width = max(right - left, font.getlength(text))
     draw.rectangle((left - unit / 2, bottom - 2.3 * unit, left + width + unit / 2, bottom + unit / 2), fill="white")
     draw.rectangle((left, bottom - unit / 3, right, bottom), fill="black")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ CAUSES = (
     (r"\bCANCELLED\b", "it was cancelled, by hand or by an administrator: run again"),
     (r"SIGKILL|\bKilled\b|non-zero exit status -9", "it was killed, most likely for want of memory, or by hand"),
 )
+FULL = 100e6
+"""Bytes: nothing goes on with less than that."""
 UNKNOWN = "it ended without a word: killed, by hand or for want of memory or time, or never started"
 
 
@@ -62,6 +65,12 @@ def why_stopped(logs: Iterable[str | Path], message: str | None = None) -> str:
         if words := next((line for line in said if re.search(pattern, line)), None):
             return f"{meaning} ({' '.join(words.split())[:300]})"
     return UNKNOWN
+
+
+def no_room(folder: str | Path) -> str | None:
+    """Return what to say if the disk of a folder is full: logs end early then, and say nothing."""
+    free = shutil.disk_usage(folder).free
+    return f"no space is left on the disk of {folder}: make room, then run again" if free < FULL else None
 
 
 def _lines(path: Path) -> list[str]:

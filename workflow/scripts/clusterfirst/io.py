@@ -6,7 +6,9 @@ import copy
 import json
 import logging
 import os
+import re
 import shutil
+import socket
 import sys
 import time
 from collections import deque
@@ -20,6 +22,9 @@ from typing import Any
 log = logging.getLogger("clusterfirst")
 
 METADATA_KEY = b"clusterfirst"
+
+ORIGIN = re.compile(r"on (?P<host>\S+), process (?P<pid>\d+)(?:, Slurm job (?P<job>\S+))?")
+"""The first line of a log: where the job runs, so that others can find out whether it still does."""
 
 
 class ClusterfirstError(Exception):
@@ -201,9 +206,13 @@ def log_to(path: str | os.PathLike | None) -> None:
     layout = ("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in handlers:
         handler.setFormatter(logging.Formatter(*layout))
-    log.handlers[:] = handlers
     log.setLevel(logging.INFO)
     log.propagate = False
+    # On the terminal that would be noise.
+    log.handlers[:] = handlers[1:]
+    if path:
+        log.info("%s", _origin())
+    log.handlers[:] = handlers
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").handlers[:] = handlers[1:]
 
@@ -215,6 +224,13 @@ def log_to(path: str | os.PathLike | None) -> None:
             log.error("unexpected %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 
     sys.excepthook = record
+
+
+def _origin() -> str:
+    """Machine and process, as `ORIGIN` reads them; a job in an array of Slurm as squeue and its log files call it."""
+    job, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    job = f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID")
+    return f"on {socket.gethostname()}, process {os.getpid()}" + (f", Slurm job {job}" if job else "")
 
 
 class _MessageOnly(logging.Formatter):
