@@ -202,8 +202,8 @@ def units(
     -------
     dict
         ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1); ``slide_mb``, ``image_mb``, ``mm2``, ``mpx``: see
-        `Size`; ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``given_mb``; ``kcells``, ``ktogether``: thousand cells of
-        the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what is reduced;
+        `Size`; ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``given_mb``; ``kcells``, ``ktogether``: thousand
+        cells of the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what is reduced;
         ``kfitted``: thousand cells that the map is made from; ``instanseg``, ``cellpose``: 0 or 1, which of them
         outlines; ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and ResNet-50;
         and what networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of `embed`) in
