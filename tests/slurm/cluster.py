@@ -127,10 +127,10 @@ class Cluster:
             process.wait()
 
     def _launch(self, *command: str) -> None:
+        streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         with (self.folder / f"{command[0]}.out").open("a") as out:
-            self.running[command[0]] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-            )
+            # Ctrl-C is for the tests, which then stop the cluster in order.
+            self.running[command[0]] = subprocess.Popen(command, stdout=out, start_new_session=True, **streams)
 
     def idle(self) -> bool:
         seen = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False)
