@@ -203,13 +203,12 @@ def units(
     dict
         ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1); ``slide_mb``, ``image_mb``, ``mm2``, ``mpx``: see
         `Size`; ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``given_mb``; ``kcells``, ``ktogether``: thousand
-        cells of the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what is reduced;
-        ``kfitted``: thousand cells that the map is made from; ``instanseg``, ``cellpose``: 0 or 1, which of them
-        outlines; ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and ResNet-50;
-        and what networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of `embed`) in
-        megapixels, ``crop_kcells``, ``other_kcells``, thousand crops of 224 px, or as much of other
-        sizes, for ResNet-50 and for others. With a GPU, these
-        begin with ``gpu_``.
+        cells of the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what
+        is reduced; ``kfitted``: thousand cells that the map is made from; ``instanseg``, ``cellpose``: 0 or 1, which
+        of them outlines; ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and
+        ResNet-50; and what networks see: ``instanseg_mpx``, ``cellpose_mpx``, ``encoder_mpx`` (InstanSeg's, of
+        `embed`) in megapixels, ``crop_kcells``, ``other_kcells``, thousand crops of 224 px, or as much of other
+        sizes, for ResNet-50 and for others. With a GPU, these begin with ``gpu_``.
     """
     outlines, embedding, reduction = settings["segmentation"], settings["embedding"], settings["reduction"]
     embeds = embedding["models"]
