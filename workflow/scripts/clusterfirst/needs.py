@@ -71,7 +71,7 @@ FITS = {
     "outline": Fit(
         memory={"job": 600, "threads": 60, "instanseg": 2000, "cellpose": 2500, "gpu": 4000, "image_mb": 2},
         seconds={"job": 60, "gpu_instanseg_mpx": 0.5, "gpu_cellpose_mpx": 3},
-        core_seconds={"instanseg_mpx": 9, "cellpose_mpx": 120},
+        core_seconds={"instanseg_mpx": 9, "cellpose_mpx": 150},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3},
     ),
     "segment": Fit(
