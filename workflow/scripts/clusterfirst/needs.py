@@ -82,7 +82,7 @@ FITS = {
     "embed": Fit(
         memory={"job": 250, "threads": 35, "network": 1000, "other": 2000, "gpu": 4000, "kcells": 3, "image_mb": 2},
         seconds={"job": 60, "gpu_encoder_mpx": 0.15, "gpu_crop_kcells": 4, "gpu_other_kcells": 15},
-        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 45, "other_kcells": 200},
+        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 70, "other_kcells": 200},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3, "mvalues": 4},
     ),
     "reduce": Fit(
