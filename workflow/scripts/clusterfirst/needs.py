@@ -72,7 +72,7 @@ FITS = {
     "outline": Fit(
         memory={"job": 600, "threads": 60, "instanseg": 2000, "cellpose": 2500, "gpu": 4000, "image_mb": 2},
         seconds={"job": 60, "gpu_instanseg_mpx": 0.5, "gpu_cellpose_mpx": 3},
-        core_seconds={"instanseg_mpx": 9, "cellpose_mpx": 120},
+        core_seconds={"instanseg_mpx": 9, "cellpose_mpx": 150},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3},
     ),
     "segment": Fit(
@@ -83,7 +83,7 @@ FITS = {
     "embed": Fit(
         memory={"job": 250, "threads": 35, "network": 1000, "other": 2000, "gpu": 4000, "kcells": 3, "image_mb": 2},
         seconds={"job": 60, "gpu_encoder_mpx": 0.15, "gpu_crop_kcells": 4, "gpu_other_kcells": 15},
-        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 45, "other_kcells": 200},
+        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 70, "other_kcells": 200},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3, "mvalues": 4},
     ),
     "reduce": Fit(
