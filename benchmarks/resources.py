@@ -370,6 +370,8 @@ def asked(row: pd.Series, resource: str) -> int:
 def table() -> None:
     """Print the data, the fits, and what is asked for."""
     data = pd.read_csv(DATA, keep_default_na=False)
+    for name in ("cpu_time", "out_mb"):  # not in the rows that were taken over from memory.md
+        data[name] = pd.to_numeric(data[name], errors="coerce")
     print("# What jobs need\n")
     print(f"{machine()}; busy with other work, so seconds are upper estimates.\n")
     print("## Fits\n")
@@ -383,7 +385,8 @@ def table() -> None:
         rows = data[data["rule"] == rule].reset_index(drop=True)
         if rows.empty:
             continue
-        memory, disk = fitted(rows, fit.memory, rows["max_rss"]), fitted(rows, fit.disk, rows["out_mb"])
+        written = rows[rows["out_mb"].notna()].reset_index(drop=True)
+        memory, disk = fitted(rows, fit.memory, rows["max_rss"]), fitted(written, fit.disk, written["out_mb"])
         print(f"| `{rule}` | {told(memory)} | {told(fit.memory)} | {told(disk)} | {told(fit.disk)} |")
     print("\n## Data\n")
     heads = ["case", "rule", "threads", "models", "slide, MB", "mm²", "tiles kept", "cells", "columns"]
@@ -395,7 +398,7 @@ def table() -> None:
         facts += [f"{row.kept:,}", f"{row.cells:,}", row.columns, f"{row.s:,.0f}", f"{row.cpu_time:,.0f}"]
         facts += [asked(row, "runtime"), f"{row.max_rss:,.0f}", f"{asked(row, 'mem_mb'):,}"]
         facts += [f"{row.out_mb:,.1f}", f"{asked(row, 'disk_mb'):,}"]
-        print("| " + " | ".join(map(str, facts)) + " |")
+        print("| " + " | ".join(map(str, facts)).replace("nan", "") + " |")
 
 
 if __name__ == "__main__":

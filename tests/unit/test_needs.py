@@ -54,7 +54,8 @@ def test_more_is_asked_for_than_was_ever_measured(repo, need):
         given = {"threads": int(row["threads"]), "given_mb": float(row["truth_mb"])}
         asked = {resource: need(row["rule"], resource, size, change=change, **given) for resource in RESOURCES}
         assert asked["mem_mb"] > float(row["max_rss"]), row
-        assert asked["runtime"] * 60 > float(row["s"]), row
+        # Not the seconds on the clock: other work took up to nine tenths of the machine.
+        assert asked["runtime"] * 60 > float(row["cpu_time"] or row["s"]), row
         read_mb = float(row["slide_mb"]) if row["rule"] in READ_THE_SLIDE else 0
         assert asked["disk_mb"] > float(row["out_mb"] or 0) + read_mb, row
         rules.add(row["rule"])

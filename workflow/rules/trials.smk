@@ -55,14 +55,22 @@ def sample_of(folder):
     """The row of the sheet that a slide's folder belongs to."""
     trial, name = trial_and_name(folder)
     if name not in SAMPLES or trial not in TRIALS:
-        raise WorkflowError(
-            f"{RESULTS}/{folder} belongs to no slide of {CONFIG['slides']}, nor to a trial of `sweep` in the config"
-        )
+        raise nobodys(folder)
     return SAMPLES[name]
+
+
+def nobodys(folder):
+    """The error that a folder of results is asked for that nothing makes."""
+    return WorkflowError(
+        f"{RESULTS}/{folder} belongs to no slide of {CONFIG['slides']}, and to no group or trial (clustering.scope, "
+        "sweep) in the config"
+    )
 
 
 @cache
 def folder_at(section, trial):
+    if trial not in TRIALS:
+        raise nobodys(trial)
     return folder_of(TRIALS[trial].until(section))
 
 
@@ -251,10 +259,7 @@ wildcard_constraints:
 def members_of(wildcards):
     """The folders of the slides of a group."""
     if wildcards.group not in GROUPS:
-        raise WorkflowError(
-            f"{RESULTS}/{wildcards.group} belongs to no group of slides that are clustered together: see "
-            f"clustering.scope in the config, and {CONFIG['slides']}"
-        )
+        raise nobodys(wildcards.group)
     return GROUPS[wildcards.group]
 
 
