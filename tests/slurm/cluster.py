@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 # The plugin's inner snakemake drops SLURM_CONF: the configuration can only be where Slurm looks by itself.
 ETC = Path("/etc/slurm")
@@ -82,11 +84,16 @@ class Cluster:
 
     folder: Path
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    _turn: TextIO | None = None
 
     def start(self) -> None:
         for name in ("state", "spool"):
             (self.folder / name).mkdir()
         ETC.mkdir(exist_ok=True)
+        # There is one place for the configuration: other tests on this machine are waited for.
+        turn = (ETC / ".clusterfirst-tests").open("w")
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        self._turn = turn
         about = {"ours": OURS, "host": socket.gethostname(), "folder": self.folder, "ports": free_ports(2)}
         for name, text in FILES.items():
             (ETC / name).write_text(text.format(**about))
@@ -102,6 +109,8 @@ class Cluster:
         until(self.idle, f"the node is idle (see the logs in {self.folder})")
 
     def stop(self) -> None:
+        if self._turn is None:
+            return
         if set(self.running) >= {"slurmctld", "slurmd"}:
             subprocess.run(["scancel", "--user=root"], check=False)
             until(self.empty, "no job is left", 20)
@@ -110,6 +119,7 @@ class Cluster:
                 self.end(name, signal.SIGTERM)
         for name in FILES:
             (ETC / name).unlink(missing_ok=True)
+        self._turn.close()
 
     def restart_controller(self) -> None:
         """Stop the controller and start it again, as for an update; meanwhile nobody answers."""
