@@ -63,6 +63,8 @@ OUTPUTS = {
     "share_clusters": ["clusters.json", "clusters.png"],
     "annotate": ["annotated"],
     "nuclei_mask": ["nuclei_mask.tiff", "nuclei_mask.png"],
+    "representatives": ["representatives/tiles", "representatives/cells.csv"],
+    "annotate_representatives": ["representatives/annotated"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
     "evaluate_slide_clusters": ["evaluation/clusters.json"],
     "validate_clusters": ["evaluation/validity.json"],
@@ -272,7 +274,7 @@ def run(folder: Path, name: str) -> None:
     project.write(path, truth)
     write_embeddings(project, demo)
     project.snakemake("--touch", "--until", "embed")
-    project.snakemake("all", "evaluate", "evaluate_segmentation")
+    project.snakemake("all", "evaluate", "evaluate_segmentation", "representative_annotations")
     return record(name, project, path, truth, but={"tile", "filter_tiles", "segment", "embed", "outline-1-of-1"})
 
 

@@ -112,6 +112,19 @@ FITS = {
         core_seconds={"mpx": 0.5, "slide_mb": 0.2},
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
     ),
+    # The cells of a slide, and as many tiles as show the typical ones.
+    "representatives": Fit(
+        memory={"job": 300, "threads": 25, "kcells": 4, "image_mb": 2},
+        seconds={"job": 30, "kcells": 0.1},
+        core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+        disk={"job": 50, "slide_mb": 1, "mpx": 1.5},
+    ),
+    "annotate_representatives": Fit(
+        memory={"job": 300, "threads": 25, "kcells": 4, "image_mb": 2},
+        seconds={"job": 30, "kcells": 0.1},
+        core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+        disk={"job": 50, "slide_mb": 1, "mpx": 2},
+    ),
     "nuclei_mask": Fit(
         memory={"job": 350, "kcells": 1.5, "image_mb": 2},
         seconds={"job": 20, "kcells": 0.1, "mm2": 0.1},
@@ -133,6 +146,9 @@ FITS = {
         disk={"job": 20, "ktogether": 0.2},
     ),
     # Guessed: a few numbers for every slide and trial.
+    "benchmarks": Fit(
+        memory={"job": 500, "slides": 0.2}, seconds={"job": 30, "slides": 0.2}, disk={"job": 20, "slides": 0.1}
+    ),
     "pool_segmentation_scores": Fit(
         memory={"job": 500, "slides": 0.1}, seconds={"job": 30, "slides": 0.1}, disk={"job": 50}
     ),
