@@ -28,15 +28,15 @@ demo: $(READY)  ## run everything on a real slide (fetched by itself) and say wh
 	$(SNAKEMAKE) --configfile config/demo.yaml --quiet rules host
 	@$(BIN)/python workflow/scripts/summary.py results/CMU-1-Small-Region
 
-run: $(READY)  ## run the slides of config/slides.csv
-	$(SNAKEMAKE)
+run: $(READY)  ## run the slides of the sheet (ARGS="--configfile mine.yaml", here and below)
+	$(SNAKEMAKE) $(ARGS)
 
-report: $(READY)  ## gather the pictures of what is finished in report.zip (ARGS="--configfile mine.yaml")
+report: $(READY)  ## gather the pictures of what is finished in report.zip
 	$(SNAKEMAKE) benchmarks --quiet rules host $(ARGS)
 	$(SNAKEMAKE) --report report.zip $(ARGS)
 
 models: $(READY)  ## fetch all weights that the config needs, e.g. before going offline
-	$(SNAKEMAKE) models
+	$(SNAKEMAKE) models $(ARGS)
 
 status: $(READY)  ## say what is done, running, waiting or failed, and why; also while a run is at work
 	@$(SNAKEMAKE) status --quiet rules host progress $(ARGS)

@@ -47,6 +47,7 @@ logger.addHandler(failed)
 def report_failures():
     """Say at the very end which slide failed in which stage, why, and where to read on."""
     jobs = {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()}
+    told = False
     for jobid, together in failed.jobs.items():
         if jobid not in jobs or workflow.dag.finished(jobs[jobid]):
             continue
@@ -69,6 +70,11 @@ def report_failures():
         )
         logger.error(
             f"failed: {described(jobs[jobid])}: {cause}\n  log: {', '.join(map(str, [*own, *scheduler]))}"
+        )
+        told = True
+    if told:
+        logger.error(
+            "Mend the cause, then start the same command again: what is done stays done."
         )
 
 

@@ -30,6 +30,8 @@ def what_there_is(wildcards):
         logger.warning(
             f"not in the report, because they, or slides they are clustered with, are not finished: {', '.join(left_out)}"
         )
+        # For its first page.
+        config["left_out"] = ", ".join(left_out)
     table = [f"{RESULTS}/benchmarks.html", f"{RESULTS}/benchmarks.csv"]
     return [
         *files_of(slides),

@@ -275,7 +275,7 @@ def _open(path: Path):
     except (openslide.OpenSlideError, OSError, SyntaxError, ValueError) as error:
         raise ClusterfirstError(
             f"slide {path} cannot be opened as a slide or an image: {error}. "
-            "If the file is of a format OpenSlide reads, it is truncated or damaged: copy it again"
+            "The file is truncated or damaged, or of a format that is not read here: copy it again, or convert it"
         ) from error
 
 

@@ -643,7 +643,7 @@ def _waiting(found: Sequence[Progress]) -> list[str]:
                 failed = "(failed)" in state.why or "(stopped)" in state.why
                 held[state.why] += failed and not state.why.startswith(f"for {progress.unit.name}/")
     lines = [f"Held up: {count:,} stages wait {why}" for why, count in held.most_common(5) if count]
-    return lines + ([f"Waiting for nothing but their turn: {turns:,}"] if turns else [])
+    return lines + ([f"Ready to start: {turns:,}"] if turns else [])
 
 
 def _advice(found: Sequence[Progress], run: Run) -> list[str]:

@@ -120,7 +120,7 @@ def _tell(
     count = int(cluster_id.max()) + 1
     joined = f", joined to {count}" if count < leaves else ""
     log.info("%d cells: %d clusters%s; %d cells were noise", len(values), leaves, joined, np.count_nonzero(noise))
-    log.info("the %d largest clusters explain %.3f of the variance", NAMES, explained(values, cluster_id))
+    log.info("the %d largest explain %.3f of the variance", min(NAMES, count), explained(values, cluster_id))
     if noise.mean() > 0.5:
         log.warning("%.0f %% of the cells are noise; %s", 100 * noise.mean(), method.advice(coarser=True))
     elif groups and count < groups:
