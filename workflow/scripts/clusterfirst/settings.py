@@ -187,7 +187,9 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
             problems += [f"row {row}, {line}" for line in wrong]
             samples.append(sample)
         if not samples:
-            problems.append("no rows: add one line per slide, or name another sheet (`slides:` in a file given with --configfile)")
+            problems.append(
+                "no rows: add one line per slide, or name another sheet (`slides:` in a file given with --configfile)"
+            )
     if problems:
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         raise ClusterfirstError("\n  ".join([f"sample sheet {path} has {count}:", *problems]))
