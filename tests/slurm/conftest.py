@@ -47,7 +47,7 @@ class SlurmProject(Project):
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory):
     if reason := why_not():
         absent(reason)
@@ -74,7 +74,7 @@ def rows(pieces, names):
     return [{"slide": name, "path": pieces / f"{name}.png", "mpp": 0.499} for name in names]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cohort(cluster, new_project, pieces):
     """A run of three slides through the cluster, which has ended well."""
     empty = new_project("cohort")

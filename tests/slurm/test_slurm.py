@@ -8,13 +8,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from clusterfirst import failures
 from clusterfirst.io import read_json
 
 from ..workflow.conftest import SMALL, Project, copy_of
 from .cluster import until
-from .conftest import rows
+from .conftest import SlurmProject, rows
 
 GPU = "gres:gpu:1"
 
@@ -69,6 +70,21 @@ def test_a_slide_costs_six_jobs_and_only_those_that_use_a_gpu_ask_for_one(cohort
     for slide in "abc":
         assert len(read_json(cohort.results(slide) / "clusters.json")["cells"]["cluster_id"]) > 20
     assert Project(cohort.folder, cohort.repo).jobs() == set()
+
+
+def test_the_demo_runs_on_slurm(cluster, new_project, repo, cmu):
+    empty = new_project("demo")
+    project = SlurmProject(empty.folder, repo)
+    demo = yaml.safe_load((repo / "config/demo.yaml").read_text())
+    project.write([{"slide": "demo", "path": cmu}], demo | {"slides": "slides.csv"})
+    done = project.run()
+    assert done.returncode == 0, done.stdout
+    records = project.submitted(cluster)
+    assert {record["JobState"] for record in records} == {"COMPLETED"}
+    assert {rule for rule, asked in asked_gpus(records).items() if asked == {GPU}} == {"outline", "embed"}
+    found = read_json(project.results("demo") / "clusters.json")["counts"]
+    assert found["clusters"] == 25
+    assert 1_800 < found["cells"] < 2_000
 
 
 def test_gpus_can_be_asked_for_by_model_and_by_gres_and_jobs_be_an_array(copied, cluster):
