@@ -22,6 +22,7 @@ ORDER = (
     "annotation",
     "export",
     "evaluation",
+    "labelling",
 )
 
 
