@@ -1,1 +1,1 @@
-"""The labelling app: a person names clusters, and every cell has a label. Nothing here is needed to run the workflow."""
+"""The labelling app: a person names clusters, and every cell has a label. The workflow runs without it."""

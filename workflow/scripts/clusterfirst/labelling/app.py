@@ -244,7 +244,7 @@ def crop(request: Request, group: str, row: int, um: float = 32, px: int = 96) -
 
 @router.get("/api/groups/{group:path}/events")
 async def events(request: Request, group: str, slide: str | None = None) -> Response:
-    """Server-sent events: ``{"seq", "who", "action"}`` of what anybody does, ``{"holders"}`` when somebody comes or goes.
+    """Server-sent events: ``{"seq", "who", "action"}`` of what people do, ``{"holders"}`` when somebody comes or goes.
 
     Who listens is present, on `slide` if given.
     """

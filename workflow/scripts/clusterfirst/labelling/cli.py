@@ -52,7 +52,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=[],
         metavar="FOLDER",
-        help="where slides are, if they have moved",
+        help="where slides are, if they moved",
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     given = parser.parse_args(arguments)
@@ -74,9 +74,7 @@ def serve(given: argparse.Namespace) -> None:
 
         from .app import create_app
     except ImportError as error:
-        raise ClusterfirstError(
-            f"{error}: install the packages of requirements/base.txt (`make label` does)"
-        ) from error
+        raise ClusterfirstError(f"{error}: install what requirements/base.txt lists (`make label` does)") from error
     from .desk import Desk
     from .results import open_results
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,12 +14,16 @@ from .state import NONE, UNLABELLED, State
 _Z = 1.96
 
 
-def drawn(rows: np.ndarray) -> np.ndarray:
-    """Return rows in an order that is random, but always the same, whatever cluster they are in."""
-    mixed = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # Steele et al. 2014, splitmix64
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return rows[np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")]
+@lru_cache(maxsize=4)
+def lots(count: int) -> np.ndarray:
+    """Draw a lot for every row, always the same: cells in the order of their lots are a random sample of any cluster.
+
+    Returns
+    -------
+    numpy.ndarray
+        The numbers 0 to count − 1, int32, shuffled.
+    """
+    return np.random.Generator(np.random.PCG64(0)).permutation(count).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -57,41 +62,46 @@ def right(state: State, leaves: Leaves, rows: np.ndarray) -> np.ndarray:
     return np.where(own != NONE, own == name, seen == name)
 
 
-def estimate(state: State, leaves: Leaves) -> Estimate | None:
+def estimate(state: State, leaves: Leaves, seen: np.ndarray) -> Estimate | None:
     """Estimate the label efficiency from cells that people have looked at.
 
     People look first at what the computer is least sure of, and correct what strikes them: such cells tell nothing
-    of the others. So a cluster's sample are the first cells of a random order (`drawn`) as far as all of them have
-    been looked at, for whatever reason. The review queue mixes such cells in. Clusters are strata, weighted by their
-    sizes; shares in them are Agresti and Coull's (1998). Where a named cluster has no sample, the value takes it to be
-    as good as the others together.
+    of the others. So a cluster's sample are its first cells in the order of `lots`, as far as all of them have been
+    looked at, for whatever reason. The review queue mixes such cells in. Clusters are strata, weighted by their sizes;
+    shares in them are Agresti and Coull's (1998). Where a named cluster has no sample, the value takes it to be as good
+    as the others together.
+
+    Parameters
+    ----------
+    state, leaves
+    seen
+        Rows of `reviewed` cells in leaves that have a name.
 
     Returns
     -------
     Estimate or None
         None as long as no named cluster has a sample.
     """
-    seen = reviewed(state)
-    keys = np.unique(state.cluster[state.name != NONE])
-    sizes, asked, good = [], [], []
-    for key in keys:
-        members = state.members(int(key))
-        rows = leaves.rows(members[state.name[members] != NONE])
-        sample = _sample(rows, seen)
-        sizes.append(len(rows))
-        asked.append(len(sample))
-        good.append(int(right(state, leaves, sample).sum()))
-    if not any(asked):
-        return None
-    return _pool(np.array(sizes, float), np.array(asked, float), np.array(good, float), len(leaves.of_cell))
+    named = state.name != NONE
+    keys, sizes = np.unique(state.cluster[named], return_inverse=True)
+    sizes = np.bincount(sizes, leaves.sizes[named], minlength=len(keys))
+    asked, good = np.zeros(len(keys)), np.zeros(len(keys))
+    key_of_seen = state.cluster[leaves.of_cell[seen]]
+    for key in np.unique(key_of_seen):
+        sample = _sample(leaves.rows(np.flatnonzero((state.cluster == key) & named)), seen[key_of_seen == key], leaves)
+        at = np.searchsorted(keys, key)
+        asked[at], good[at] = len(sample), right(state, leaves, sample).sum()
+    return _pool(sizes, asked, good, len(leaves.of_cell)) if asked.any() else None
 
 
-def _sample(rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    if not seen[rows].any():
-        return rows[:0]
-    order = drawn(rows)
-    missing = np.flatnonzero(~seen[order])
-    return order[: missing[0] if len(missing) else len(order)]
+def _sample(rows: np.ndarray, seen: np.ndarray, leaves: Leaves) -> np.ndarray:
+    """Return the cells whose lots come before that of the first cell which nobody has looked at."""
+    lot = lots(len(leaves.of_cell))
+    missing = np.zeros(len(lot), bool)
+    missing[rows] = True
+    missing[seen] = False
+    first = lot[rows[missing[rows]]].min(initial=len(lot))
+    return seen[lot[seen] < first]
 
 
 def _pool(sizes: np.ndarray, asked: np.ndarray, good: np.ndarray, cells: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""Undo and redo without limit, each person their own: the state is that of all actions that are not undone, in order."""
+"""Undo and redo without limit, each person their own: the state is that of the actions not undone, in order."""
 
 from __future__ import annotations
 

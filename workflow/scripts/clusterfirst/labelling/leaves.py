@@ -53,7 +53,7 @@ class Leaves:
             if members and (min(members) < 0 or max(members) >= count):
                 raise ClusterfirstError(f"cluster {entry['id']} has leaves that the tree of {count} leaves lacks")
             start[members] = min(members, default=-1)
-        if (start < 0).any() or len(merges) != max(count - 1, 0) or not -1 <= of_cell.min(initial=-1):
+        if (start < 0).any() or len(merges) != max(count - 1, 0) or of_cell.min(initial=-1) < -1:
             raise ClusterfirstError("clusters, leaves and tree do not fit together")
         if of_cell.max(initial=-1) >= count:
             raise ClusterfirstError(f"cells are in leaves that the tree of {count} leaves lacks")
@@ -62,9 +62,7 @@ class Leaves:
     def save(self, path: str | os.PathLike) -> None:
         """Keep the leaves beside the labels, which mean nothing without them once cells are clustered anew."""
         with atomic(path) as part:
-            np.savez_compressed(
-                part, of_cell=self.of_cell, start=self.start, merges=self.merges, cells=np.array(self.cells)
-            )
+            np.savez(part, of_cell=self.of_cell, start=self.start, merges=self.merges, cells=np.array(self.cells))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Self:
@@ -100,10 +98,10 @@ class Leaves:
         return order, self.noise + np.concatenate([[0], np.cumsum(self.sizes)])
 
     def rows(self, leaves) -> np.ndarray:
-        """Return the rows of the cells of some leaves, ascending."""
+        """Return the rows of the cells of some leaves, leaf by leaf."""
         order, begin = self._sorted
         parts = [order[begin[leaf] : begin[leaf + 1]] for leaf in leaves]
-        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int32)
+        return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
     @cached_property
     def _spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +23,7 @@ def encode(rows: np.ndarray) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(first, last, strict=True))
 
 
+@lru_cache(maxsize=8)  # an action is checked, compared with others, and done
 def decode(text: str, count: int) -> np.ndarray:
     """Read rows.
 
@@ -35,14 +37,14 @@ def decode(text: str, count: int) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        int64, ascending.
+        int64, ascending; not to be written to.
 
     Raises
     ------
     ClusterfirstError
         The text is something else, or names rows that there are not.
     """
-    if not isinstance(text, str) or (text and not _RANGES.fullmatch(text)):
+    if text and not _RANGES.fullmatch(text):
         raise ClusterfirstError("rows must be ranges such as '0-5,9,12-40'")
     if not text:
         return np.empty(0, np.int64)
@@ -56,4 +58,6 @@ def decode(text: str, count: int) -> np.ndarray:
         raise ClusterfirstError(f"row {last[-1]} does not exist: there are {count} cells")
     lengths = last - first + 1
     begin = np.repeat(first - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return begin + np.arange(lengths.sum())
+    rows = begin + np.arange(lengths.sum())
+    rows.flags.writeable = False
+    return rows

@@ -161,10 +161,9 @@ class Group:
 
     def representatives(self, leaves: tuple[int, ...]) -> list[int]:
         """Return rows that show a cluster best, the most typical first."""
-        key = leaves[0]
-        if key in self.typical and np.count_nonzero(self.leaves.start == key) == len(leaves):
-            if (self.leaves.start[list(leaves)] == key).all():
-                return self.typical[key]
+        key, start = leaves[0], self.leaves.start
+        if key in self.typical and tuple(np.flatnonzero(start == key).tolist()) == leaves:
+            return self.typical[key]
         if leaves not in self._chosen:
             values = np.load(self.info.folder / "umap.npy", mmap_mode="r")
             wanted = max(map(len, self.typical.values()), default=12)

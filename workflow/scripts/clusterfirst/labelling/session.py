@@ -12,12 +12,12 @@ import numpy as np
 
 from ..io import ClusterfirstError
 from . import older
-from .efficiency import drawn, reviewed
+from .efficiency import lots, reviewed
 from .history import Entry, History
 from .journal import Journal, Lock, now
 from .results import Group, GroupInfo, load_group
 from .state import check
-from .view import changes, view
+from .view import View, changes
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,7 @@ class Conflict(ClusterfirstError):
     """
 
     def __init__(self, entry: Entry):
-        super().__init__(
-            f"{entry.who} changed the same a moment ago: look at it, then do yours again if you still want to"
-        )
+        super().__init__(f"{entry.who} has changed the same meanwhile: look at it, then say whether yours is to count")
         self.entry = entry
 
 
@@ -67,7 +65,8 @@ class Session:
             if self.journal_path.exists():
                 self._begin()
             self._older = older.found(self.labels, self.group.leaves)
-            self._view = view(self.group, self.history)
+            self._eye = View(self.group)
+            self._view = self._eye.of(self.history)
         except BaseException:
             self._held.release()
             raise
@@ -146,7 +145,7 @@ class Session:
                 self._begin()
             entry = self._journal.append(who, id, action)
             self.history.add(entry)
-            before, self._view = self._view, view(self.group, self.history)
+            before, self._view = self._view, self._eye.of(self.history)
             # A browser that has not seen what others did since `base` is told everything.
             state = changes(before, self._view) if base == entry.seq - 1 else self._view
             answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}}
@@ -202,8 +201,7 @@ class Session:
                 raise ClusterfirstError(f"there is no cluster {key}: somebody may have merged it. Reload the page")
             rows = leaves.rows(members)
             fresh = rows[~reviewed(state)[rows]]
-            at_random = drawn(rows)
-            at_random = at_random[~reviewed(state)[at_random]][: count // 4]
+            at_random = fresh[np.argsort(lots(len(leaves.of_cell))[fresh])][: count // 4]
             unsure = fresh[np.argsort(self.group.confidence[fresh], kind="stable")]
             unsure = unsure[~np.isin(unsure, at_random)][: count - len(at_random)]
             chosen = np.concatenate([unsure, at_random])

@@ -7,8 +7,8 @@ Actions are what journal lines hold (``rows`` are text, see `ranges`):
 - ``{"do": "cells", "rows": "0-5,9", "class": "tumour" | null | ""}``: exceptions; null takes them away, "" is no label
 - ``{"do": "confirm", "rows": "0-5"}``: looked at, and right as they are
 - ``{"do": "open", "cluster": key}``, ``{"do": "merge", "clusters": [key, …]}``
-- ``{"do": "labels", "source", "names": [{"class", "leaves"}], "cells": [{"class", "rows"}]}``: many at once, from a file
-  or an older clustering; ``classes`` ([{"name", "colour"}]) are added to the list
+- ``{"do": "labels", "source", "names": [{"class", "leaves"}], "cells": [{"class", "rows"}]}``: many at once, from a
+  file or an older clustering; ``classes`` ([{"name", "colour"}]) are added to the list
 - ``{"do": "undo"}``, ``{"do": "redo"}``: see `history`
 """
 
@@ -282,9 +282,8 @@ def _check_cells(action: dict, state: State, leaves: Leaves) -> dict:
 
 
 def _row_text(given: object, leaves: Leaves) -> str:
-    rows = ranges.decode(given, len(leaves.of_cell))
-    if not len(rows):
-        raise ClusterfirstError("no rows are named")
+    if not isinstance(given, str) or not len(ranges.decode(given, len(leaves.of_cell))):
+        raise ClusterfirstError("rows are ranges such as '0-5,9,12-40', at least one")
     return given
 
 

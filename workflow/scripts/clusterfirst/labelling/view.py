@@ -23,22 +23,43 @@ DEFAULT_CLASSES = (
 )
 
 
-def view(group: Group, history: History) -> dict:
-    """Return what everybody is told: ``seq``, ``fingerprint``, ``classes``, ``clusters``, ``noise``, ``progress``,
-    ``exceptions`` (rows by place of the class in ``classes``; under ``-1`` those explicitly without label).
+class View:
+    """A group as browsers see it; what is dear to tell and has not changed is told again as it was.
+
+    Parameters
+    ----------
+    group
+        Its cells.
     """
-    state = history.state
-    classes = state.all_classes()
-    clusters = _clusters(group, state)
-    return {
-        "seq": history.seq,
-        "fingerprint": group.fingerprint,
-        "classes": classes,
-        "clusters": clusters,
-        "noise": {"size": group.leaves.noise},
-        "progress": _progress(group, state, clusters),
-        "exceptions": _exceptions(state, [entry["name"] for entry in classes]),
-    }
+
+    def __init__(self, group: Group):
+        self._group = group
+        self._exceptions: tuple[np.ndarray, list[str], dict] | None = None
+
+    def of(self, history: History) -> dict:
+        """Return what everybody is told.
+
+        ``seq``, ``fingerprint``, ``classes``, ``clusters``, ``noise``, ``progress``, and ``exceptions``: rows by place
+        of the class in ``classes``, under ``-1`` those explicitly without label.
+        """
+        group, state = self._group, history.state
+        classes = state.all_classes()
+        clusters = _clusters(group, state)
+        return {
+            "seq": history.seq,
+            "fingerprint": group.fingerprint,
+            "classes": classes,
+            "clusters": clusters,
+            "noise": {"size": group.leaves.noise},
+            "progress": _progress(group, state, clusters),
+            "exceptions": self._told_exceptions(state, [entry["name"] for entry in classes]),
+        }
+
+    def _told_exceptions(self, state: State, names: list[str]) -> dict[str, str]:
+        kept = self._exceptions
+        if kept is None or kept[1] != names or not np.array_equal(kept[0], state.exception):
+            self._exceptions = kept = (state.exception.copy(), names, _exceptions(state, names))
+        return kept[2]
 
 
 def changes(before: dict, after: dict) -> dict:
@@ -81,7 +102,7 @@ def _progress(group: Group, state: State, clusters: list[dict]) -> dict:
     seen = np.flatnonzero(reviewed(state))
     seen = seen[leaves.of_cell[seen] >= 0]
     seen = seen[named[leaves.of_cell[seen]]]
-    found = estimate(state, leaves)
+    found = estimate(state, leaves, seen)
     return {
         "cells": len(group),
         "labelled": labelled,
