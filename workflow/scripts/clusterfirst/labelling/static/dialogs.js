@@ -46,7 +46,7 @@ export function say(text, { kind = "note", lasts = 4200, action } = {}) {
   if (action) toast.append(h("button", { class: "quiet", onclick: () => (toast.remove(), action.run()) }, action.text));
   if (lasts > 8000) toast.append(h("button", { class: "quiet", "aria-label": "Close", onclick: () => toast.remove() }, "×"));
   toasts.append(toast);
-  while (toasts.children.length > 3) toasts.firstChild.remove();
+  while (toasts.children.length > 2) toasts.firstChild.remove();
   setTimeout(() => toast.remove(), lasts);
   $("#said").textContent = text;
 }

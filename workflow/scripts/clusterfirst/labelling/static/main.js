@@ -20,21 +20,21 @@ import { NOISE_KEY, Store } from "./store.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
 const store = new Store();
-const slideView = new SlideView($("#slide-view"), store, moved);
+const slideView = new SlideView($("#slide-view"), store, moved, picked);
 const miniMap = new MiniMap($("#minimap"), store, slideView);
 const readout = new Readout(store, slideView);
 const showCell = (row, closeUp = true) => goToCell(row, closeUp);
 const scatter = new Scatter($("#umap"), store, (row) => {
   store.point(row);
   showCell(row, false);
-});
+}, picked);
 const status = new Status(store);
 const list = new ClusterList(store);
 const hint = new Hint();
 const actions = new Actions(store, {
   waiting: (n, seconds, retry) => banner(`Connection lost: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
   connected: () => banner(""),
-  refused: complain,
+  refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
   conflict: askConflict,
   reload: reloadState,
 });
@@ -84,6 +84,7 @@ async function openGroup(group, place = {}) {
   restorePlace(place);
   listen();
   actions.resume();
+  offerOlder();
   $("#cover").hidden = true;
   document.title = `${group.name} – clusterfirst`;
 }
@@ -126,6 +127,25 @@ function place() {
 function restoreDisplay({ by, filled }) {
   store.display.by = by === "label" ? "label" : "cluster";
   store.display.filled = Boolean(filled);
+}
+
+/** Labels of an earlier clustering of the same cells can be taken over, as long as there are none of this one. */
+function offerOlder() {
+  const [older] = store.doc.older ?? [];
+  if (!older || store.doc.seq > 0) return;
+  banner("These cells were clustered anew since somebody labelled them.", {
+    text: "Take the earlier labels over",
+    run: async () => {
+      banner("");
+      try {
+        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: crypto.randomUUID(), fingerprint: older.fingerprint });
+        store.apply({ ...state, seq });
+        say("The earlier labels have been taken over. Undo takes them away.");
+      } catch (error) {
+        complain(error);
+      }
+    },
+  });
 }
 
 function restorePlace({ x, y, zoom, cluster, panel }) {
@@ -226,6 +246,14 @@ async function nameMyself() {
 $("#people").addEventListener("click", (event) => event.target.closest("#me") && nameMyself());
 
 // ---- what can be done
+
+/** Cells were picked by lasso or region. With none inside, the next key must not name what was selected before. */
+function picked(rows, how) {
+  store.pick(rows, how);
+  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc lets them go.`);
+  store.select(null);
+  say("No cells in there.");
+}
 
 function goToUnnamed() {
   const next = store.nextUnnamed();
@@ -442,4 +470,4 @@ window.clusterfirst = {
   },
 };
 
-begin().then(() => (window.clusterfirst.ready = true));
+begin().then(() => (document.body.dataset.ready = "true"));

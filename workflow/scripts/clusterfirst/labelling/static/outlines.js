@@ -123,7 +123,7 @@ function paths(block, palette) {
 
 /** Draw blocks into a view. */
 export function paintOutlines(context, view, ratio, blocks, palette, filled) {
-  const thin = Math.min(2, Math.max(1, view.scale * 1.6));
+  const thin = Math.min(2.4, Math.max(1, view.scale * 1.4));
   context.lineJoin = "round";
   for (const bright of [0, 1]) {
     for (const block of blocks) {
@@ -132,9 +132,9 @@ export function paintOutlines(context, view, ratio, blocks, palette, filled) {
         if ((key & 1) !== bright) continue;
         const faint = palette.dims && !bright;
         context.strokeStyle = context.fillStyle = palette.hex[key >> 1];
-        if (filled) paintWith(context, faint ? 0.15 : 0.42, () => context.fill(path));
+        if (filled) paintWith(context, faint ? 0.22 : 0.42, () => context.fill(path));
         if (bright && palette.dims) stroke(context, path, "#ffffff", (thin + 2.4) / view.scale, 0.85);
-        stroke(context, path, palette.hex[key >> 1], (bright ? thin + 0.6 : thin) / view.scale, faint ? 0.5 : 1);
+        stroke(context, path, palette.hex[key >> 1], (bright ? thin + 0.6 : thin) / view.scale, faint ? 0.75 : 1);
       }
     }
   }

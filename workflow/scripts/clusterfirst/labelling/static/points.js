@@ -2,16 +2,16 @@
 
 import { BY_LEAF } from "./labels.js";
 
-/** Pixels of a disc about the origin. */
-function disc(diameter) {
-  const dx = [], dy = [], reach = (diameter - 1) / 2;
+/** Pixels of a disc about a pixel, as steps in a picture so wide. */
+function offsets(diameter, width) {
+  const steps = [], reach = (diameter - 1) / 2;
   for (let y = -Math.floor(reach); y <= Math.ceil(reach); y++) {
     for (let x = -Math.floor(reach); x <= Math.ceil(reach); x++) {
       const cx = x - (diameter % 2 ? 0 : 0.5), cy = y - (diameter % 2 ? 0 : 0.5);
-      if (Math.hypot(cx, cy) <= diameter / 2 + 0.1) dx.push(x), dy.push(y);
+      if (Math.hypot(cx, cy) <= diameter / 2 + 0.1) steps.push(y * width + x);
     }
   }
-  return [Int32Array.from(dx), Int32Array.from(dy)];
+  return Int32Array.from(steps);
 }
 
 const MOST = 200;
@@ -26,16 +26,15 @@ const BRIGHT = 0xff;
  */
 export function paintPoints(pixels, width, height, view, ratio, grid, labels, palette, diameter) {
   const size = Math.max(1, Math.min(9, Math.round(diameter)));
-  const [dx, dy] = disc(size);
-  const steps = Int32Array.from(dx, (x, i) => dy[i] * width + x);
+  const steps = offsets(size, width), large = offsets(size + 1, width);
   const scale = view.scale * ratio;
   const shiftX = width / 2 - view.x * scale, shiftY = height / 2 - view.y * scale;
   const { x, y, rows } = grid, { leaf } = labels.cells, { exception } = labels;
   const { ofLeaf, bright, mask, packed } = palette;
-  const first = size > 1 ? 190 : 120, more = 24, faint = palette.dims ? 0.35 : 1;
+  const first = size > 1 ? 200 : 120, more = 24, faint = palette.dims ? 0.5 : 1;
   const low = Math.round(first * faint), most = Math.round(MOST * faint);
   const [left, top, right, bottom] = view.seen;
-  const edge = size;
+  const edge = size + 1;
   grid.runs(left, top, right, bottom, (from, to) => {
     for (let i = from; i < to; i++) {
       const row = rows[i], l = leaf[row], e = exception[row];
@@ -44,7 +43,7 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
       const px = (x[i] * scale + shiftX) | 0, py = (y[i] * scale + shiftY) | 0;
       if (px < edge || py < edge || px >= width - edge || py >= height - edge) continue;
       const rgb = packed[colour] & 0xffffff, at = py * width + px;
-      if (mask ? mask[row] : bright[l]) for (let s = 0; s < steps.length; s++) pixels[at + steps[s]] = rgb | (BRIGHT << 24);
+      if (mask ? mask[row] : bright[l]) for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (BRIGHT << 24);
       else
         for (let s = 0; s < steps.length; s++) {
           const p = at + steps[s], there = pixels[p] >>> 24;

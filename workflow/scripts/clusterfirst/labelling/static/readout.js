@@ -38,12 +38,13 @@ export class Readout {
     if (row === null) return;
     const { labels, cells } = store;
     const number = labels.of(row), cluster = labels.clusterAt(row);
-    box.replaceChildren(
+    const facts = [
       h("span", { class: "swatch", style: { background: cluster?.colour ?? "#98a2ae" } }),
       h("span", {}, cluster ? clusterTitle(cluster) : "Noise"),
       number < 0 ? h("span", { class: "muted" }, labels.isException(row) ? "left out" : "no name") : chip(labels.classes[number].name, labels.classes),
       number >= 0 && labels.isException(row) ? h("span", { class: "muted" }, "by hand") : null,
       h("span", { class: "muted" }, `confidence ${percent(cells.confidence[row] / 255)}`),
-    );
+    ];
+    box.replaceChildren(...facts.filter(Boolean));
   }
 }

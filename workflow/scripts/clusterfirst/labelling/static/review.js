@@ -27,13 +27,13 @@ export class Review {
     const cluster = this.store.byKey.get(key);
     if (!cluster) return say("Select a cluster to review.");
     if (cluster.name === null && !cluster.mixed) return say("Name the cluster first; then its least certain cells can be reviewed.");
-    this.key = key;
+    this.of = key;
     await this.fetch();
   }
 
   async fetch() {
     try {
-      const found = await getJson(`${groupUrl(this.store.group.id)}/review?cluster=${this.key}&count=${COUNT}`);
+      const found = await getJson(`${groupUrl(this.store.group.id)}/review?cluster=${this.of}&count=${COUNT}`);
       this.rows = found.rows ?? found;
     } catch (error) {
       return complain(error);
@@ -61,7 +61,7 @@ export class Review {
 
   paint() {
     const { store } = this;
-    const cluster = store.byKey.get(this.key);
+    const cluster = store.byKey.get(this.of);
     if (!cluster) return this.close();
     const left = this.rows.length - this.corrected.size;
     this.box.replaceChildren(

@@ -8,7 +8,7 @@ import { NOISE_KEY } from "./store.js";
 
 export class Scatter {
   /** @param {(row: number) => void} chosen a cell was clicked */
-  constructor(canvas, store, chosen) {
+  constructor(canvas, store, chosen, picked) {
     this.store = store;
     this.pan = new PanZoom(canvas, {
       paint: (...args) => this.paint(...args),
@@ -20,7 +20,7 @@ export class Scatter {
       hover: (x, y) => this.hover(x, y),
       leave: () => store.hoverOver(null),
       tool: (event) => (event.shiftKey ? "lasso" : event.altKey ? "region" : store.tool),
-      enclosed: (flat) => store.pick(this.cellsIn(flat), "lasso on the UMAP"),
+      enclosed: (flat) => picked(this.cellsIn(flat), "lasso on the UMAP"),
     });
     this.points = new PointPicture();
     this.layer = new Layer((context, view, ratio) => {

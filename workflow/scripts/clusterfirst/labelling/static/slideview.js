@@ -15,8 +15,11 @@ const NEAR_PX = 7;
 const CLOSEST = 8;
 
 export class SlideView {
-  /** @param {HTMLCanvasElement} canvas @param {import("./store.js").Store} store @param {() => void} moved */
-  constructor(canvas, store, moved) {
+  /**
+   * @param {HTMLCanvasElement} canvas @param {import("./store.js").Store} store @param {() => void} moved
+   * @param {(rows: number[], how: string) => void} picked
+   */
+  constructor(canvas, store, moved, picked) {
     this.store = store;
     this.pan = new PanZoom(canvas, {
       paint: (...args) => this.paint(...args),
@@ -24,7 +27,7 @@ export class SlideView {
       hover: (x, y) => this.hover(x, y),
       leave: () => store.hoverOver(null),
       tool: (event) => (event.shiftKey ? "lasso" : event.altKey ? "region" : store.tool),
-      enclosed: (flat) => store.pick(this.cellsIn(flat), store.tool === "region" ? "region" : "lasso"),
+      enclosed: (flat, event) => picked(this.cellsIn(flat), event.altKey || store.tool === "region" ? "region" : "lasso"),
       moved,
     });
     this.points = new PointPicture();
@@ -46,7 +49,8 @@ export class SlideView {
     this.nucleus = NUCLEUS_UM / (info.mpp || 0.5);
     const url = slideUrl(info.id), again = () => this.pan.invalidate();
     this.tiles = new Tiles(info, url, again);
-    const [first] = this.store.cells.range(number);
+    const [first, end] = this.store.cells.range(number);
+    this.dot = end - first > 60000 ? 1 : end - first > 8000 ? 2 : 3;
     this.outlines = new Outlines(url, first, info.width, info.height, () => this.repaint());
     this.pan.setWhole(0, 0, info.width, info.height, CLOSEST);
     this.pan.fitAll(false);
@@ -63,7 +67,6 @@ export class SlideView {
     context.fillStyle = this.ground ??= getComputedStyle(this.pan.canvas).backgroundColor;
     context.fillRect(0, 0, context.canvas.width, context.canvas.height);
     if (!this.tiles) return;
-    context.imageSmoothingEnabled = view.scale * ratio < 3;
     this.tiles.draw(context, view, ratio);
     this.layer.draw(context, view, ratio, moving, this.store.display.opacity);
     this.paintMarks(context, view, ratio);
@@ -74,7 +77,7 @@ export class SlideView {
     const near = this.nucleus * view.scale >= NEAR_PX;
     const found = near ? this.outlines.get(view.seen, view.x, view.y) : null;
     if (!near || found.missing) {
-      const diameter = Math.max(1, 0.62 * this.nucleus * view.scale * ratio);
+      const diameter = Math.max(this.dot * ratio, 0.62 * this.nucleus * view.scale * ratio);
       this.points.paint(context, view, ratio, cells.grid(this.number), labels, palette, diameter);
     }
     if (near) paintOutlines(context, view, ratio, found.ready, palette, display.filled);

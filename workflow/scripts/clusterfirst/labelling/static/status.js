@@ -14,7 +14,7 @@ export class Status {
     const tally = labels.tally();
     const share = $("#share");
     share.replaceChildren(
-      ...doc.classes.map((c, i) => tally[i] && h("i", { style: { "flex-grow": tally[i], background: c.colour }, title: `${c.name}: ${count(tally[i])}` })),
+      ...doc.classes.map((c, i) => h("i", { style: { "flex-grow": tally[i], background: c.colour }, title: `${c.name}: ${count(tally[i])}` })),
       h("i", { class: "rest", style: { "flex-grow": tally.at(-1) } }),
     );
     const named = progress.labelled / Math.max(progress.cells, 1);
