@@ -85,6 +85,7 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 "colour": group.colour(key),
                 "name": state.words[names[0]] if single else None,
                 "mixed": len(names) > 1,
+                "names": [None if c == NONE else state.words[c] for c in state.name[members]] if len(names) > 1 else None,
                 "representatives": group.representatives(tuple(members.tolist())),
                 "can_open": len(members) > 1,
             }

@@ -57,6 +57,12 @@ export class SlideView {
     this.repaint();
   }
 
+  /** Has everything on the screen arrived, and does nothing move? */
+  get settled() {
+    const { pan, tiles, outlines } = this;
+    return !pan.goal && !pan.dirty && !this.layer.stale && !tiles.wanted.some((t) => !tiles.images.has(t.key)) && !outlines.loading.size;
+  }
+
   repaint() {
     this.layer.stale = true;
     this.pan.invalidate();
