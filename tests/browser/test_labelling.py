@@ -263,7 +263,7 @@ CONTROLS = "button, input, select, a[href], canvas, [role=listbox], [role=option
 def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_page):
     page = new_page(server.address, hint=True)
     page.keyboard.press("1")
-    page.keyboard.press("k")
+    named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
     page.evaluate("clusterfirst.store.select(clusterfirst.store.clusters[0].key)")
     page.keyboard.press("r")
     expect(page.locator("#review .crop")).to_have_count(24)

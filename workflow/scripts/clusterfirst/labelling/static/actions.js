@@ -32,17 +32,23 @@ export class Actions {
     return `clusterfirst:unsent:${this.store.group.id}`;
   }
 
-  /** Do an action. @returns {Promise<boolean>} whether it was done */
-  do(action) {
+  /**
+   * Do an action.
+   * @param {object} action
+   * @param {object} how `base`: what the person had seen, by default everything up to now; `yields`: if somebody else
+   *   was faster theirs is as good
+   * @returns {Promise<boolean>} whether it was done
+   */
+  do(action, { base = this.store.doc.seq, yields = false } = {}) {
     return new Promise((done) => {
-      this.queue.push({ group: this.store.group.id, id: crypto.randomUUID(), action, done });
+      this.queue.push({ group: this.store.group.id, id: crypto.randomUUID(), base, yields, action, done });
       this.remember();
       this.run();
     });
   }
 
   remember() {
-    sessionStorage.setItem(this.key, JSON.stringify(this.queue.map(({ group, id, action }) => ({ group, id, action }))));
+    sessionStorage.setItem(this.key, JSON.stringify(this.queue.map(({ group, id, base, yields, action }) => ({ group, id, base, yields, action }))));
   }
 
   async run() {
@@ -74,7 +80,7 @@ export class Actions {
 
   async offer(item) {
     const url = `${groupUrl(item.group)}/actions`;
-    const message = { base: this.store.doc.seq, id: item.id, action: item.action, force: Boolean(item.force) };
+    const message = { base: item.base, id: item.id, action: item.action, force: Boolean(item.force) };
     try {
       const { seq, state } = await post(url, message);
       if (item.group === this.store.group.id) this.store.apply({ ...state, seq });
@@ -87,9 +93,9 @@ export class Actions {
 
   /** Somebody else changed the same cells: a person decides. */
   async settle(item, conflict) {
-    const mine = await this.tells.conflict(conflict, item.action);
+    const mine = item.yields || (await this.tells.conflict(conflict, item.action));
     await this.tells.reload();
-    if (!mine) return false;
+    if (item.yields || !mine) return mine;
     Object.assign(item, { id: crypto.randomUUID(), force: true });
     return this.send(item);
   }

@@ -158,8 +158,9 @@ export class Naming {
     const started = performance.now();
     const action =
       target.kind === "cluster" ? { do: "name", leaves: target.cluster.leaves, class: name } : { do: "cells", rows: encodeRanges(target.rows), class: name };
-    if (name && this.store.classesAreOffered && !(await this.save(this.classes))) return;
-    if (!(await this.actions.do(action))) return;
+    const base = this.store.doc.seq;
+    if (name && this.store.classesAreOffered) await this.actions.do({ do: "classes", classes: this.classes }, { yields: true });
+    if (!(await this.actions.do(action, { base }))) return;
     this.took = performance.now() - started;
     const what = target.kind === "cluster" ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})` : plural(target.rows.length, "cell");
     say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.`);
