@@ -16,6 +16,8 @@ from .security import Guard, is_loopback
 log = logging.getLogger("clusterfirst")
 
 PORT = 8765
+PROTOCOL = {"http": "h11", "ws": "none", "lifespan": "on", "proxy_headers": False, "server_header": False}
+"""How uvicorn is to speak, whatever else happens to be installed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,7 +87,11 @@ def serve(given: argparse.Namespace) -> None:
     guard = Guard(given.host, names=tuple(given.allow_host))
     listening = _bind(given.host, given.port)
     # What is wrong with the first group is said here, and not in the browser.
-    desk.session(next(iter(results.groups)))
+    try:
+        desk.session(next(iter(results.groups)))
+    except BaseException:
+        listening.close()
+        raise
     address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
     print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
     if not given.no_browser:
@@ -94,11 +100,7 @@ def serve(given: argparse.Namespace) -> None:
         create_app(desk, guard),
         log_level="warning",
         access_log=False,
-        server_header=False,
-        lifespan="on",
-        ws="none",
-        http="h11",
-        proxy_headers=False,
+        **PROTOCOL,
         timeout_graceful_shutdown=1,  # pages that listen for events never hang up
     )
     uvicorn.Server(settings).run([listening])

@@ -57,7 +57,9 @@ class Outlines:
         uint32 number of cells; then per cell uint32 its row in the slide, uint16 its number of points, and two int16
         per point: x and y in 1/4 px from the block's upper left corner.
         """
-        cells = self.blocks.get((column, row), np.empty(0, int))
+        cells = self.blocks.get((column, row))
+        if cells is None:
+            return bytes(4)
         parts = [np.array([len(cells)], "<u4").tobytes()]
         corner = np.array([column, row], np.int32) * (BLOCK_PX * STEPS)
         for cell in cells.tolist():
