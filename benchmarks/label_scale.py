@@ -21,6 +21,7 @@ from machine import machine
 from tests.labelling_results import make
 
 from clusterfirst.labelling import ranges
+from clusterfirst.labelling.results import load_group, open_results
 
 EDGE, LEAVES, GROUPS = 60_000, 300, 10
 CLASSES = {"do": "classes", "classes": [{"name": name, "colour": "#112233"} for name in ("tumour", "stroma")]}
@@ -40,6 +41,9 @@ def main(cells: int) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         results = make(Path(folder), slides={"a": cells}, edge=EDGE, leaves=LEAVES, groups=GROUPS, picture=False)
+        rows.append(
+            ("reading the group (imports done)", timed(lambda: load_group(open_results(results).groups["a"]), 3)[0])
+        )
         start = time.perf_counter()
         server = Server(results)
         process = psutil.Process(server.process.pid)

@@ -310,7 +310,9 @@ def test_labels_of_an_older_clustering_are_kept_and_carried_over(start, results)
     ada.do({"do": "cells", "rows": "0-9", "class": "stroma"})
     ada.do({"do": "cells", "rows": "20", "class": ""})
     before = labels(ada.state(), ada)
+    assert not ada.state()["recomputed"]
     again(results, "a", seed=5)
+    assert ada.state()["recomputed"], "a server that runs on is told to be started again"
     ada = Browser(start(), "Ada")
     state = ada.state()
     assert (state["seq"], labels(state, ada)) == (0, {})

@@ -139,6 +139,17 @@ def test_after_a_failed_fsync_nothing_more_is_acknowledged(tmp_path, monkeypatch
     assert Journal.open(book.path, HEADER).entries == []
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_was_taken_away_is_not_written_to(tmp_path, replaced):
+    book = Journal.open(tmp_path / "journal.jsonl", HEADER)
+    data = book.path.read_bytes()
+    book.path.unlink()
+    if replaced:
+        book.path.write_bytes(data)
+    with pytest.raises(ClusterfirstError, match="moved, replaced or deleted"):
+        book.append("Ada", "lost", {"do": "undo"})
+
+
 def test_a_journal_is_not_written_through_a_link(tmp_path):
     (tmp_path / "outside").write_bytes(b"")
     (tmp_path / "journal.jsonl").symlink_to(tmp_path / "outside")

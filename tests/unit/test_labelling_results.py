@@ -190,6 +190,22 @@ def test_unusual_geometries_are_read_too(results):
     np.testing.assert_array_equal(found.offsets, plain.offsets)
 
 
+def test_outlines_of_many_slides_do_not_pile_up(tmp_path):
+    slides = open_results(make(tmp_path, slides={"a": 50, "b": 70}, group="cohort", edge=600)).slides
+    shelf = outlines.Shelf(most_points=600)
+    first = shelf.of(slides["a"])
+    assert shelf.of(slides["a"]) is first
+    assert shelf.of(slides["b"]) is shelf.of(slides["b"])
+    assert shelf.of(slides["a"]) is not first
+
+
+def test_outlines_of_other_cells_are_not_shown(results):
+    slide = open_results(results).slides["a"]
+    pq.write_table(pq.read_table(slide.masks).slice(1), slide.masks)
+    with pytest.raises(ClusterfirstError, match="segmented again meanwhile"):
+        outlines.read(slide)
+
+
 def test_tiles_are_the_slide(made):
     results = open_results(made)
     pixels = Pyramids(results.slides, [made.parent])

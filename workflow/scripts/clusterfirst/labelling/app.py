@@ -218,7 +218,10 @@ def cells(request: Request, group: str) -> Response:
 
 @router.get("/api/groups/{group:path}/state")
 def state(request: Request, group: str) -> Response:
-    """See `view.view`; besides ``can_undo``, ``can_redo``, ``holders``, ``older`` (see `older.found`)."""
+    """See `View.of`; besides, ``can_undo``, ``can_redo``, ``holders``, ``older`` (see `older.found`), ``recomputed``.
+
+    ``recomputed`` says that cells were clustered anew since the server started: it must be started again.
+    """
     return _json(session_of(request, group).state(person(request) or ""))
 
 

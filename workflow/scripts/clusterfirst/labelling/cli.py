@@ -87,12 +87,14 @@ def serve(given: argparse.Namespace) -> None:
     guard = Guard(given.host, names=tuple(given.allow_host))
     listening = _bind(given.host, given.port)
     # What is wrong with the first group is said here, and not in the browser.
+    first = next(iter(results.groups))
     try:
-        desk.session(next(iter(results.groups)))
+        desk.session(first)
     except BaseException:
         listening.close()
         raise
     address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
+    threading.Thread(target=desk.warm, args=(first,), daemon=True).start()
     print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
     if not given.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
