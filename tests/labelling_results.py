@@ -68,6 +68,9 @@ def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -
             "y": centres[:, 1],
         }
     )
+    geo = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
+    table = table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
     facts = {"path": f"slides/{slide}.png", "width": edge, "height": edge, "mpp": MPP}
     write_table(table, folder / "masks.parquet", {"slide": facts})
 

@@ -28,7 +28,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from .. import __version__
+import clusterfirst
+
 from ..io import ClusterfirstError
 from . import results
 from .desk import Desk
@@ -166,7 +167,7 @@ def project(request: Request) -> dict:
     """What can be labelled. ``left_out`` says of folders why they are not offered."""
     desk: Desk = request.app.state.desk
     return {
-        "version": __version__,
+        "version": clusterfirst.__version__,
         "who": person(request),
         "classes_default": list(DEFAULT_CLASSES),
         "left_out": desk.results.left_out,
@@ -217,7 +218,10 @@ def cells(request: Request, group: str) -> Response:
 
 @router.get("/api/groups/{group:path}/state")
 def state(request: Request, group: str) -> Response:
-    """See `view.view`; besides ``can_undo``, ``can_redo``, ``holders``, ``older`` (see `older.found`)."""
+    """See `View.of`; besides, ``can_undo``, ``can_redo``, ``holders``, ``older`` (see `older.found`), ``recomputed``.
+
+    ``recomputed`` says that cells were clustered anew since the server started: it must be started again.
+    """
     return _json(session_of(request, group).state(person(request) or ""))
 
 

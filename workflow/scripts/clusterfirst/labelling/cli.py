@@ -16,6 +16,8 @@ from .security import Guard, is_loopback
 log = logging.getLogger("clusterfirst")
 
 PORT = 8765
+PROTOCOL = {"http": "h11", "ws": "none", "lifespan": "on", "proxy_headers": False, "server_header": False}
+"""How uvicorn is to speak, whatever else happens to be installed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,8 +87,14 @@ def serve(given: argparse.Namespace) -> None:
     guard = Guard(given.host, names=tuple(given.allow_host))
     listening = _bind(given.host, given.port)
     # What is wrong with the first group is said here, and not in the browser.
-    desk.session(next(iter(results.groups)))
+    first = next(iter(results.groups))
+    try:
+        desk.session(first)
+    except BaseException:
+        listening.close()
+        raise
     address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
+    threading.Thread(target=desk.warm, args=(first,), daemon=True).start()
     print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
     if not given.no_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
@@ -94,11 +102,7 @@ def serve(given: argparse.Namespace) -> None:
         create_app(desk, guard),
         log_level="warning",
         access_log=False,
-        server_header=False,
-        lifespan="on",
-        ws="none",
-        http="h11",
-        proxy_headers=False,
+        **PROTOCOL,
         timeout_graceful_shutdown=1,  # pages that listen for events never hang up
     )
     uvicorn.Server(settings).run([listening])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
+from ..io import ClusterfirstError
 from .outlines import Shelf
 from .pyramid import Pyramids
 from .results import Results
 from .session import Session
+
+log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -46,6 +50,15 @@ class Desk:
             if group not in self._sessions:
                 self._sessions[group] = Session(self.results.groups[group])
             return self._sessions[group]
+
+    def warm(self, group: str) -> None:
+        """Read what the first look at a group wants, so that nobody waits for it."""
+        first = self.results.groups[group].slides[0]
+        try:
+            self.pixels.tile(first.id, 0, 0, 0)
+            self.outlines.of(first)
+        except ClusterfirstError as error:
+            log.warning("%s", error)
 
     def close(self) -> None:
         """Let go of all files."""

@@ -156,6 +156,7 @@ class Journal:
     def _write(self, record: dict) -> None:
         if self._failed:
             raise ClusterfirstError(f"{self.path} could not be written ({self._failed}): mend that, and start again")
+        self._check_place()
         line = memoryview(seal(record))
         try:
             written = 0
@@ -172,6 +173,16 @@ class Journal:
             self._take_back(error)
             raise ClusterfirstError(f"{self.path}: the disk failed ({error}). It was not done") from error
         self._end += len(line)
+
+    def _check_place(self) -> None:
+        """Refuse to write into a file that nobody will find again."""
+        own = os.fstat(self._file)
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
+            raise ClusterfirstError(f"{self.path} was moved, replaced or deleted: put it back, and start the app again")
 
     def _take_back(self, error: OSError) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,9 @@ class Outlines:
         uint32 number of cells; then per cell uint32 its row in the slide, uint16 its number of points, and two int16
         per point: x and y in 1/4 px from the block's upper left corner.
         """
-        cells = self.blocks.get((column, row), np.empty(0, int))
+        cells = self.blocks.get((column, row))
+        if cells is None:
+            return bytes(4)
         parts = [np.array([len(cells)], "<u4").tobytes()]
         corner = np.array([column, row], np.int32) * (BLOCK_PX * STEPS)
         for cell in cells.tolist():
@@ -69,10 +72,17 @@ class Outlines:
 
 
 class Shelf:
-    """Outlines of slides, read when first asked for and then kept."""
+    """Outlines of slides, read when first asked for; those not asked for longest go when there are too many.
 
-    def __init__(self):
-        self._kept: dict[str, Outlines] = {}
+    Parameters
+    ----------
+    most_points
+        To keep; those of one slide are kept in any case. A point takes 4 bytes.
+    """
+
+    def __init__(self, most_points: int = 150_000_000):
+        self._kept: OrderedDict[str, Outlines] = OrderedDict()
+        self._most = most_points
         self._lock = threading.Lock()
 
     def of(self, slide: SlideInfo) -> Outlines:
@@ -80,6 +90,9 @@ class Shelf:
         with self._lock:
             if slide.id not in self._kept:
                 self._kept[slide.id] = read(slide)
+            self._kept.move_to_end(slide.id)
+            while len(self._kept) > 1 and sum(len(one.points) for one in self._kept.values()) > self._most:
+                self._kept.popitem(last=False)
             return self._kept[slide.id]
 
 
@@ -92,6 +105,8 @@ def read(slide: SlideInfo) -> Outlines:
         The file has changed since it was opened, or is damaged.
     """
     file = pq.ParquetFile(slide.masks)
+    if file.metadata.num_rows != slide.cells:
+        raise ClusterfirstError(f"slide {slide.id} has been segmented again meanwhile: start the app again")
     anchors, points, lengths, centres = [], [], [], []
     try:
         for batch in file.iter_batches(_BATCH, columns=["geometry", "x", "y"]):

@@ -57,6 +57,7 @@ class Session:
     def __init__(self, info: GroupInfo):
         self.labels = info.folder / "labels"
         self._held = Lock(self.labels)
+        self._made = _signature(info)
         self._mutex = threading.RLock()
         try:
             self.group: Group = load_group(info)
@@ -95,7 +96,8 @@ class Session:
     def state(self, who: str) -> dict:
         """Return everything that a browser is told, to one person."""
         with self._mutex:
-            return {**self._view, **self._personal(who), "older": self._older}
+            own = {"older": self._older, "recomputed": _signature(self.group.info) != self._made}
+            return {**self._view, **self._personal(who), **own}
 
     def _personal(self, who: str) -> dict:
         return {
@@ -242,6 +244,15 @@ class Session:
             if self._journal:
                 self._journal.close()
             self._held.release()
+
+
+def _signature(info: GroupInfo) -> tuple[int, int] | None:
+    """Say which ``clusters.json`` this is, without reading it."""
+    try:
+        found = (info.folder / "clusters.json").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def brief(action: dict) -> dict:

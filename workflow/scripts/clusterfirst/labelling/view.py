@@ -40,11 +40,12 @@ class View:
         """Return what everybody is told.
 
         ``seq``, ``fingerprint``, ``classes``, ``clusters``, ``noise``, ``progress``, and ``exceptions``: rows by place
-        of the class in ``classes``, under ``-1`` those explicitly without label.
+        of the class in ``classes``, under ``-1`` those explicitly without label. A cluster whose leaves have different
+        names is ``mixed``; then ``leaf_classes`` are places in ``classes``, leaf by leaf, −1 for none; else it is null.
         """
         group, state = self._group, history.state
         classes = state.all_classes()
-        clusters = _clusters(group, state)
+        clusters = _clusters(group, state, [entry["name"] for entry in classes])
         return {
             "seq": history.seq,
             "fingerprint": group.fingerprint,
@@ -67,8 +68,9 @@ def changes(before: dict, after: dict) -> dict:
     return {key: value for key, value in after.items() if before.get(key) != value}
 
 
-def _clusters(group: Group, state: State) -> list[dict]:
+def _clusters(group: Group, state: State, classes: list[str]) -> list[dict]:
     leaves = group.leaves
+    place = [-1, *(classes.index(word) if word in classes else -1 for word in state.words[1:])]
     found = []
     for key in np.unique(state.cluster).tolist():
         members = state.members(key)
@@ -85,7 +87,9 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 "colour": group.colour(key),
                 "name": state.words[names[0]] if single else None,
                 "mixed": len(names) > 1,
-                "names": [None if c == NONE else state.words[c] for c in state.name[members]] if len(names) > 1 else None,
+                "leaf_classes": [place[max(code, 0)] for code in state.name[members].tolist()]
+                if len(names) > 1
+                else None,
                 "representatives": group.representatives(tuple(members.tolist())),
                 "can_open": len(members) > 1,
             }
