@@ -136,8 +136,8 @@ export class Naming {
   /** Give what is selected the name of class i. */
   give(i) {
     const entry = this.classes[i];
-    if (entry) this.put(entry.name, `is ${entry.name}`);
-    else say(`There is no class ${i + 1} yet: add one below the list.`);
+    if (entry) return this.put(entry.name, `is ${entry.name}`);
+    return say(`There is no class ${i + 1} yet: add one below the list.`);
   }
 
   take() {
