@@ -1,6 +1,7 @@
 """The labelling app as a person meets it: a real server, a real Chromium, the demo's results."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -130,7 +131,9 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     for key in ("seq", "clusters", "exceptions", "progress"):
         assert after[key] == state[key]
     again = page.evaluate("({ ...clusterfirst.viewer.view.view })")
-    assert [again[key] for key in ("x", "y", "scale")] == pytest.approx([place[key] for key in ("x", "y", "scale")], rel=1e-2)
+    assert [again[key] for key in ("x", "y", "scale")] == pytest.approx(
+        [place[key] for key in ("x", "y", "scale")], rel=1e-2
+    )
 
 
 def test_export_says_where_the_files_lie(server, new_page):
@@ -221,7 +224,9 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
 
 def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     ada, ben = new_page(server.address), new_page(server.address)
-    ben.evaluate("fetch('/api/who', { method: 'POST', body: JSON.stringify({ who: 'Ben' }), headers: { 'Content-Type': 'application/json', 'X-Clusterfirst': '1' } })")
+    ben.evaluate(
+        "fetch('/api/who', { method: 'POST', body: JSON.stringify({ who: 'Ben' }), headers: { 'Content-Type': 'application/json', 'X-Clusterfirst': '1' } })"
+    )
     ben.reload()
     ben.wait_for_selector("body[data-ready]")
     expect(ada.locator("#people .other")).to_have_count(1)
@@ -253,7 +258,9 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")
     expect(page.locator("#banner")).to_be_hidden()
-    lines = [json.loads(line) for path in server.labels.glob("journal-*.jsonl") for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line) for path in server.labels.glob("journal-*.jsonl") for line in path.read_text().splitlines()
+    ]
     assert sum(line.get("action", {}).get("do") == "name" for line in lines) == 2
 
 
@@ -279,7 +286,18 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_pag
     for _ in range(80):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
-    assert {"slide", "undo", "export", "help", "clusters", "slide-view", "umap", "opacity", "new-class", "alone"} <= reached
+    assert {
+        "slide",
+        "undo",
+        "export",
+        "help",
+        "clusters",
+        "slide-view",
+        "umap",
+        "opacity",
+        "new-class",
+        "alone",
+    } <= reached
 
 
 def test_a_cell_is_found_and_labelled_by_keyboard_alone(server, new_page):
@@ -324,7 +342,10 @@ def test_text_stands_out_from_its_ground(server, new_page, scheme):
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
 def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height):
     page = new_page(server.address, width=width, height=height)
-    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [width, height]
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
     outside = page.evaluate(
         """() => [...document.querySelectorAll('button, select, input, canvas, h2, dd')].filter(e => e.checkVisibility() && !e.closest('.unseen, .list, .classes, .gallery')).filter(e => {
             const r = e.getBoundingClientRect(); return r.left < 0 || r.top < 0 || r.right > innerWidth + 0.5 || r.bottom > innerHeight + 0.5; }).map(e => e.id || e.outerHTML.slice(0, 80))"""
@@ -395,3 +416,14 @@ def test_nothing_comes_from_elsewhere(server, new_page):
     assert asked
     assert all(url.startswith((server.address, "blob:", "data:")) for url in asked)
     assert SLIDE in page.title()
+
+
+def test_the_page_names_all_its_modules_so_that_they_come_at_once(repo):
+    static = repo / "workflow/scripts/clusterfirst/labelling/static"
+    needed, todo = set(), ["main.js"]
+    while todo:
+        found = set(re.findall(r'from "\./(\w+\.js)"', (static / todo.pop()).read_text(encoding="utf-8")))
+        todo += found - needed
+        needed |= found
+    page = (static / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'modulepreload" href="/static/(\w+\.js)"', page)) == needed

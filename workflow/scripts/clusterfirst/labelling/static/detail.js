@@ -34,7 +34,7 @@ export class Detail {
       h("h3", {}, h("span", { class: "swatch", style: { background: cluster.colour } }), clusterTitle(cluster)),
       cluster.name ? chip(cluster.name, store.doc.classes) : h("span", { class: "muted" }, cluster.mixed ? "several names" : "no name yet"),
     );
-    const numbers = h("p", { class: "muted" }, `${plural(cluster.size, "cell")} · ${percent(cluster.share)} · confidence ${percent(cluster.mean_confidence)} · ${plural(cluster.leaves.length, "part")}`);
+    const numbers = h("p", { class: "muted" }, `${plural(cluster.size, "cell")} · confidence ${percent(cluster.mean_confidence)} · ${plural(cluster.leaves.length, "part")}`);
     const buttons = h("div", { class: "buttons" },
       h("button", { id: "open-cluster", disabled: !cluster.can_open, title: "Open into its two children (O)", onclick: does.open }, "Open"),
       h("button", { id: "merge-clusters", disabled: ticked < 2, title: "Merge the ticked clusters (M); tick with T", onclick: does.merge }, ticked > 1 ? `Merge ${count(ticked)}` : "Merge"),

@@ -65,14 +65,15 @@ export class MiniMap {
     const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
     const [from, to] = cells.range(this.slideView.number);
     const sx = width / this.info.width, sy = height / this.info.height;
-    const dot = to - from > 50000 ? 1 : 2 * density();
+    const many = to - from > 50000;
+    const dot = many ? 1 : 2 * density(), alpha = many ? 0x90ffffff : 0xffffffff;
     for (let row = from; row < to; row++) {
       if (!palette.isBright(row)) continue;
       const colour = palette.of(row);
       if (colour < 0) continue;
       const px = (cells.x[row] * sx) | 0, py = (cells.y[row] * sy) | 0;
       for (let y = py; y < Math.min(py + dot, height); y++) {
-        for (let x = px; x < Math.min(px + dot, width); x++) pixels[y * width + x] = palette.packed[colour];
+        for (let x = px; x < Math.min(px + dot, width); x++) pixels[y * width + x] = palette.packed[colour] & alpha;
       }
     }
     context.putImageData(image, 0, 0);

@@ -15,7 +15,6 @@ function offsets(diameter, width) {
 }
 
 const MOST = 200;
-const BRIGHT = 0xff;
 
 /**
  * Paint the points of a grid.
@@ -26,7 +25,9 @@ const BRIGHT = 0xff;
  */
 export function paintPoints(pixels, width, height, view, ratio, grid, labels, palette, diameter) {
   const size = Math.max(1, Math.min(9, Math.round(diameter)));
-  const steps = offsets(size, width), large = offsets(size + 1, width);
+  const steps = offsets(size, width), large = size > 1 ? offsets(size + 1, width) : steps;
+  // How opaque what is brought out is; nothing else is, by which it is known. Where cells are specks, tissue shows through.
+  const full = size > 1 ? 255 : 210;
   const scale = view.scale * ratio;
   const shiftX = width / 2 - view.x * scale, shiftY = height / 2 - view.y * scale;
   const { x, y, rows } = grid, { leaf } = labels.cells, { exception } = labels;
@@ -43,11 +44,11 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
       const px = (x[i] * scale + shiftX) | 0, py = (y[i] * scale + shiftY) | 0;
       if (px < edge || py < edge || px >= width - edge || py >= height - edge) continue;
       const rgb = packed[colour] & 0xffffff, at = py * width + px;
-      if (mask ? mask[row] : bright[l]) for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (BRIGHT << 24);
+      if (mask ? mask[row] : bright[l]) for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (full << 24);
       else
         for (let s = 0; s < steps.length; s++) {
           const p = at + steps[s], there = pixels[p] >>> 24;
-          if (there === BRIGHT) continue;
+          if (there === full) continue;
           pixels[p] = rgb | ((there === 0 ? low : Math.min(most, Math.max(there, low) + more)) << 24);
         }
     }
