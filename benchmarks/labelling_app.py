@@ -6,6 +6,7 @@ FOLDER keeps the slide (``60000.tiff``, written there the first time, which take
 pointer drags and the wheel turns; Chromium draws without a GPU.
 """
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -43,16 +44,16 @@ class Frames:
         self.page = page
 
     def __enter__(self):
-        self.page.evaluate("clusterfirst.viewer.pan.frames.length = 0")
         self.page.evaluate(
-            """() => { const t = window.ticks = []; const tick = now => { t.push(now); window.ticking = requestAnimationFrame(tick); };
+            """() => { window.ticks = [];
+            const tick = now => { window.ticks.push(now); window.ticking = requestAnimationFrame(tick); };
             window.ticking = requestAnimationFrame(tick); }"""
         )
         return self
 
     def __exit__(self, *_):
         times = self.page.evaluate("(cancelAnimationFrame(window.ticking), window.ticks)")
-        gaps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+        gaps = sorted(b - a for a, b in itertools.pairwise(times))
         self.rate = 1000 * len(gaps) / sum(gaps)
         self.worst = gaps[int(0.95 * len(gaps))]
 
@@ -102,13 +103,16 @@ def naming(page) -> tuple[float, int]:
     for key in "121212":
         size = page.evaluate(
             """() => { const { store } = clusterfirst, off = c => Math.abs(c.size - 50000);
-            const near = [...store.clusters].sort((a, b) => off(a) - off(b))[0]; store.select(near.key); return near.size; }"""
+            const near = [...store.clusters].sort((a, b) => off(a) - off(b))[0];
+            store.select(near.key);
+            return near.size; }"""
         )
         page.wait_for_timeout(300)
         took.append(
             page.evaluate(
-                """key => new Promise(done => { const start = performance.now(), { store, naming } = clusterfirst;
-                naming.give(Number(key) - 1).then(() => requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)))); })""",
+                """key => new Promise(done => { const start = performance.now(), { naming } = clusterfirst;
+                const painted = () => requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+                naming.give(Number(key) - 1).then(painted); })""",
                 key,
             )
         )

@@ -17,6 +17,14 @@ SLIDE = "CMU-1-Small-Region"
 _NEEDED = ("masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
 
 
+PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")
+
+
+def probe(page, name: str, given=None):
+    """Ask a page one of the questions in ``probes.js``."""
+    return page.evaluate(f"given => ({PROBES}).{name}(given)", given)
+
+
 class Server:
     """`clusterfirst-label` in a process of its own."""
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE
+from .conftest import SLIDE, probe
 
 
 def named(page, clusters):
@@ -16,48 +16,24 @@ def named(page, clusters):
 
 def label_of(page, row):
     """What a cell is called in the page."""
-    return page.evaluate(
-        "row => { const l = clusterfirst.store.labels, i = l.of(row); return i < 0 ? null : l.classes[i].name }", row
-    )
+    return probe(page, "labelOf", row)
 
 
 def on_screen(page, row):
     """Where a cell is on the screen."""
     box = page.locator("#slide-view").bounding_box()
-    x, y = page.evaluate(
-        "row => { const { cells } = clusterfirst.store; return clusterfirst.viewer.view.view.toScreen(cells.x[row], cells.y[row]) }",
-        row,
-    )
+    x, y = probe(page, "onScreen", row)
     return box["x"] + x, box["y"] + y
 
 
 def look_at(page, row, zoom=1.5):
     """Bring a cell to the middle and wait until the picture and the outlines there have arrived."""
-    page.evaluate(
-        "([row, zoom]) => { const { cells } = clusterfirst.store; clusterfirst.viewer.goTo(cells.x[row], cells.y[row], zoom) }",
-        [row, zoom],
-    )
+    probe(page, "lookAt", [row, zoom])
     for _ in range(100):
         page.wait_for_timeout(100)
         if page.evaluate("clusterfirst.viewer.view.settled"):
             return
     raise AssertionError("tiles or outlines did not arrive")
-
-
-def isolated_rows(page, wanted):
-    """Cells far from the slide's edge and from others, so that a click means them."""
-    return page.evaluate(
-        """wanted => {
-          const { cells, infos } = clusterfirst.store, grid = cells.grid(0), { width, height } = infos[0], found = [];
-          for (let row = 0; row < cells.n && found.length < wanted; row++) {
-            const x = cells.x[row], y = cells.y[row];
-            if (x < 400 || y < 400 || x > width - 400 || y > height - 400) continue;
-            if (grid.near(x, y, 40).length === 1 && cells.leaf[row] !== cells.noise) found.push(row);
-          }
-          return found;
-        }""",
-        wanted,
-    )
 
 
 def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
@@ -79,7 +55,7 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     named(page, f"3 / {total + 1}")
 
     # zoom in to nuclei, with the wheel: what is under the pointer stays under it
-    one, other = isolated_rows(page, 2)
+    one, other = probe(page, "isolated", 2)
     look_at(page, one, 0.5)
     before = on_screen(page, one)
     page.mouse.move(*before)
@@ -121,7 +97,7 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
 
     look_at(page, other)
     page.wait_for_timeout(400)  # the address follows a moment later
-    place = page.evaluate("({ ...clusterfirst.viewer.view.view })")
+    place = probe(page, "place")
     state = page.evaluate("clusterfirst.store.doc")
     page.reload()
     page.wait_for_selector("body[data-ready]")
@@ -130,10 +106,7 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     after = page.evaluate("clusterfirst.store.doc")
     for key in ("seq", "clusters", "exceptions", "progress"):
         assert after[key] == state[key]
-    again = page.evaluate("({ ...clusterfirst.viewer.view.view })")
-    assert [again[key] for key in ("x", "y", "scale")] == pytest.approx(
-        [place[key] for key in ("x", "y", "scale")], rel=1e-2
-    )
+    assert probe(page, "place") == pytest.approx(place, rel=1e-2)
 
 
 def test_export_says_where_the_files_lie(server, new_page):
@@ -224,9 +197,7 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
 
 def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     ada, ben = new_page(server.address), new_page(server.address)
-    ben.evaluate(
-        "fetch('/api/who', { method: 'POST', body: JSON.stringify({ who: 'Ben' }), headers: { 'Content-Type': 'application/json', 'X-Clusterfirst': '1' } })"
-    )
+    probe(ben, "callMe", "Ben")
     ben.reload()
     ben.wait_for_selector("body[data-ready]")
     expect(ada.locator("#people .other")).to_have_count(1)
@@ -264,9 +235,6 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     assert sum(line.get("action", {}).get("do") == "name" for line in lines) == 2
 
 
-CONTROLS = "button, input, select, a[href], canvas, [role=listbox], [role=option], [role=radio]"
-
-
 def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_page):
     page = new_page(server.address, hint=True)
     page.keyboard.press("1")
@@ -274,12 +242,7 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_pag
     page.evaluate("clusterfirst.store.select(clusterfirst.store.clusters[0].key)")
     page.keyboard.press("r")
     expect(page.locator("#review .crop")).to_have_count(24)
-    nameless = page.evaluate(
-        """selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility() && !(
-            e.getAttribute('aria-label') || e.title || e.textContent.trim() || e.labels?.length)).map(e => e.outerHTML)""",
-        CONTROLS,
-    )
-    assert nameless == []
+    assert probe(page, "nameless") == []
     page.keyboard.press("Escape")
     page.locator("body").evaluate("() => document.activeElement.blur()")
     reached = set()
@@ -322,21 +285,7 @@ def test_text_stands_out_from_its_ground(server, new_page, scheme):
     page = new_page(server.address, hint=True, color_scheme=scheme)
     page.keyboard.press("1")
     expect(page.locator(".chip").first).to_be_visible()
-    poor = page.evaluate(
-        """() => {
-          const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-          const rgb = c => { probe.clearRect(0, 0, 1, 1); probe.fillStyle = c; probe.fillRect(0, 0, 1, 1); return [...probe.getImageData(0, 0, 1, 1).data]; };
-          const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-          const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] > 200) return c; } return [255, 255, 255, 255]; };
-          return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && !e.disabled
-              && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && !e.closest('button:disabled, .unseen, .cover')).map(e => {
-            const a = light(rgb(getComputedStyle(e).color)), b = light(ground(e));
-            return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.outerHTML.slice(0, 120)];
-          }).filter(([ratio]) => ratio < 4.5);
-        }"""
-    )
-    assert poor == []
+    assert probe(page, "faint") == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
@@ -346,53 +295,13 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
         width,
         height,
     ]
-    outside = page.evaluate(
-        """() => [...document.querySelectorAll('button, select, input, canvas, h2, dd')].filter(e => e.checkVisibility() && !e.closest('.unseen, .list, .classes, .gallery')).filter(e => {
-            const r = e.getBoundingClientRect(); return r.left < 0 || r.top < 0 || r.right > innerWidth + 0.5 || r.bottom > innerHeight + 0.5; }).map(e => e.id || e.outerHTML.slice(0, 80))"""
-    )
-    assert outside == []
-    overlapping = page.evaluate(
-        """() => {
-          const boxes = [...document.querySelectorAll('.bar button, .bar select, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div')]
-            .filter(e => e.checkVisibility()).map(e => [e, e.getBoundingClientRect()]);
-          const found = [];
-          boxes.forEach(([a, r], i) => boxes.slice(i + 1).forEach(([b, s]) => {
-            if (a.contains(b) || b.contains(a)) return;
-            if (r.left + 1.5 < s.right && s.left + 1.5 < r.right && r.top + 1.5 < s.bottom && s.top + 1.5 < r.bottom) found.push([a.outerHTML.slice(0, 60), b.outerHTML.slice(0, 60)]);
-          }));
-          return found;
-        }"""
-    )
-    assert overlapping == []
+    assert probe(page, "outside") == []
+    assert probe(page, "overlapping") == []
 
 
 def test_pure_functions(server, new_page):
     page = new_page(server.address)
-    found = page.evaluate(
-        """async () => {
-          const { encodeRanges, decodeRanges } = await import('/static/ranges.js');
-          const { inPolygon, roundLength, View } = await import('/static/geometry.js');
-          const { PointGrid } = await import('/static/grid.js');
-          const { inkOn, packed } = await import('/static/colour.js');
-          const random = (seed => () => (seed = (seed * 16807) % 2147483647) / 2147483647)(7);
-          const x = Float32Array.from({ length: 2000 }, () => 1000 * random()), y = Float32Array.from(x, () => 500 * random());
-          const grid = new PointGrid(x, y, 100), inside = grid.within([200, 100, 400, 300], () => true).sort((a, b) => a - b);
-          const brute = [...x.keys()].filter(i => x[i] >= 200 && x[i] <= 400 && y[i] >= 100 && y[i] <= 300).map(i => i + 100);
-          const d = i => (x[i] - 500) ** 2 + (y[i] - 250) ** 2;
-          const view = new View(10, 20, 2, 100, 80);
-          const under = view.toPlane(13, 57);
-          view.zoomAbout(13, 57, 7);
-          return {
-            ranges: encodeRanges([9, 3, 4, 5, 12, 4]), back: decodeRanges('0-2,7'), none: encodeRanges([]),
-            ring: [inPolygon(5, 5, [0, 0, 10, 0, 10, 10, 0, 10]), inPolygon(11, 5, [0, 0, 10, 0, 10, 10, 0, 10])],
-            lengths: [roundLength(149), roundLength(0.7), roundLength(5000)],
-            grid: JSON.stringify(inside) === JSON.stringify(brute),
-            nearest: grid.near(500, 250, 1000)[0] - 100 === [...x.keys()].sort((a, b) => d(a) - d(b))[0],
-            stays: view.toPlane(13, 57).every((v, i) => Math.abs(v - under[i]) < 1e-9),
-            ink: [inkOn('#ffff00'), inkOn('#0000aa')], packed: packed('#0a0b0c').toString(16),
-          };
-        }"""
-    )
+    found = probe(page, "pure")
     assert found == {
         "ranges": "3-5,9,12",
         "back": [0, 1, 2, 7],
