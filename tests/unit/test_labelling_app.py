@@ -93,9 +93,8 @@ def labels(state: dict, browser: Browser) -> dict[int, str]:
     data = browser.get("cells.bin").content
     told = {entry["name"]: entry for entry in json.loads(data[: data.index(b"\n")])["arrays"]}
     leaf = np.frombuffer(data, told["leaf"]["dtype"], told["leaf"]["length"], told["leaf"]["offset"])
-    words = [entry["name"] for entry in state["classes"]] + [None]
     name = {
-        number: words[entry["leaf_classes"][place]] if entry["mixed"] else entry["name"]
+        number: entry["names"][place] if entry["mixed"] else entry["name"]
         for entry in state["clusters"]
         for place, number in enumerate(entry["leaves"])
     }
