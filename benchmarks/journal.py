@@ -6,6 +6,7 @@ After every kill the server is started again on the same labels. What it acknowl
 the number that was told, and the state it then tells must be that of the journal.
 """
 
+import http.client
 import json
 import os
 import random
@@ -78,7 +79,7 @@ def work(server: Server, who: str, seed: int, told: dict, sent: set) -> None:
         try:
             body = {"base": 0, "id": id, "action": some_action(rng), "force": True}
             told[id] = server.ask("actions", body, who)["seq"]
-        except (urllib.error.URLError, ConnectionError, OSError, ValueError):
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
             return  # killed: before, in the middle of, or after the request, before or in the middle of the answer
 
 

@@ -59,7 +59,7 @@ def main(cells: int) -> None:
                 return answer.read()
 
         def act(action):
-            return server.ask("actions", {"base": 10**9, "id": str(uuid.uuid4()), "action": action})
+            return server.ask("actions", {"base": 0, "id": str(uuid.uuid4()), "action": action, "force": True})
 
         rows.append(("first state", timed(lambda: server.ask("state"))[0]))
         seconds, data = timed(lambda: read("cells.bin"), 3)

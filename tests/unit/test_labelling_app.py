@@ -93,9 +93,8 @@ def labels(state: dict, browser: Browser) -> dict[int, str]:
     data = browser.get("cells.bin").content
     told = {entry["name"]: entry for entry in json.loads(data[: data.index(b"\n")])["arrays"]}
     leaf = np.frombuffer(data, told["leaf"]["dtype"], told["leaf"]["length"], told["leaf"]["offset"])
-    words = [entry["name"] for entry in state["classes"]] + [None]
     name = {
-        number: words[entry["leaf_classes"][place]] if entry["mixed"] else entry["name"]
+        number: entry["names"][place] if entry["mixed"] else entry["name"]
         for entry in state["clusters"]
         for place, number in enumerate(entry["leaves"])
     }
@@ -329,6 +328,22 @@ def test_labels_of_an_older_clustering_are_kept_and_carried_over(start, results)
     assert len(list((results / "a/labels").glob("journal-*.jsonl"))) == 2
     ada.do({"do": "undo"})
     assert labels(ada.state(), ada) == {}
+
+
+def test_a_page_that_shows_an_older_clustering_does_no_harm(start, results):
+    ada = Browser(start(), "Ada")
+    fingerprint = ada.state()["fingerprint"]
+    ada.do(CLASSES)
+    again(results, "a", seed=5)
+    app = start()
+    page = Browser(app, "Ada")
+    assert page.ask(CLASSES, base=1).status_code == 412, "it knows of an action that this clustering has not seen"
+    asked = {"base": 0, "id": "12345678", "action": CLASSES, "fingerprint": fingerprint}
+    answer = page.http.post(f"{page.url}/actions", json=asked)
+    assert (answer.status_code, "Reload" in answer.json()["error"]) == (412, True)
+    state = page.state()
+    assert state["seq"] == 0
+    assert page.http.post(f"{page.url}/actions", json={**asked, "fingerprint": state["fingerprint"]}).status_code == 200
 
 
 def test_labels_of_other_cells_are_not_carried_over(start, results):

@@ -157,6 +157,20 @@ def test_a_journal_is_not_written_through_a_link(tmp_path):
         Journal.open(tmp_path / "journal.jsonl", HEADER)
 
 
+def test_labels_are_not_kept_behind_a_link(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "labels").symlink_to(tmp_path / "outside")
+    with pytest.raises(ClusterfirstError, match="is a link"):
+        Lock(tmp_path / "labels")
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_where_labels_cannot_be_kept_is_said(tmp_path):
+    (tmp_path / "labels").write_text("a file")
+    with pytest.raises(ClusterfirstError, match="labels cannot be kept there"):
+        Lock(tmp_path / "labels")
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

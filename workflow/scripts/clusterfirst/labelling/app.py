@@ -35,7 +35,7 @@ from . import results
 from .desk import Desk
 from .journal import Held
 from .security import Guard
-from .session import Conflict, brief
+from .session import Conflict, Stale, brief
 from .view import DEFAULT_CLASSES
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ _KINDS = {
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _HOURLY = {"Cache-Control": "private, max-age=3600"}
 _HEARTBEAT_S = 15
+_HOW = {"base", "force", "fingerprint"}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,60}")
 
 router = APIRouter()
@@ -65,6 +66,7 @@ class ActionRequest(BaseModel):
     id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
     action: dict
     force: bool = False
+    fingerprint: str | None = None
 
 
 class WhoRequest(BaseModel):
@@ -288,9 +290,13 @@ def _put(queue: asyncio.Queue, event: dict) -> None:
 
 @router.post("/api/groups/{group:path}/actions")
 def act(request: Request, group: str, asked: ActionRequest) -> Response:
-    """Do an action, see `Session.act` and `state`. It is on disk when the answer comes."""
+    """Do an action, see `Session.act` and `state`. It is on disk when the answer comes.
+
+    Asked with the same ``id`` again it is done once. 409 with ``conflict`` if somebody else has changed the same since
+    ``base``, unless ``force``; 412 if ``fingerprint`` (which should be sent) is not that of the clustering served.
+    """
     session = session_of(request, group)
-    done = session.act(known_person(request), asked.id, asked.action, base=asked.base, force=asked.force)
+    done = session.act(known_person(request), asked.id, asked.action, **asked.model_dump(include=_HOW))
     return _json(done)
 
 
@@ -341,7 +347,8 @@ def _mendable(_request: Request, error: ClusterfirstError) -> Response:
     if isinstance(error, Conflict):
         other = {"who": error.entry.who, "time": error.entry.time, "action": brief(error.entry.action)}
         return JSONResponse({"error": str(error), "conflict": other}, 409)
-    return JSONResponse({"error": str(error)}, 423 if isinstance(error, Held) else 400)
+    status = {Held: 423, Stale: 412}.get(type(error), 400)
+    return JSONResponse({"error": str(error)}, status)
 
 
 def _malformed(_request: Request, error: RequestValidationError) -> Response:

@@ -48,12 +48,20 @@ class Lock:
     ------
     Held
         With who holds it.
+    ClusterfirstError
+        The folder is a link, or cannot be written to.
     """
 
     def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / ".lock"
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        if folder.is_symlink():
+            raise ClusterfirstError(
+                f"{folder} is a link: labels are kept in the results folder itself. Remove the link"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise ClusterfirstError(f"{folder}: labels cannot be kept there ({error}): make it writable") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

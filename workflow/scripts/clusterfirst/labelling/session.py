@@ -38,6 +38,10 @@ class Conflict(ClusterfirstError):
         self.entry = entry
 
 
+class Stale(ClusterfirstError):
+    """The browser shows cells as they were clustered before."""
+
+
 class Session:
     """Labels of one group. Safe for threads.
 
@@ -106,7 +110,9 @@ class Session:
             "holders": self.holders(),
         }
 
-    def act(self, who: str, id: str, action: object, *, base: int, force: bool = False) -> dict:
+    def act(
+        self, who: str, id: str, action: object, *, base: int, force: bool = False, fingerprint: str | None = None
+    ) -> dict:
         """Do an action, once it is on disk.
 
         Parameters
@@ -121,6 +127,8 @@ class Session:
             The last action that the person's browser knew of.
         force
             Do it though somebody else has changed the same.
+        fingerprint
+            Of the clustering that the browser shows: leaves of another one are others.
 
         Returns
         -------
@@ -130,16 +138,18 @@ class Session:
         Raises
         ------
         Conflict
+        Stale
         ClusterfirstError
             The action makes no sense.
         """
         with self._mutex:
             if known := self._answer(id, who):
                 return known
+            if base > self.history.seq or fingerprint not in (None, self.group.fingerprint):
+                raise Stale("this page shows an older clustering of the cells: nothing was done. Reload the page")
             action = check(action, self.history.state, self.group.leaves)
             if action["do"] in ("undo", "redo"):
                 self.history.target(who, action["do"])
-            base = min(max(base, 0), self.history.seq)
             other = self.history.conflict(action, who, base)
             if other and not force:
                 raise Conflict(other)

@@ -41,11 +41,11 @@ class View:
 
         ``seq``, ``fingerprint``, ``classes``, ``clusters``, ``noise``, ``progress``, and ``exceptions``: rows by place
         of the class in ``classes``, under ``-1`` those explicitly without label. A cluster whose leaves have different
-        names is ``mixed``; then ``leaf_classes`` are places in ``classes``, leaf by leaf, −1 for none; else it is null.
+        names is ``mixed``, and ``names`` are those of its leaves; else that is null.
         """
         group, state = self._group, history.state
         classes = state.all_classes()
-        clusters = _clusters(group, state, [entry["name"] for entry in classes])
+        clusters = _clusters(group, state)
         return {
             "seq": history.seq,
             "fingerprint": group.fingerprint,
@@ -68,9 +68,8 @@ def changes(before: dict, after: dict) -> dict:
     return {key: value for key, value in after.items() if before.get(key) != value}
 
 
-def _clusters(group: Group, state: State, classes: list[str]) -> list[dict]:
+def _clusters(group: Group, state: State) -> list[dict]:
     leaves = group.leaves
-    place = [-1, *(classes.index(word) if word in classes else -1 for word in state.words[1:])]
     found = []
     for key in np.unique(state.cluster).tolist():
         members = state.members(key)
@@ -87,7 +86,7 @@ def _clusters(group: Group, state: State, classes: list[str]) -> list[dict]:
                 "colour": group.colour(key),
                 "name": state.words[names[0]] if single else None,
                 "mixed": len(names) > 1,
-                "leaf_classes": [place[max(code, 0)] for code in state.name[members].tolist()]
+                "names": [None if c == NONE else state.words[c] for c in state.name[members]]
                 if len(names) > 1
                 else None,
                 "representatives": group.representatives(tuple(members.tolist())),
