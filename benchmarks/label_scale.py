@@ -112,9 +112,8 @@ def main(cells: int) -> None:
     print(f"# The labelling server with {cells:,} cells\n\n{machine()}\n\n| | seconds |\n|---|---:|")
     for what, seconds in rows:
         print(f"| {what} | {seconds:.3f} |")
-    print(
-        f"\nMemory of the server afterwards: {memory:.0f} MiB; at its peak {peak:.0f} MiB. Load of the machine: {load:.0f}."
-    )
+    print(f"\nMemory of the server afterwards: {memory:.0f} MiB; at its peak {peak:.0f} MiB.", end=" ")
+    print(f"Load of the machine: {load:.0f}.")
 
 
 if __name__ == "__main__":
