@@ -25,6 +25,7 @@ ORDER = (
     "gallery",
     "export",
     "evaluation",
+    "labelling",
     "costs",
     "failures",
     "status",
