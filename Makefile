@@ -8,7 +8,7 @@ READY := .venv/.ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
 
-.PHONY: help demo run report models status doctor test lint format lock dag clean
+.PHONY: help demo run label report models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -34,6 +34,9 @@ run: $(READY)  ## run the slides of config/slides.csv
 report: $(READY)  ## gather the pictures of what is finished in report.zip (ARGS="--configfile mine.yaml")
 	$(SNAKEMAKE) benchmarks --quiet rules host $(ARGS)
 	$(SNAKEMAKE) --report report.zip $(ARGS)
+
+label: $(READY)  ## name clusters in the browser (RESULTS=results; see also clusterfirst-label --help)
+	$(BIN)/clusterfirst-label $(or $(RESULTS),results)
 
 models: $(READY)  ## fetch all weights that the config needs, e.g. before going offline
 	$(SNAKEMAKE) models

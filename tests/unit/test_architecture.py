@@ -29,6 +29,7 @@ ORDER = (
     "failures",
     "status",
     "doctor",
+    "labelling",
 )
 
 
