@@ -7,6 +7,7 @@ pointer drags and the wheel turns; Chromium draws without a GPU.
 """
 
 import itertools
+import os
 import statistics
 import sys
 import tempfile
@@ -159,6 +160,7 @@ def main(folder: Path, cells: int) -> None:
     for what, value in rows:
         print(f"| {what} | {value} |")
     print(f"\nMemory of the server afterwards: {memory:.0f} MiB.")
+    print(f"Load meanwhile: {os.getloadavg()[0]:.0f} processes on {os.cpu_count()} cores.")
 
 
 if __name__ == "__main__":

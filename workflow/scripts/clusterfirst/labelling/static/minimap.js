@@ -77,7 +77,7 @@ export class MiniMap {
       }
     }
     context.putImageData(image, 0, 0);
-    return canvas;
+    return many ? canvas : rimmed(canvas);
   }
 
   frame(context) {
@@ -92,3 +92,15 @@ export class MiniMap {
   }
 }
 
+/** A picture with a rim of white about whatever is on it. */
+function rimmed(canvas) {
+  const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  const context = copy.getContext("2d");
+  for (const [dx, dy] of [[-1, 0], [1, 0], [0, -1], [0, 1]]) context.drawImage(canvas, dx, dy);
+  context.globalCompositeOperation = "source-in";
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, copy.width, copy.height);
+  context.globalCompositeOperation = "source-over";
+  context.drawImage(canvas, 0, 0);
+  return copy;
+}

@@ -15,6 +15,8 @@ function offsets(diameter, width) {
 }
 
 const MOST = 200;
+/** A rim of white about what is brought out: a pink cluster would be lost on pink tissue. */
+const RIM = (254 << 24) | 0xffffff;
 
 /**
  * Paint the points of a grid.
@@ -28,6 +30,7 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
   const steps = offsets(size, width), large = size > 1 ? offsets(size + 1, width) : steps;
   // How opaque what is brought out is; nothing else is, by which it is known. Where cells are specks, tissue shows through.
   const full = size > 1 ? 255 : 210;
+  const rim = size > 1 ? offsets(size + 3, width) : [];
   const scale = view.scale * ratio;
   const shiftX = width / 2 - view.x * scale, shiftY = height / 2 - view.y * scale;
   const { x, y, rows } = grid, { leaf } = labels.cells, { exception } = labels;
@@ -35,7 +38,7 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
   const first = size > 1 ? 200 : 120, more = 24, faint = palette.dims ? 0.5 : 1;
   const low = Math.round(first * faint), most = Math.round(MOST * faint);
   const [left, top, right, bottom] = view.seen;
-  const edge = size + 1;
+  const edge = size + 3;
   grid.runs(left, top, right, bottom, (from, to) => {
     for (let i = from; i < to; i++) {
       const row = rows[i], l = leaf[row], e = exception[row];
@@ -44,11 +47,13 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
       const px = (x[i] * scale + shiftX) | 0, py = (y[i] * scale + shiftY) | 0;
       if (px < edge || py < edge || px >= width - edge || py >= height - edge) continue;
       const rgb = packed[colour] & 0xffffff, at = py * width + px;
-      if (mask ? mask[row] : bright[l]) for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (full << 24);
-      else
+      if (mask ? mask[row] : bright[l]) {
+        for (let s = 0; s < rim.length; s++) if (pixels[at + rim[s]] >>> 24 !== full) pixels[at + rim[s]] = RIM;
+        for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (full << 24);
+      } else
         for (let s = 0; s < steps.length; s++) {
           const p = at + steps[s], there = pixels[p] >>> 24;
-          if (there === full) continue;
+          if (there >= Math.min(full, 254)) continue;
           pixels[p] = rgb | ((there === 0 ? low : Math.min(most, Math.max(there, low) + more)) << 24);
         }
     }
