@@ -17,6 +17,7 @@ ORDER = (
     "devices",
     "objects",
     "given",
+    "labelled",
     "segmentation",
     "embedding",
     "reduction",

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import shapely
 
-from clusterfirst import given, objects
+from clusterfirst import given, labelled, objects
 from clusterfirst.export import qupath
-from clusterfirst.given import exported
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling import labels
 from clusterfirst.labelling.app import create_app
@@ -74,7 +73,7 @@ def read(session, path, slide="a"):
     rows = {"a": slice(0, 60), "b": slice(60, 100)}[slide]
     group = session.group
     which = objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
-    return exported.read(path, rows.stop - rows.start, cells_sha256=which)
+    return labelled.read(path, rows.stop - rows.start, cells_sha256=which)
 
 
 def label_everything(ada, app, session):
@@ -145,9 +144,9 @@ def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clo
     assert first.read_bytes() == before
     (results / "a/labels/zzz.json").write_text("{}")
     (results / "a/labels/2099-01-01T00-00-00.000Z.geojson.gz").touch()
-    assert exported.newest(results / "a/labels") == third
-    assert exported.newest(results / "c/labels") is None
-    assert exported.stem(datetime(2026, 1, 2, 3, 4, 5, 6999, UTC)) == "2026-01-02T03-04-05.006Z"
+    assert labelled.newest(results / "a/labels") == third
+    assert labelled.newest(results / "c/labels") is None
+    assert labelled.stem(datetime(2026, 1, 2, 3, 4, 5, 6999, UTC)) == "2026-01-02T03-04-05.006Z"
 
 
 def test_nothing_said_nothing_written(app, results):

@@ -1,5 +1,5 @@
 # From what people named in the labelling app to labels of all cells.
-from clusterfirst.given import exported
+from clusterfirst import labelled
 
 
 def newest_labels(folder):
@@ -9,7 +9,7 @@ def newest_labels(folder):
     """
     if in_storage(f"{RESULTS}/"):
         return None
-    found = exported.newest(relocated(f"{RESULTS}/{folder}/labels"))
+    found = labelled.newest(relocated(f"{RESULTS}/{folder}/labels"))
     return found and f"{RESULTS}/{folder}/labels/{found.name}"
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-from clusterfirst import objects
+from clusterfirst import labelled, objects
 from clusterfirst.export import cells as joined
 from clusterfirst.export import qupath
-from clusterfirst.given import exported
 from clusterfirst.io import log, log_to, read_json, read_metadata, write_table
 
 
@@ -21,8 +20,8 @@ def newest_labels(cells, found):
         return None, None
     (path,) = snakemake.input.labels
     which = objects.fingerprint(*(cells[name].to_numpy() for name in ("x", "y", "cell_id")))
-    labels = exported.read(path, len(cells), cells_sha256=which)
-    same = labels.facts["leaves_sha256"] == exported.leaves_sha256(np.array(found["cells"]["leaf_id"]))
+    labels = labelled.read(path, len(cells), cells_sha256=which)
+    same = labels.facts["leaves_sha256"] == labelled.leaves_sha256(np.array(found["cells"]["leaf_id"]))
     if not same:
         log.warning(
             "labels %s were made before these cells were clustered anew: labels stay with their cells, but clusters "

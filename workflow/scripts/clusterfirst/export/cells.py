@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ..given.exported import Exported
 from ..io import ClusterfirstError
+from ..labelled import Exported
 
 
 def table(cells: pa.Table, found: dict, plane: np.ndarray, labels: Exported | None) -> pa.Table:
@@ -27,7 +27,7 @@ def table(cells: pa.Table, found: dict, plane: np.ndarray, labels: Exported | No
     -------
     pyarrow.Table
         All columns of `cells`, and ``cluster_id``, ``leaf_id`` (int32, −1 for noise), ``confidence``, ``umap_x``,
-        ``umap_y`` (float32), ``label``, ``label_source`` (see `given.exported.SOURCES`), ``labelled_by`` (strings,
+        ``umap_y`` (float32), ``label``, ``label_source`` (see `labelled.SOURCES`), ``labelled_by`` (strings,
         null where nobody said). Metadata stay: it is GeoParquet still.
 
     Raises

@@ -1,6 +1,6 @@
 """Labels as files: exported for the workflow and for QuPath, and imported from QuPath.
 
-An export is a snapshot with a name of its own, in the ``labels`` folder of every slide of the group (`given.exported`
+An export is a snapshot with a name of its own, in the ``labels`` folder of every slide of the group (`labelled`
 has its form). Nothing is ever written over it; the workflow takes the latest. Journals remain what labels live in.
 """
 
@@ -21,11 +21,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-from .. import given, objects
+from .. import given, labelled, objects
 from ..clustering import palette
 from ..evaluation import truth
 from ..export import qupath
-from ..given import exported
 from ..io import ClusterfirstError, atomic
 from . import ranges
 from .history import History
@@ -49,7 +48,7 @@ class Labels:
     classes : list of dict
         ``name``, ``colour``.
     label, source, who : numpy.ndarray
-        n objects: class or None; one of `given.exported.SOURCES`, or None where nobody said anything; who said so.
+        n objects: class or None; one of `labelled.SOURCES`, or None where nobody said anything; who said so.
     """
 
     seq: int
@@ -66,7 +65,7 @@ def current(history: History) -> Labels:
     own = state.exception != NONE
     confirmed = ~own & (code != NONE) & (state.confirmed == code)
     source = np.full(len(code), None)
-    for chosen, word in zip((~own & (code != NONE), confirmed, own), exported.SOURCES, strict=True):
+    for chosen, word in zip((~own & (code != NONE), confirmed, own), labelled.SOURCES, strict=True):
         source[chosen] = word
     words = np.array([None, None, *state.words[1:]], object)  # NONE and UNLABELLED are no class
     return Labels(history.seq, state.all_classes(), words[code + 1], source, _people(history, own, code != NONE))
@@ -109,7 +108,7 @@ def export(session: Session, who: str) -> list[Path]:
             "seq": labels.seq,
             "clustering": group.fingerprint,
             "cells_sha256": objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows]),
-            "leaves_sha256": exported.leaves_sha256(group.leaves.of_cell[rows]),
+            "leaves_sha256": labelled.leaves_sha256(group.leaves.of_cell[rows]),
             "classes": labels.classes,
             "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
         }
@@ -147,7 +146,7 @@ def _write(folder: Path, facts: dict, cells: Iterator[str], now: datetime) -> Pa
     """Write an export under a name that none has had."""
     head = json.dumps({"clusterfirst": "labels", "version": 1, **facts}, ensure_ascii=False, indent=1)
     with _naming:
-        path = folder / f"{exported.next_stem(folder, now)}.json"
+        path = folder / f"{labelled.next_stem(folder, now)}.json"
         try:
             with atomic(path) as part, part.open("w", encoding="utf-8") as file:
                 file.write(head.removesuffix("\n}") + ',\n "cells": [')
@@ -183,7 +182,7 @@ def export_qupath(session: Session) -> list[Path]:
     """
     group, labels = session.group, _said(session)
     colours = {entry["name"]: entry["colour"] for entry in labels.classes}
-    name = exported.stem(datetime.now(UTC))
+    name = labelled.stem(datetime.now(UTC))
     written = []
     for slide, rows in _slides(group):
         path = _folder(slide) / f"{name}.geojson.gz"
@@ -242,7 +241,7 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
 
 def _told_by_export(path: Path, count: int, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
     which = objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
-    labels = exported.read(path, count, cells_sha256=which)
+    labels = labelled.read(path, count, cells_sha256=which)
     return labels.label, 0, {entry["name"]: entry["colour"] for entry in labels.classes}
 
 

@@ -1,8 +1,8 @@
 """What the labelling app exports of a slide: one JSON file for each time somebody pressed Export, never changed.
 
-``results/<slide>/labels/2026-11-21T19-45-30.123Z.json``: ``cells`` are classes by cell id, as `by_id` reads them, each
-with its ``source`` (see `SOURCES`) and ``who``; ``classes`` have colours; ``cells_sha256`` says which cells the ids
-mean (`objects.fingerprint`), ``leaves_sha256`` in which fine clusters they were.
+``results/<slide>/labels/2026-11-21T19-45-30.123Z.json``: ``cells`` are classes by cell id, as `given.by_id` reads
+them, each with its ``source`` (see `SOURCES`) and ``who``; ``classes`` have colours; ``cells_sha256`` says which cells
+the ids mean (`objects.fingerprint`), ``leaves_sha256`` in which fine clusters they were.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io import ClusterfirstError
-from . import by_id
+from .io import ClusterfirstError
 
 SOURCES = ("cluster", "reviewed", "exception")
 """How a label came about: the name of the cell's cluster; the same, and somebody looked at the cell and found it right;
@@ -118,6 +117,9 @@ def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
             "now. Name clusters anew and export (or, in the labelling app, import a GeoJSON of the old labels, which "
             "are matched by overlap); or move the file away"
         )
+    # Not above: planning looks for exports, and needs nothing of what reads outlines.
+    from .given import by_id
+
     label = by_id.checked([row[:2] for row in rows], path, count)
     missing = set(label[label != None]) - {entry["name"] for entry in classes}  # noqa: E711 (element by element)
     if missing:
