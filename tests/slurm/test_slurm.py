@@ -71,23 +71,20 @@ def test_a_slide_costs_six_jobs_and_only_those_that_use_a_gpu_ask_for_one(cohort
     assert Project(cohort.folder, cohort.repo).jobs() == set()
 
 
-@pytest.mark.parametrize(
-    ("resources", "asked"),
-    [
-        (["outline:gpu=0", "outline:gres=gpu:fake:1"], "gres:gpu:fake:1"),
-        (["outline:gpu_model=fake"], "gres:gpu:fake:1"),
-    ],
-    ids=["gres", "gpu_model"],
-)
-def test_gpus_can_be_asked_for_by_gres_and_by_model(copied, cluster, resources, asked):
-    target = "results/a/outlines/1-of-1.parquet"
-    (copied.folder / target).unlink()
-    done = copied.run(target, "--set-resources", *resources)
+def test_gpus_can_be_asked_for_by_model_and_by_gres_and_jobs_be_an_array(copied, cluster):
+    targets = ["results/a/outlines/1-of-1.parquet", *(f"results/{slide}/embeddings.npy" for slide in "bc")]
+    for target in targets:
+        (copied.folder / target).unlink()
+    resources = ["outline:gpu_model=fake", "embed:gpu=0", "embed:gres=gpu:fake:1"]
+    done = copied.run(*targets, "--slurm-array-jobs", "embed", "--set-resources", *resources)
     assert done.returncode == 0, done.stdout
-    (record,) = copied.submitted(cluster)
-    assert asked_gpus([record]) == {"outline": {asked}}
-    assert ("TresPerNode" in record) == ("outline:gpu=0" in resources)
-    assert (copied.folder / target).is_file()
+    outline, *array = sorted(copied.submitted(cluster), key=rule_or_group, reverse=True)
+    assert (rule_or_group(outline), outline["TresPerJob"].strip()) == ("outline", "gres:gpu:fake:1")
+    assert {(rule_or_group(task), task["TresPerNode"].strip()) for task in array} == {("embed", "gres:gpu:fake:1")}
+    assert {task["ArrayTaskId"] for task in array} == {"1", "2"}
+    assert not any("TresPerJob" in task for task in array)
+    for target in targets:
+        assert (copied.folder / target).is_file()
 
 
 def cancel(project, cluster, cancelled):

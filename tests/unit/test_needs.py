@@ -13,7 +13,8 @@ from clusterfirst.sizes import Size
 RESOURCES = ("mem_mb", "runtime", "disk_mb")
 SLIDE = Size(slides=1, slide_mb=1000, mm2=400, tiles=5_000, mpx=1_950, seen_mm2=490, cells=1_000_000)
 """A large slide."""
-OF_SLIDES = sorted(set(needs.FITS) - {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials"})
+POOLING = {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials", "benchmarks"}
+OF_SLIDES = sorted(set(needs.FITS) - POOLING)
 
 
 @pytest.fixture
@@ -54,14 +55,18 @@ def test_more_is_asked_for_than_was_ever_measured(repo, need):
         given = {"threads": int(row["threads"]), "given_mb": float(row["truth_mb"])}
         asked = {resource: need(row["rule"], resource, size, change=change, **given) for resource in RESOURCES}
         assert asked["mem_mb"] > float(row["max_rss"]), row
-        assert asked["runtime"] * 60 > float(row["s"]), row
+        # Not the seconds on the clock: other work took up to nine tenths of the machine.
+        assert asked["runtime"] * 60 > float(row["cpu_time"] or row["s"]), row
         read_mb = float(row["slide_mb"]) if row["rule"] in READ_THE_SLIDE else 0
         assert asked["disk_mb"] > float(row["out_mb"] or 0) + read_mb, row
         rules.add(row["rule"])
     assert rules == set(OF_SLIDES)
 
 
-READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "annotate", "nuclei_mask"}
+READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "annotate", "nuclei_mask"} | {
+    "representatives",
+    "annotate_representatives",
+}
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
@@ -82,7 +87,7 @@ def test_what_a_slides_job_reads_of_its_group_counts(need):
 
 
 def test_jobs_over_all_slides_grow_with_them():
-    for stage in set(needs.FITS) - set(OF_SLIDES):
+    for stage in POOLING:
         assert needs.of_pool(stage, "mem_mb", slides=10_000) > needs.of_pool(stage, "mem_mb", slides=1)
 
 

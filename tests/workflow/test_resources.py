@@ -116,7 +116,6 @@ def test_a_run_in_groups_asks_anew_for_what_it_has_learnt(finished, new_project,
     assert done.returncode == 0, done.stdout
     run = asked(done.stdout)
     assert run.keys() == plan.keys() >= {("tile", "a"), ("filter_tiles", "a"), ("embed", "a")}
-    # Submitted with `tile`, before there was a table of tiles.
-    assert run["filter_tiles", "a"] == plan["filter_tiles", "a"]
-    for rule in ("segment", "embed"):
+    assert run["tile", "a"] == plan["tile", "a"]
+    for rule in ("filter_tiles", "segment", "embed"):
         assert run[rule, "a"]["mem_mb"] < plan[rule, "a"]["mem_mb"], rule

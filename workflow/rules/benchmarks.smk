@@ -23,8 +23,9 @@ rule benchmarks:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=need("benchmarks", "mem_mb"),
+        runtime=need("benchmarks", "runtime"),
+        disk_mb=need("benchmarks", "disk_mb"),
     params:
         # They are no inputs: as such, they would be made again together with the stages that they are of.
         files=benchmark_files,

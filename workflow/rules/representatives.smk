@@ -18,10 +18,9 @@ rule representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        # At most what all tiles take.
-        mem_mb=need("annotate", "mem_mb"),
-        runtime=need("annotate", "runtime"),
-        disk_mb=need("annotate", "disk_mb"),
+        mem_mb=need("representatives", "mem_mb"),
+        runtime=need("representatives", "runtime"),
+        disk_mb=need("representatives", "disk_mb"),
     script:
         "../scripts/representatives.py"
 
@@ -42,10 +41,9 @@ rule annotate_representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        # At most what all tiles take.
-        mem_mb=need("annotate", "mem_mb"),
-        runtime=need("annotate", "runtime"),
-        disk_mb=need("annotate", "disk_mb"),
+        mem_mb=need("annotate_representatives", "mem_mb"),
+        runtime=need("annotate_representatives", "runtime"),
+        disk_mb=need("annotate_representatives", "disk_mb"),
     params:
         settings=stage("annotation"),
     script:

@@ -21,9 +21,9 @@ def size_of_slide(folder):
         sample.path,
         mpp=sample.mpp,
         tiling=settings_of(folder)["tiling"],
-        tiles=at("tiling", folder, "tiles.parquet"),
-        filtered=at("filter", folder, "filtered.parquet"),
-        masks=at("segmentation", folder, "masks.parquet"),
+        tiles=relocated(at("tiling", folder, "tiles.parquet")),
+        filtered=relocated(at("filter", folder, "filtered.parquet")),
+        masks=relocated(at("segmentation", folder, "masks.parquet")),
     )
 
 
@@ -40,9 +40,9 @@ def planned_cells(group):
 
 def cells_of_group(group):
     """All cells of a group: counted on its map, once it is there."""
-    return sizes.rows_of_plane(at("reduction", group, "umap2d.npy")) or planned_cells(
-        group
-    )
+    return sizes.rows_of_plane(
+        relocated(at("reduction", group, "umap2d.npy"))
+    ) or planned_cells(group)
 
 
 def given_mb(folder):

@@ -72,7 +72,7 @@ FITS = {
     "outline": Fit(
         memory={"job": 600, "threads": 60, "instanseg": 2000, "cellpose": 2500, "gpu": 4000, "image_mb": 2},
         seconds={"job": 60, "gpu_instanseg_mpx": 0.5, "gpu_cellpose_mpx": 3},
-        core_seconds={"instanseg_mpx": 7, "cellpose_mpx": 120},
+        core_seconds={"instanseg_mpx": 9, "cellpose_mpx": 150},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3},
     ),
     "segment": Fit(
@@ -81,33 +81,33 @@ FITS = {
         disk={"job": 10, "kcells": 0.6, "given_mb": 1},
     ),
     "embed": Fit(
-        memory={"job": 250, "threads": 25, "network": 1000, "other": 2000, "gpu": 4000, "kcells": 4, "image_mb": 2},
+        memory={"job": 250, "threads": 35, "network": 1000, "other": 2000, "gpu": 4000, "kcells": 3, "image_mb": 2},
         seconds={"job": 60, "gpu_encoder_mpx": 0.15, "gpu_crop_kcells": 4, "gpu_other_kcells": 15},
-        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 45, "other_kcells": 200},
+        core_seconds={"kcells": 0.5, "mpx": 0.2, "encoder_mpx": 2.5, "crop_kcells": 70, "other_kcells": 200},
         disk={"job": 20, "slide_mb": 1, "kcells": 0.3, "mvalues": 4},
     ),
     "reduce": Fit(
-        memory={"job": 300, "kfitted": 7, "mvalues": 4, "mfeatures": 8, "gpu": 4000},
+        memory={"job": 300, "kfitted": 9, "mvalues": 4, "mfeatures": 8, "gpu": 4000},
         seconds={"job": 30, "kcells": 0.2, "kfitted": 1},
         disk={"job": 20, "kcells": 0.3, "mvalues": 4},
     ),
     "share_map": Fit(
-        memory={"job": 150, "ktogether": 0.1},
+        memory={"job": 150, "ktogether": 0.2},
         seconds={"job": 5},
         disk={"job": 10, "ktogether": 0.1},
     ),
     "cluster": Fit(
-        memory={"job": 250, "ktogether": 2, "gpu": 4000},
+        memory={"job": 350, "ktogether": 2, "gpu": 4000},
         seconds={"job": 20, "ktogether": 0.3},
         disk={"job": 10, "ktogether": 0.2},
     ),
     "share_clusters": Fit(
-        memory={"job": 200, "ktogether": 1},
+        memory={"job": 200, "ktogether": 0.3},
         seconds={"job": 10, "ktogether": 0.02},
         disk={"job": 10, "ktogether": 0.2},
     ),
     "annotate": Fit(
-        memory={"job": 400, "threads": 25, "kcells": 4, "image_mb": 2},
+        memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},
         seconds={"job": 30, "kcells": 0.1, "mm2": 0.1},
         core_seconds={"mpx": 0.5, "slide_mb": 0.2},
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
@@ -117,27 +117,43 @@ FITS = {
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 1},
     ),
+    # The cells of a slide, and as many tiles as show the typical ones.
+    "representatives": Fit(
+        memory={"job": 300, "threads": 25, "kcells": 4, "image_mb": 2},
+        seconds={"job": 30, "kcells": 0.1},
+        core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+        disk={"job": 50, "slide_mb": 1, "mpx": 1.5},
+    ),
+    "annotate_representatives": Fit(
+        memory={"job": 300, "threads": 25, "kcells": 4, "image_mb": 2},
+        seconds={"job": 30, "kcells": 0.1},
+        core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+        disk={"job": 50, "slide_mb": 1, "mpx": 2},
+    ),
     "nuclei_mask": Fit(
-        memory={"job": 300, "kcells": 4, "image_mb": 2},
+        memory={"job": 350, "kcells": 1.5, "image_mb": 2},
         seconds={"job": 20, "kcells": 0.1, "mm2": 0.1},
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5},
     ),
     "evaluate_slide_segmentation": Fit(
-        memory={"job": 400, "kcells": 4, "given_mb": 10, "image_mb": 2},
+        memory={"job": 400, "kcells": 3, "given_mb": 8, "image_mb": 2},
         seconds={"job": 30, "kcells": 0.5},
         disk={"job": 20, "slide_mb": 1, "given_mb": 1},
     ),
     "evaluate_slide_clusters": Fit(
-        memory={"job": 300, "kcells": 4, "given_mb": 10},
+        memory={"job": 300, "kcells": 3, "given_mb": 8},
         seconds={"job": 20, "kcells": 0.2},
         disk={"job": 20, "given_mb": 1},
     ),
     "validate_clusters": Fit(
-        memory={"job": 300, "ktogether": 2, "gpu": 4000},
-        seconds={"job": 60, "ktogether": 2},
+        memory={"job": 300, "ktogether": 3, "gpu": 4000},
+        seconds={"job": 60, "ktogether": 1},
         disk={"job": 20, "ktogether": 0.2},
     ),
     # Guessed: a few numbers for every slide and trial.
+    "benchmarks": Fit(
+        memory={"job": 500, "slides": 0.2}, seconds={"job": 30, "slides": 0.2}, disk={"job": 20, "slides": 0.1}
+    ),
     "pool_segmentation_scores": Fit(
         memory={"job": 500, "slides": 0.1}, seconds={"job": 30, "slides": 0.1}, disk={"job": 50}
     ),
