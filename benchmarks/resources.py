@@ -67,6 +67,7 @@ OUTPUTS = {
     "annotate": ["annotated"],
     "nuclei_mask": ["nuclei_mask.tiff", "nuclei_mask.png"],
     "label_cells": ["cells.parquet", "cells.geojson.gz"],
+    "annotate_labels": ["annotated_by_label"],
     "representatives": ["representatives/tiles", "representatives/cells.csv"],
     "annotate_representatives": ["representatives/annotated"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
@@ -260,7 +261,7 @@ def label(project: Project) -> None:
         session.act("benchmark", f"benchmark-{number}", action, base=session.history.seq)
     labels.export(session, "benchmark")
     session.close()
-    project.snakemake("--allowed-rules", "label_cells", "--", f"results/{SLIDE}/cells.parquet")
+    project.snakemake("labels", "--allowed-rules", "labels", "label_cells", "annotate_labels")
 
 
 def run(folder: Path, name: str) -> None:

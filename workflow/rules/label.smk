@@ -91,10 +91,9 @@ rule annotate_labels:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        # As much as the pictures by cluster.
-        mem_mb=need("annotate", "mem_mb"),
-        runtime=need("annotate", "runtime"),
-        disk_mb=need("annotate", "disk_mb"),
+        mem_mb=need("annotate_labels", "mem_mb"),
+        runtime=need("annotate_labels", "runtime"),
+        disk_mb=need("annotate_labels", "disk_mb"),
     params:
         settings=stage("annotation"),
     script:
