@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import geopandas
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -172,9 +174,13 @@ def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session,
     [
         (lambda text: text[:-20], "cannot be read as an export"),
         (lambda text: text.replace('"cells_sha256": "', '"cells_sha256": "0'), "of other cells.*segmented again"),
+        (
+            lambda text: text.replace('"source": "exception"', '"source": "oracle"'),
+            "cannot be read.*'oracle' of cell 0",
+        ),
         (lambda text: text.replace('"cells_sha256"', '"x"'), "cannot be read as an export.*cells_sha256"),
         (lambda text: text.replace('"cell_id": 7,', '"cell_id": 60,'), "1 of .* cell ids are none"),
-        (lambda text: text.replace('"name": "tumour"', '"name": "other"'), "classes without a colour: tumour"),
+        (lambda text: text.replace('"name": "tumour"', '"name": "other"'), "'tumour' of cell 0 has no colour"),
     ],
 )
 def test_exports_that_cannot_be_meant_are_errors(ada, session, change, message):
@@ -236,13 +242,41 @@ def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
     assert labels.current(session.history).who[63] == "Ada"
 
 
-def test_an_export_can_be_imported_elsewhere(ada, session, results):
+def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5", "class": "tumour"})
     path, _ = labels.export(session, "Ada")
     ada.do({"do": "undo"})
     assert post(ada, "import", path.read_bytes(), slide="a").json()["cells"] == 3
     answer = post(ada, "import", path.read_bytes(), slide="b")
-    assert (answer.status_code, "of other cells" in answer.json()["error"]) == (400, True)
+    assert (answer.status_code, "labels of slide a, not of b" in answer.json()["error"]) == (400, True)
+
+
+def test_labels_of_cells_that_were_segmented_again_are_found_by_their_places(ada, session, results):
+    ada.do({"do": "cells", "rows": "3-5,60", "class": "tumour"})
+    path, _ = labels.export(session, "Ada")
+    masks = pq.read_table(results / "a/masks.parquet")
+    # One cell is not found any more; the others have other ids, and lie a little elsewhere.
+    order = list(range(60))[::-1]
+    order[order.index(4)] = 0
+    moved = masks.take(order)
+    shapes = shapely.transform(shapely.from_wkb(moved["geometry"].to_numpy()), lambda points: points + 0.4)
+    for name, values in (
+        ("cell_id", pa.array(range(60), pa.int64())),
+        ("geometry", pa.array(shapely.to_wkb(shapes), pa.binary())),
+        ("x", pa.array(moved["x"].to_numpy() + 0.4)),
+    ):
+        moved = moved.set_column(moved.column_names.index(name), name, values)
+    pq.write_table(moved, results / "a/masks.parquet")
+    desk = Desk(open_results(shutil.copytree(results, results.parent / "again", ignore=lambda *_: ["labels"])))
+    try:
+        browser = Browser(create_app(desk, Guard("127.0.0.1")), "Ada", group="groups/cohort")
+        told = post(browser, "import", path.read_bytes(), slide="a").json()
+        assert (told["cells"], told["missed"]) == (2, 1), told
+        code, words = desk.session("groups/cohort").labels_now()
+        assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {56: "tumour", 54: "tumour"}
+        assert browser.state()["classes"] == CLASSES["classes"][:1]
+    finally:
+        desk.close()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """What the labelling app exports of a slide: one JSON file for each time somebody pressed Export, never changed.
 
 ``results/<slide>/labels/2026-11-21T19-45-30.123Z.json``: ``cells`` are classes by cell id, as `given.by_id` reads
-them, each with its ``source`` (see `SOURCES`) and ``who``; ``classes`` have colours; ``cells_sha256`` says which cells
-the ids mean (`objects.fingerprint`), ``leaves_sha256`` in which fine clusters they were.
+them, each with its ``source`` (see `SOURCES`), ``who``, and ``x``, ``y``, by which labels can be found again once ids
+mean other cells; ``classes`` have colours; ``cells_sha256`` says which cells the ids mean (`objects.fingerprint`),
+``leaves_sha256`` in which fine clusters they were.
 """
 
 from __future__ import annotations
@@ -93,38 +94,77 @@ def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
     count
         Number of cells of the slide.
     cells_sha256
-        Of these cells: labels of others mean nothing.
+        Of these cells: ids of others mean nothing.
 
     Raises
     ------
     ClusterfirstError
         The file is damaged, no export, or about other cells.
     """
+    # Not above: planning looks for exports, and needs nothing of what reads outlines.
+    from .given import by_id
+
+    facts, classes, rows = _parsed(path)
+    if facts["cells_sha256"] != cells_sha256:
+        raise ClusterfirstError(
+            f"labels {path} are of other cells: the slide was segmented again since, and cell ids mean other cells "
+            "now. In the labelling app, import this file (labels are matched by place), look them over, and export; or "
+            "move the file away"
+        )
+    label = by_id.checked([(row["cell_id"], row["class"]) for row in rows], path, count)
+    source, who = np.full(count, None), np.full(count, None)
+    for row in rows:
+        source[row["cell_id"]], who[row["cell_id"]] = row["source"], row["who"]
+    return Exported(Path(path).name, facts, classes, label, source, who)
+
+
+def read_places(path: str | os.PathLike) -> tuple[dict, list[dict], np.ndarray, np.ndarray]:
+    """Read where labels are, whichever cells are there now.
+
+    Returns
+    -------
+    facts, classes
+        See `Exported`.
+    points : numpy.ndarray
+        n × 2: centroids of the cells that have a class, level-0 px.
+    names : numpy.ndarray
+        n classes.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file is damaged, or no export.
+    """
+    facts, classes, rows = _parsed(path)
+    rows = [row for row in rows if row["class"] is not None]
+    points = np.array([(row["x"], row["y"]) for row in rows], float).reshape(-1, 2)
+    return facts, classes, points, np.array([row["class"] for row in rows], object)
+
+
+def _parsed(path: str | os.PathLike) -> tuple[dict, list[dict], list[dict]]:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         facts = {key: value for key, value in document.items() if key not in ("cells", "classes")}
-        labelled_sha256 = facts["cells_sha256"]
+        for needed in ("cells_sha256", "leaves_sha256", "slide"):
+            facts[needed]
         classes = [{"name": entry["name"], "colour": entry["colour"]} for entry in document["classes"]]
-        rows = [(row["cell_id"], row["class"], row["source"], row["who"]) for row in document["cells"]]
+        known = {None, *(entry["name"] for entry in classes)}
+        rows = document["cells"]
+        for row in rows:
+            _check(row, known)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClusterfirstError(
             f"labels {path} cannot be read as an export of the labelling app: {error!r}. Export again, or move the "
             "file away; the one before it counts then"
         ) from error
-    if labelled_sha256 != cells_sha256:
-        raise ClusterfirstError(
-            f"labels {path} are of other cells: the slide was segmented again since, and cell ids mean other cells "
-            "now. Name clusters anew and export (or, in the labelling app, import a GeoJSON of the old labels, which "
-            "are matched by overlap); or move the file away"
-        )
-    # Not above: planning looks for exports, and needs nothing of what reads outlines.
-    from .given import by_id
+    return facts, classes, rows
 
-    label = by_id.checked([row[:2] for row in rows], path, count)
-    missing = set(label[label != None]) - {entry["name"] for entry in classes}  # noqa: E711 (element by element)
-    if missing:
-        raise ClusterfirstError(f"labels {path}: classes without a colour: {', '.join(sorted(missing))}")
-    source, who = np.full(count, None), np.full(count, None)
-    for cell, _, how, person in rows:
-        source[int(cell)], who[int(cell)] = how, person
-    return Exported(Path(path).name, facts, classes, label, source, who)
+
+def _check(row: dict, classes: set) -> None:
+    if row["class"] not in classes:
+        raise ValueError(f"class {row['class']!r} of cell {row['cell_id']} has no colour")
+    if row["source"] not in SOURCES:
+        raise ValueError(f"source {row['source']!r} of cell {row['cell_id']}")
+    if type(row["cell_id"]) is not int:
+        raise TypeError(f"cell id {row['cell_id']!r}")
+    float(row["x"]), float(row["y"]), str(row["who"])

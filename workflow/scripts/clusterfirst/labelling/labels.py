@@ -107,13 +107,17 @@ def export(session: Session, who: str) -> list[Path]:
             "who": who,
             "seq": labels.seq,
             "clustering": group.fingerprint,
-            "cells_sha256": objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows]),
+            "cells_sha256": _cells_sha256(group, rows),
             "leaves_sha256": labelled.leaves_sha256(group.leaves.of_cell[rows]),
             "classes": labels.classes,
             "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
         }
-        written.append(_write(_folder(slide), facts, _cells(group.cell_id[rows], labels, rows), now))
+        written.append(_write(_folder(slide), facts, _cells(group, labels, rows), now))
     return written
+
+
+def _cells_sha256(group: Group, rows: slice) -> str:
+    return objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
 
 
 def _said(session: Session) -> Labels:
@@ -135,11 +139,13 @@ def _folder(slide: SlideInfo) -> Path:
     return folder
 
 
-def _cells(cell_id: np.ndarray, labels: Labels, rows: slice) -> Iterator[str]:
-    own = (labels.label[rows], labels.source[rows], labels.who[rows])
-    for cell, name, source, who in zip(cell_id.tolist(), *own, strict=True):
+def _cells(group: Group, labels: Labels, rows: slice) -> Iterator[str]:
+    known = (group.cell_id, labels.label, labels.source, labels.who)
+    places = (np.round(values[rows].astype(float), 1).tolist() for values in (group.x, group.y))
+    for cell, name, source, who, x, y in zip(*(values[rows].tolist() for values in known), *places, strict=True):
         if source is not None:
-            yield json.dumps({"cell_id": cell, "class": name, "source": source, "who": who}, ensure_ascii=False)
+            row = {"cell_id": cell, "class": name, "source": source, "who": who, "x": x, "y": y}
+            yield json.dumps(row, ensure_ascii=False)
 
 
 def _write(folder: Path, facts: dict, cells: Iterator[str], now: datetime) -> Path:
@@ -195,7 +201,7 @@ def export_qupath(session: Session) -> list[Path]:
 def _polygons(slide: SlideInfo, group: Group, rows: slice) -> np.ndarray:
     table = pq.ParquetFile(slide.masks).read(columns=["geometry", "x", "y", "cell_id"])
     there = objects.fingerprint(*(table[name].to_numpy() for name in ("x", "y", "cell_id")))
-    if there != objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows]):
+    if there != _cells_sha256(group, rows):
         raise Stale(f"slide {slide.id} was segmented again since the app started: run the workflow, and start it again")
     return shapely.from_wkb(table["geometry"].to_numpy())
 
@@ -230,7 +236,7 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
         path.write_bytes(data)
         try:
             if given.holds_labels(path):
-                return _told_by_export(path, len(polygons), group, rows)
+                return _told_by_export(path, polygons, slide, _cells_sha256(group, rows))
             told = truth.read(path, polygons, width=slide.width, height=slide.height, mpp=slide.mpp)
             return told.name, sum(told.missed.values()), given.class_colours(path)
         except RecursionError:
@@ -239,10 +245,18 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
             raise ClusterfirstError(str(error).replace(str(path), "in the file")) from error
 
 
-def _told_by_export(path: Path, count: int, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
-    which = objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
-    labels = labelled.read(path, count, cells_sha256=which)
-    return labels.label, 0, {entry["name"]: entry["colour"] for entry in labels.classes}
+def _told_by_export(
+    path: Path, polygons: np.ndarray, slide: SlideInfo, cells_sha256: str
+) -> tuple[np.ndarray, int, dict[str, str]]:
+    """Take labels by cell id, or by place if the slide was segmented again since."""
+    facts, classes, points, names = labelled.read_places(path)
+    colours = {entry["name"]: entry["colour"] for entry in classes}
+    if facts["slide"] != slide.id:
+        raise ClusterfirstError(f"the file has labels of slide {facts['slide']}, not of {slide.id}")
+    if facts["cells_sha256"] == cells_sha256:
+        return labelled.read(path, len(polygons), cells_sha256=cells_sha256).label, 0, colours
+    told = truth.assign(polygons, shapely.points(points), names, mpp=slide.mpp)
+    return told.name, sum(told.missed.values()), colours
 
 
 def imported(names: np.ndarray, start: int, colours: dict[str, str], state: State, leaves: Leaves) -> dict | None:
