@@ -17,6 +17,7 @@ ORDER = (
     "devices",
     "objects",
     "given",
+    "labelled",
     "segmentation",
     "embedding",
     "reduction",
@@ -25,11 +26,11 @@ ORDER = (
     "gallery",
     "export",
     "evaluation",
-    "labelling",
     "costs",
     "failures",
     "status",
     "doctor",
+    "labelling",
 )
 
 
