@@ -14,7 +14,7 @@ import pytest
 from ..conftest import absent
 
 SLIDE = "CMU-1-Small-Region"
-_NEEDED = ("masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
+_NEEDED = ("filtered.parquet", "masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
 
 
 PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")

@@ -54,9 +54,7 @@ def read(group: Group, root: Path) -> Tiles:
             table = pq.ParquetFile(path).read(columns=["tile_id", *_CORE, "kept"]).to_pandas()
             owner = pq.ParquetFile(slide.masks).read(columns=["tile_id"]).to_pandas()["tile_id"]
         except (OSError, ValueError, KeyError) as error:
-            raise ClusterfirstError(
-                f"{slide.id}: its tiles cannot be read ({error}): run the workflow"
-            ) from error
+            raise ClusterfirstError(f"{slide.id}: its tiles cannot be read ({error}): run the workflow") from error
         table = table[table["kept"]].sort_values("tile_id", ignore_index=True)
         place = table.reset_index().set_index("tile_id")["index"].reindex(owner)
         if len(owner) != slide.cells or place.isna().any():
