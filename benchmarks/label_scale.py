@@ -6,6 +6,7 @@ The slide has no picture (tiles cost the same whatever the number of cells). Tim
 fsync and the parsing of JSON included.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -95,7 +96,7 @@ def main(cells: int) -> None:
             with urllib.request.urlopen(f"{slide}/outlines/{next(block) % 58}_20.bin") as answer:
                 return answer.read()
 
-        rows.append(("first block of outlines (all of the slide's are read)", timed(outlines)[0]))
+        rows.append(("first block of outlines (read ahead since the start)", timed(outlines)[0]))
         rows.append(("a further block of outlines", timed(outlines, 21)[0]))
         memory = process.memory_info().rss / 2**20
         peak = next(
@@ -107,10 +108,12 @@ def main(cells: int) -> None:
         start = time.perf_counter()
         Server(results).kill()
         rows.append(("start again, with the journal", time.perf_counter() - start))
+    load = os.getloadavg()[0]
     print(f"# The labelling server with {cells:,} cells\n\n{machine()}\n\n| | seconds |\n|---|---:|")
     for what, seconds in rows:
         print(f"| {what} | {seconds:.3f} |")
-    print(f"\nMemory of the server afterwards: {memory:.0f} MiB; at its peak {peak:.0f} MiB.")
+    print(f"\nMemory of the server afterwards: {memory:.0f} MiB; at its peak {peak:.0f} MiB.", end=" ")
+    print(f"Load of the machine: {load:.0f}.")
 
 
 if __name__ == "__main__":

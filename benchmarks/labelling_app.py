@@ -120,41 +120,43 @@ def naming(page) -> tuple[float, int]:
     return statistics.median(took[1:]) / 1000, size
 
 
+def measure(address: str) -> tuple[list[tuple[str, str]], str]:
+    """Return what took how long, and the browser's version."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport=SIZE)
+        page.context.add_cookies([{"name": "clusterfirst_who", "value": "Ada", "url": address}])
+        rows = []
+        for what in ("first view", "opened again"):
+            cells, tiles = first_view(page, address)
+            rows += [(f"{what}: cells on the screen", f"{cells:.2f} s"), ("… and every tile of it", f"{tiles:.2f} s")]
+        frames = {"dragging, all cells in view": drag(page), "zooming in to nuclei": turn(page, -240)}
+        page.wait_for_timeout(3000)
+        frames["dragging among outlines"] = drag(page)
+        frames["zooming out to the whole slide"] = turn(page, 240)
+        rows += [(what, f"{f.rate:.0f} frames/s (95 % within {f.worst:.0f} ms)") for what, f in frames.items()]
+        page.click("#zoom-all")
+        page.wait_for_timeout(1500)
+        seconds, size = naming(page)
+        rows.append((f"naming a cluster of {size:,} cells, from the key to the new colours", f"{seconds:.3f} s"))
+        rows.append(("painting all cells once", f"{page.evaluate('clusterfirst.viewer.view.layer.cost'):.0f} ms"))
+        version = browser.version
+        browser.close()
+    return rows, version
+
+
 def main(folder: Path, cells: int) -> None:
+    picture = slide(folder).resolve()
     with tempfile.TemporaryDirectory() as place:
         results = make(Path(place), slides={"a": cells}, edge=EDGE, leaves=LEAVES, groups=GROUPS, picture=False)
         (Path(place) / "slides").mkdir()
-        (Path(place) / "slides/a.png").symlink_to(slide(folder).resolve())
+        (Path(place) / "slides/a.png").symlink_to(picture)
         server = Server(results)
-        address = server.url.split("/api")[0] + "/"
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-            page = browser.new_page(viewport=SIZE)
-            page.context.add_cookies([{"name": "clusterfirst_who", "value": "Ada", "url": address}])
-            cold, all_cold = first_view(page, address)
-            again, all_again = first_view(page, address)
-            rows = [
-                ("first view: cells on the screen", f"{cold:.2f} s"),
-                ("… and every tile of it", f"{all_cold:.2f} s"),
-                ("opened again: cells on the screen", f"{again:.2f} s"),
-                ("… and every tile of it", f"{all_again:.2f} s"),
-            ]
-            page.mouse.move(5, 5)
-            frames = {"dragging, all cells in view": drag(page), "zooming in to nuclei": turn(page, -240)}
-            page.wait_for_timeout(3000)
-            frames["dragging among outlines"] = drag(page)
-            frames["zooming out to the whole slide"] = turn(page, 240)
-            rows += [(what, f"{f.rate:.0f} frames/s (95 % within {f.worst:.0f} ms)") for what, f in frames.items()]
-            page.click("#zoom-all")
-            page.wait_for_timeout(1500)
-            seconds, size = naming(page)
-            rows.append((f"naming a cluster of {size:,} cells, from the key to the new colours", f"{seconds:.3f} s"))
-            painted = page.evaluate("clusterfirst.viewer.view.layer.cost")
-            rows.append(("painting all cells once", f"{painted:.0f} ms"))
-            version = browser.version
-            browser.close()
-        memory = psutil.Process(server.process.pid).memory_info().rss / 2**20
-        server.kill()
+        try:
+            rows, version = measure(server.url.split("/api")[0] + "/")
+            memory = psutil.Process(server.process.pid).memory_info().rss / 2**20
+        finally:
+            server.kill()
     print(f"# The labelling app with {cells:,} cells over {EDGE:,} × {EDGE:,} px\n\n{machine()}")
     print(f"Chromium {version}, headless, {SIZE['width']} × {SIZE['height']}, no GPU.\n\n| | |\n|---|---:|")
     for what, value in rows:

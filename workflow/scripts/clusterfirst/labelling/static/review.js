@@ -32,9 +32,11 @@ export class Review {
   }
 
   async fetch() {
+    const asked = (this.asked = {});
     try {
       const found = await getJson(`${groupUrl(this.store.group.id)}/review?cluster=${this.of}&count=${COUNT}`);
-      this.rows = found.rows ?? found;
+      if (asked !== this.asked) return; // closed, or asked for another cluster meanwhile
+      this.rows = found.rows;
     } catch (error) {
       return complain(error);
     }
@@ -52,6 +54,7 @@ export class Review {
   }
 
   close() {
+    this.asked = null;
     if (this.box.hidden) return;
     this.box.hidden = true;
     this.box.replaceChildren();
