@@ -8,7 +8,7 @@ READY := .venv/.ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
 
-.PHONY: help demo run label models test lint format lock dag clean
+.PHONY: help demo run label report models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -31,11 +31,21 @@ demo: $(READY)  ## run everything on a real slide (fetched by itself) and say wh
 run: $(READY)  ## run the slides of config/slides.csv
 	$(SNAKEMAKE)
 
+report: $(READY)  ## gather the pictures of what is finished in report.zip (ARGS="--configfile mine.yaml")
+	$(SNAKEMAKE) benchmarks --quiet rules host $(ARGS)
+	$(SNAKEMAKE) --report report.zip $(ARGS)
+
 label: $(READY)  ## name clusters in the browser (RESULTS=results; see also clusterfirst-label --help)
 	$(BIN)/clusterfirst-label $(or $(RESULTS),results)
 
 models: $(READY)  ## fetch all weights that the config needs, e.g. before going offline
 	$(SNAKEMAKE) models
+
+status: $(READY)  ## say what is done, running, waiting or failed, and why; also while a run is at work
+	@$(SNAKEMAKE) status --quiet rules host progress $(ARGS)
+
+doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; say what to do
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
 	$(BIN)/python -m pytest
@@ -62,4 +72,4 @@ dag: $(READY)  ## draw the jobs of the demo as dag.svg (needs graphviz)
 	$(SNAKEMAKE) --configfile config/demo.yaml --forceall --dag | dot -Tsvg > dag.svg
 
 clean:  ## DELETE all results, and caches; keep the environment and what was downloaded
-	rm -rf results dag.svg .snakemake .pytest_cache .hypothesis .ruff_cache
+	rm -rf results dag.svg report.zip .snakemake .pytest_cache .hypothesis .ruff_cache

@@ -44,6 +44,7 @@ def begin(page):
         if page.evaluate("document.activeElement.getAttribute('aria-label')") in ("Batch 1: begin", "Batch 1: go on"):
             break
     page.keyboard.press("Enter")
+    expect(page.locator("#tile-view")).to_be_focused()
     expect(page.locator("#tile-title")).to_have_text("Tile 1 of 2")
 
 
@@ -139,11 +140,11 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     page.click("#pause")
     page.click("#write-truth")
     name = page.locator("dialog .files code").inner_text()
-    document = json.loads((server.results / name).read_text(encoding="utf-8"))
+    document = json.loads((server.results.parent / name).read_text(encoding="utf-8"))
     assert len(document["cells"]) == first + second - 1
     assert {cell["class"] for cell in document["cells"]} == {"tumour", "lymphocyte", "stroma"}
     assert len([*server.labels.glob("blind-*.jsonl")]) == 1
-    assert name.startswith(f"{SLIDE}/labels/blind/")
+    assert name.startswith(f"results/{SLIDE}/labels/blind/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -158,7 +159,7 @@ def test_everything_has_a_name_can_be_read_and_fits(server, new_page, scheme):
 
     well()
     page.click("#batches button >> nth=0")
-    expect(page.locator("#tile-title")).to_have_text("Tile 1 of 2")
+    expect(page.locator("#tile-view")).to_be_focused()
     page.keyboard.press("1")
     well()
     assert probe(page, "outside") == []

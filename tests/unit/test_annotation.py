@@ -237,6 +237,17 @@ def test_the_tiles_drawn_are_spread(slide, tiles, tmp_path):
     assert pictures.keys() == {"x000000_y000000", "x000512_y000256", "x001024_y000512"}
 
 
+def test_the_number_of_its_cluster_stands_beside_a_cell(slide, tiles, tmp_path):
+    plain = drawn_tiles(slide, tiles, tmp_path)["x000000_y000000"]
+    told = drawn_tiles(slide, tiles, tmp_path, with_numbers=True)["x000000_y000000"]
+    rows, columns = np.nonzero((plain != told).any(axis=-1))
+    # Cell 0 ends at 60, 64: its number is to the right. Cell 1 reaches beyond the tile: to the left of 240.
+    assert rows.min() > 40
+    for low, high in ((60, 80), (220, 240)):
+        assert ((columns > low) & (columns < high)).any()
+    assert not ((columns > 85) & (columns < 215)).any()
+
+
 def test_no_tiles_are_no_pictures(slide, tiles, tmp_path):
     assert drawn_tiles(slide, tiles.iloc[:0], tmp_path) == {}
 

@@ -8,6 +8,8 @@ import sys
 ORDER = (
     "sweeps",
     "settings",
+    "sizes",
+    "needs",
     "slides",
     "tiling",
     "quality",
@@ -15,13 +17,19 @@ ORDER = (
     "devices",
     "objects",
     "given",
+    "labelled",
     "segmentation",
     "embedding",
     "reduction",
     "clustering",
     "annotation",
+    "gallery",
     "export",
     "evaluation",
+    "costs",
+    "failures",
+    "status",
+    "doctor",
     "labelling",
 )
 

@@ -110,6 +110,20 @@ def test_what_a_killed_process_leaves_is_hidden_and_removed_by_the_next(tmp_path
     assert names(tmp_path) == ["out.txt"]
 
 
+def test_two_processes_that_write_the_same_file_leave_each_other_alone(python, tmp_path):
+    """As when a scheduler was killed, and its job lives on while a new one does the same."""
+    with python(KILLED, tmp_path / "out.txt", False) as process:
+        assert process.stdout.readline() == "writing\n"
+        hidden = names(tmp_path)[0]
+        with atomic(tmp_path / "out.txt") as part:
+            part.write_text("new")
+        assert names(tmp_path) == [hidden, "out.txt"]
+        process.kill()
+    with atomic(tmp_path / "out.txt") as part:
+        part.write_text("newer")
+    assert names(tmp_path) == ["out.txt"]
+
+
 def test_leftovers_of_other_files_are_not_touched(tmp_path):
     (tmp_path / ".b.txt.part-1").touch()
     with atomic(tmp_path / "a.txt") as part:

@@ -360,11 +360,11 @@ def test_two_people_are_compared_and_files_are_written_for_the_workflow(start, r
     assert ben.get("/score", batch=0).json()["untold"] == 1
 
     files = ada.http.post(f"{ada.url}/truth", json=ada.sample).json()["files"]
-    assert [name.split("/")[0] for name in files] == ["a", "b"]
+    assert [name.split("/")[:3] for name in files] == [["results", "a", "labels"], ["results", "b", "labels"]]
     said = {}
     for place, name in enumerate(files):
-        objects = read_objects(results / name.split("/")[0] / "masks.parquet")
-        found = truth.read(results / name, objects["geometry"].to_numpy(), width=1500, height=1500, mpp=0.5)
+        objects = read_objects(results / name.split("/")[1] / "masks.parquet")
+        found = truth.read(results.parent / name, objects["geometry"].to_numpy(), width=1500, height=1500, mpp=0.5)
         assert found.kind == "labels"
         start_row = group.info.starts[place]
         said |= {start_row + row: word for row, word in enumerate(found.name) if word is not None}

@@ -4,6 +4,7 @@ import logging
 import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -420,7 +421,9 @@ def gpus(monkeypatch, count):
     cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=counted))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     for name in ("cuml", "cuml.manifold", "cuml.neighbors"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
     return sys.modules["cuml.manifold"], sys.modules["cuml.neighbors"]
 
 

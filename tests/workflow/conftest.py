@@ -115,9 +115,12 @@ def finished(new_project, tissue):
 @pytest.fixture
 def copied(finished, tmp_path):
     """The finished run, to be tampered with."""
-    folder = tmp_path / "copy"
-    # Snakemake's records and the time stamps go along: nothing is to be done in a copy.
-    shutil.copytree(finished.folder, folder, copy_function=shutil.copy2)
-    for path in sorted(finished.folder.rglob("*")):
-        os.utime(folder / path.relative_to(finished.folder), ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    return Project(folder, finished.repo)
+    return copy_of(finished, tmp_path / "copy")
+
+
+def copy_of(project, folder):
+    """Copy a project with Snakemake's records and the time stamps, so that nothing is to be done in the copy."""
+    shutil.copytree(project.folder, folder, copy_function=shutil.copy2)
+    for path in sorted(project.folder.rglob("*")):
+        os.utime(folder / path.relative_to(project.folder), ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    return type(project)(folder, project.repo)

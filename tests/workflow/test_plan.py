@@ -1,6 +1,6 @@
 """What snakemake plans, without running anything."""
 
-import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -113,16 +113,32 @@ def test_conda_environments_are_in_step_with_pyproject(repo, name, extra):
     assert f"python {project['requires-python']}" in conda["dependencies"]
 
 
-def test_the_last_word_names_failures_of_every_rule(repo):
-    text = (repo / "workflow/rules/common.smk").read_text().split('STAGES = """')[1].split('"""')[0]
-    rules = [path.read_text() for path in (repo / "workflow/rules").glob("*.smk")]
-    logs = re.findall(r"\{\{(?:slide|group)\}\}/logs/(\w+)", "".join(rules))
-    assert set(logs) == set(text.split())
-
-
 def test_weights_of_models_that_are_not_embedded_are_told_before_any_job(new_project, tissue):
     project = new_project("balance")
     project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.5}], {"reduction": {"balance": {"resnet5": 0.5}}})
     done = project.run("--dry-run")
     assert done.returncode != 0
     assert "config: reduction.balance: resnet5 is none of embedding.models (morphology, instanseg)" in done.stdout
+
+
+def test_results_of_a_slide_that_is_not_in_the_sheet_are_said_to_be_nobodys(new_project, tissue):
+    project = new_project("nobody")
+    project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.5}])
+    for target in ("results/b/masks.parquet", "results/b/clusters.json", "results/sweep/x~1/a/masks.parquet"):
+        done = project.run("--dry-run", target)
+        assert done.returncode != 0
+        assert "belongs to no slide of slides.csv" in done.stdout, done.stdout
+
+
+def test_a_job_on_a_cluster_does_not_mind_that_the_slide_of_another_has_vanished(new_project, tissue):
+    """It reads the whole sheet again. This is how executors call snakemake on a node."""
+    project = new_project("node")
+    rows = [{"slide": name, "path": f"{name}.png", "mpp": 0.5} for name in "ab"]
+    shutil.copy(tissue / "a.png", project.folder / "a.png")
+    project.write(rows)
+    assert "column path: no file b.png" in project.run("--dry-run").stdout
+    on_a_node = ("--mode", "remote", "--no-hooks", "--force", "--allowed-rules", "tile")
+    done = project.run(*on_a_node, "--target-jobs", "tile:slide=a")
+    assert done.returncode == 0, done.stdout
+    assert (project.results("a") / "tiles.parquet").exists()
+    assert project.run(*on_a_node, "--target-jobs", "tile:slide=b").returncode != 0

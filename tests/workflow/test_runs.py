@@ -41,7 +41,7 @@ def check_contract(folder):
         of = np.array(clusters["cells"]["cluster_id"])
         assert (of[cluster["representatives"]] == cluster["id"]).all()
     drawn = {path.stem for path in (folder / "annotated").glob("*.png")}
-    assert drawn == {"overview", "umap", *filtered.loc[filtered["kept"], "tile_id"]}
+    assert drawn == {"gallery", "overview", "umap", *filtered.loc[filtered["kept"], "tile_id"]}
     assert not list(folder.rglob(".*part-*"))
     assert read_metadata(folder / "masks.parquet")["weights_sha256"] == models.WEIGHTS["instanseg"].sha256
     return count

@@ -11,9 +11,9 @@ rule annotate:
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated"),
-            patterns=["{figure,overview|umap}.png"],
+            patterns=["{figure,overview|gallery|umap}.png"],
             caption="../report/annotated.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "{figure}"},
         ),
@@ -27,12 +27,9 @@ rule annotate:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000 + 10 * Path(input.cells).stat().st_size / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
-        * attempt,
+        mem_mb=need("annotate", "mem_mb"),
+        runtime=need("annotate", "runtime"),
+        disk_mb=need("annotate", "disk_mb"),
     params:
         settings=stage("annotation"),
         all_settings=lambda wildcards: {

@@ -10,7 +10,7 @@ rule cluster:
         plot=report(
             f"{RESULTS}/{{group}}/clusters.png",
             caption="../report/clusters.rst",
-            category="Slides",
+            category=category,
             subcategory="{group}",
             labels={"figure": "clusters"},
         ),
@@ -22,9 +22,9 @@ rule cluster:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(2000 + 10 * input.size_mb)
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(15 + input.size_mb) * attempt,
+        mem_mb=need("cluster", "mem_mb"),
+        runtime=need("cluster", "runtime"),
+        disk_mb=need("cluster", "disk_mb"),
         gpu=rapids_gpus(),
     params:
         settings=stage("clustering"),
@@ -41,20 +41,26 @@ rule share_clusters:
         umap=made("reduction", "umap.npy"),
     output:
         clusters=f"{RESULTS}/{{slide}}/clusters.json",
-        plot=f"{RESULTS}/{{slide}}/clusters.png",
+        plot=report(
+            f"{RESULTS}/{{slide}}/clusters.png",
+            caption="../report/shared_clusters.rst",
+            category=category,
+            subcategory="{slide}",
+            labels={"figure": "clusters"},
+        ),
     log:
         f"{RESULTS}/{{slide}}/logs/share_clusters.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_clusters.tsv"
     wildcard_constraints:
-        slide=any_folder(SHARING),
+        slide=SHARING_SLIDE,
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(1000 + 20 * input.size_mb)
-        * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=need("share_clusters", "mem_mb"),
+        runtime=need("share_clusters", "runtime"),
+        disk_mb=need("share_clusters", "disk_mb"),
     params:
         slide=lambda wildcards: sample_of(wildcards.slide).slide,
     script:

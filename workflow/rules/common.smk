@@ -7,7 +7,18 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# Of this file: workflow.basedir is, in a module, that of the workflow around it.
+HERE = workflow.current_basedir
+if HERE.is_local:
+    rules_folder = Path(HERE.get_path_or_uri(secret_free=True))
+    sys.path.insert(0, str(rules_folder.parent / "scripts"))
+try:
+    import clusterfirst
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"the package clusterfirst is not beside the workflow ({HERE}) and not installed: let `snakefile:` of the module "
+        "name a clone on this machine, or install the package from the same commit"
+    ) from error
 
 from clusterfirst import models as registry
 from clusterfirst import settings as book
@@ -20,10 +31,6 @@ started = time.time()
 CONTRACT = """
     tiles.parquet filtered.parquet filtered.png masks.parquet failed_tiles.csv embeddings.npy embeddings.json
     umap.npy umap2d.npy reduction.json clusters.json clusters.png annotated settings.yaml
-""".split()
-STAGES = """
-    tile filter_tiles export_tiles outline segment embed reduce share_map cluster share_clusters annotate nuclei_mask
-    evaluate_slide_segmentation evaluate_slide_clusters validate_clusters
 """.split()
 # Settings that only Cellpose knows.
 CELLPOSE = {
@@ -39,9 +46,8 @@ SETTLING = {"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards
 
 
 def read_schema(name):
-    return yaml.safe_load(
-        (Path(workflow.basedir) / "schemas" / f"{name}.schema.yaml").read_text("utf-8")
-    )
+    with workflow.sourcecache.open(HERE.join(f"../schemas/{name}.schema.yaml")) as file:
+        return yaml.safe_load(file)
 
 
 SCHEMA = read_schema("config")
@@ -49,7 +55,22 @@ SCHEMA = read_schema("config")
 
 def is_sample_slide(path):
     """Whether the workflow itself can fetch that slide."""
-    return path in {f"{SLIDES_DIR}/{name}" for name in registry.SLIDES}
+    folder, _, name = path.rpartition("/")
+    return folder == SLIDES_DIR and name in registry.SLIDES
+
+
+def is_there(path):
+    """Whether a file of the sheet is there or will be; only the process that plans looks.
+
+    Each job on a cluster reads the sheet again. A slide that has vanished must fail its own jobs, not everybody's.
+    """
+    # Snakemake itself looks for what lies in storage, and for all of it at once.
+    return (
+        not workflow.is_main_process
+        or in_storage(path)
+        or Path(path).is_file()
+        or is_sample_slide(path)
+    )
 
 
 def validated():
@@ -62,7 +83,7 @@ def validated():
             samples = book.read_sheet(
                 full["slides"],
                 read_schema("slides"),
-                exists=lambda path: Path(path).is_file() or is_sample_slide(path),
+                exists=is_there,
             )
         except ClusterfirstError as error:
             problems.append(str(error))
@@ -82,26 +103,12 @@ def warn_of_unused_tissues(full, samples):
         )
 
 
-def weights_names(settings):
-    """The weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
-    segmentation, embedding = settings["segmentation"], settings["embedding"]
-    names = {}
-    if (model := segmentation["model"]) != "precomputed":
-        names["segmentation"] = {
-            model: segmentation["weights"] or registry.USUAL_WEIGHTS[model]
-        }
-    networks = {
-        model: name
-        for model in embedding["models"]
-        if (name := registry.embedding_weights(model, embedding["weights"]))
-    }
-    return names | ({"embedding": networks} if networks else {})
-
-
 def fetched_weights(settings):
     """The names of the weights that can be fetched."""
     named = {
-        name for stage in weights_names(settings).values() for name in stage.values()
+        name
+        for stage in registry.weights_names(settings).values()
+        for name in stage.values()
     }
     return {name for name in named if registry.is_asset(name)}
 
@@ -109,6 +116,7 @@ def fetched_weights(settings):
 CONFIG, SAMPLES = validated()
 # As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
 RESULTS = Path(CONFIG["results"]).as_posix()
+RESULTS_ON_DISK = relocated(RESULTS)
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 
@@ -135,7 +143,7 @@ def segmentation(without):
 
     def get(wildcards):
         settings = settings_of(wildcards.slide)
-        names = weights_names(settings).get("segmentation", {})
+        names = registry.weights_names(settings).get("segmentation", {})
         used = settings["segmentation"] | {
             "weights": names.get(settings["segmentation"]["model"])
         }
@@ -146,7 +154,7 @@ def segmentation(without):
 
 
 def slide_file(wildcards):
-    return sample_of(wildcards.slide).path
+    return named(sample_of(wildcards.slide).path)
 
 
 def weights_of(name):
@@ -155,14 +163,14 @@ def weights_of(name):
     def find(wildcards):
         files = weights_files(name, wildcards).values()
         # Weights are known by their hash: a newer time stamp of the same file is no reason to segment again.
-        return [ancient(file) for file in files]
+        return [ancient(named(file)) for file in files]
 
     return find
 
 
 def weights_files(name, wildcards):
     """The weights files of a stage, by model."""
-    names = weights_names(settings_of(wildcards.slide)).get(name, {})
+    names = registry.weights_names(settings_of(wildcards.slide)).get(name, {})
     return {
         model: str(registry.weights_file(weights, MODELS_DIR))
         for model, weights in names.items()
@@ -172,7 +180,8 @@ def weights_files(name, wildcards):
 def needed_weights():
     """Every weights file that this run needs and that can be fetched."""
     names = set().union(*map(fetched_weights, all_settings()))
-    return sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    files = sorted(str(registry.weights_file(name, MODELS_DIR)) for name in names)
+    return [named(file) for file in files]
 
 
 def still_to_fetch(files):
@@ -181,19 +190,41 @@ def still_to_fetch(files):
     What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
     newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
     """
-    return any_of(Path(file).name for file in files if not Path(file).exists())
+    return any_of(Path(file).name for file in files if not exists(file))
 
 
-def extras():
-    """What some slides want besides the contract."""
+def exported_tiles(wildcards):
+    """An input function: the folders of plain tiles, of slides that want them."""
+    return [
+        f"{RESULTS}/{slide}/tiles"
+        for slide in SAMPLES
+        if settings_of(slide)["tiling"]["export"]
+    ]
+
+
+def files_of(slides):
+    """All that is made of some slides."""
     wanted = []
-    for slide in SAMPLES:
+    for slide in slides:
+        wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
         settings = settings_of(slide)
         if settings["tiling"]["export"]:
             wanted.append(f"{RESULTS}/{slide}/tiles")
         if settings["export"]["nuclei_mask"]:
             wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
     return wanted
+
+
+def whole_run(wildcards):
+    """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
+    return [*files_of(SAMPLES), *label_files(SAMPLES)]
+
+
+def every_slide(*files):
+    """An input function: those files of every slide."""
+    return lambda wildcards: [
+        f"{RESULTS}/{slide}/{file}" for slide in SAMPLES for file in files
+    ]
 
 
 def outlines_of(wildcards):
@@ -208,7 +239,7 @@ def outlines_of(wildcards):
 def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     given = settings_of(wildcards.slide)["segmentation"]["model"] == "precomputed"
-    return sample_of(wildcards.slide).objects if given else []
+    return named(sample_of(wildcards.slide).objects) if given else []
 
 
 def truth_file(wildcards):
@@ -217,7 +248,7 @@ def truth_file(wildcards):
         raise WorkflowError(
             f"slide {wildcards.slide} has no truth: name its file in column 'truth' of {CONFIG['slides']}"
         )
-    return truth
+    return named(truth)
 
 
 def slides_with_truth(file, but=()):
@@ -249,7 +280,8 @@ def gpus(stage_name):
     def count(wildcards):
         settings = settings_of(wildcards.slide)
         return int(
-            stage_name in weights_names(settings) and settings["gpu"] is not False
+            stage_name in registry.weights_names(settings)
+            and settings["gpu"] is not False
         )
 
     return count
@@ -261,23 +293,11 @@ def rapids_gpus():
     return int(installed and CONFIG["gpu"] is not False)
 
 
-def report_failures():
-    """Say at the very end which slide failed in which stage, why, and where to read on."""
-    for slide in dict.fromkeys([*SLIDES, *GROUPS]):
-        for name in STAGES:
-            # One log, or one for each shard.
-            for log in sorted(Path(f"{RESULTS}/{slide}/logs").glob(f"{name}*.log")):
-                if log.stat().st_mtime < started:
-                    continue
-                errors = [
-                    line
-                    for line in log.read_text("utf-8").splitlines()
-                    if " ERROR " in line
-                ]
-                if errors:
-                    logger.error(
-                        f"failed: {slide} ({log.stem}): {errors[-1].split(' ERROR ', 1)[1]}\n  log: {log}"
-                    )
+def category(wildcards):
+    """Where a picture stands in the report."""
+    folder = wildcards.get("slide") or wildcards.group
+    kinds = {"sweep": "Sweep", "groups": "Slides together"}
+    return kinds.get(Path(folder).parts[0], "Slides")
 
 
 def hold_results():
@@ -286,18 +306,42 @@ def hold_results():
     The operating system drops this lock however the run ends. Snakemake's own (switched off by `nolock` in the
     profiles) stays behind after kill -9 or a power cut and refuses the next run until somebody unlocks by hand.
     """
-    import fcntl
-
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    Path(RESULTS_ON_DISK).mkdir(parents=True, exist_ok=True)
     global results_lock
-    results_lock = open(f"{RESULTS}/.lock", "w")
+    results_lock = open(f"{RESULTS_ON_DISK}/.lock", "a")
     try:
-        fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock_soon(results_lock)
     except BlockingIOError:
         raise WorkflowError(
-            f"another run is at work in {RESULTS}/: wait for it, or set another `results` folder"
+            f"another run is at work in {RESULTS_ON_DISK}/: wait for it, or set another `results` folder"
         )
     except OSError as error:
         logger.warning(
-            f"{RESULTS}/ lies on a file system without locks ({error}): start one run at a time"
+            f"{RESULTS_ON_DISK}/ lies on a file system without locks ({error}): start one run at a time"
         )
+    record_run(results_lock)
+
+
+def flock_soon(file, attempts=5):
+    """Lock a file; `status` holds its lock for an instant, so ask more than once."""
+    import fcntl
+
+    for left in reversed(range(attempts)):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.1)
+
+
+def record_run(file):
+    """Say for `status` who holds the lock, and since when (the time of the file); until this process ends well."""
+    import atexit
+    import os
+    import socket
+
+    file.truncate(0)
+    file.write(f"{socket.gethostname()}, process {os.getpid()}\n")
+    file.flush()
+    atexit.register(file.truncate, 0)

@@ -18,15 +18,14 @@ rule embed:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            4000 + 20 * Path(input.cells).stat().st_size / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(60 + input.size_mb // 4) * attempt,
+        mem_mb=need("embed", "mem_mb"),
+        runtime=need("embed", "runtime"),
+        disk_mb=need("embed", "disk_mb"),
         gpu=gpus("embedding"),
     params:
         settings=stage("embedding"),
-        weights=lambda wildcards: weights_files("embedding", wildcards),
+        # The models that the weights belong to, in the same order.
+        weights=lambda wildcards: list(weights_files("embedding", wildcards)),
         gpu=CONFIG["gpu"],
     script:
         "../scripts/embed.py"

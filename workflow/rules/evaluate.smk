@@ -1,12 +1,6 @@
 # How good the results are, where somebody knows the truth.
 
 
-localrules:
-    evaluate_segmentation,
-    evaluate,
-    sweep,
-
-
 rule evaluate_slide_segmentation:
     input:
         slide=slide_file,
@@ -29,16 +23,9 @@ rule evaluate_slide_segmentation:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        # Polygons of both sides and the text of a GeoJSON file; compressed ones take ten times their size.
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000
-            + 10
-            * sum(Path(f).stat().st_size for f in (input.cells, input.truth))
-            / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
-        * attempt,
+        mem_mb=need("evaluate_slide_segmentation", "mem_mb"),
+        runtime=need("evaluate_slide_segmentation", "runtime"),
+        disk_mb=need("evaluate_slide_segmentation", "disk_mb"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -55,7 +42,7 @@ rule pool_segmentation_scores:
             caption="../report/pooled_segmentation.rst",
             category="Evaluation",
             subcategory="All slides",
-            labels={"figure": "scores of the segmentation"},
+            labels={"figure": "table: scores of the outlines"},
         ),
         scores=f"{RESULTS}/evaluation/segmentation.json",
         plot=report(
@@ -69,12 +56,14 @@ rule pool_segmentation_scores:
         f"{RESULTS}/evaluation/logs/pool_segmentation_scores.log",
     benchmark:
         f"{RESULTS}/evaluation/benchmarks/pool_segmentation_scores.tsv"
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=need("pool_segmentation_scores", "mem_mb"),
+        runtime=need("pool_segmentation_scores", "runtime"),
+        disk_mb=need("pool_segmentation_scores", "disk_mb"),
     script:
         "../scripts/pool_segmentation_scores.py"
 
@@ -100,15 +89,9 @@ rule evaluate_slide_clusters:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            3000
-            + 10
-            * sum(Path(f).stat().st_size for f in (input.cells, input.truth))
-            / 1e6
-        )
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 50)
-        * attempt,
+        mem_mb=need("evaluate_slide_clusters", "mem_mb"),
+        runtime=need("evaluate_slide_clusters", "runtime"),
+        disk_mb=need("evaluate_slide_clusters", "disk_mb"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 
@@ -129,10 +112,9 @@ rule validate_clusters:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(2000 + 10 * input.size_mb)
-        * attempt,
-        # Clusters a few samples of the cells again.
-        runtime=lambda wildcards, input, attempt: int(30 + 3 * input.size_mb) * attempt,
+        mem_mb=need("validate_clusters", "mem_mb"),
+        runtime=need("validate_clusters", "runtime"),
+        disk_mb=need("validate_clusters", "disk_mb"),
         gpu=rapids_gpus(),
     params:
         gpu=CONFIG["gpu"],
@@ -150,13 +132,37 @@ rule pool_cluster_scores:
             caption="../report/pooled_clusters.rst",
             category="Evaluation",
             subcategory="All slides",
-            labels={"figure": "clusters against people"},
+            labels={"figure": "page: clusters against people"},
         ),
-        table=f"{RESULTS}/evaluation/clusters.csv",
+        table=report(
+            f"{RESULTS}/evaluation/clusters.csv",
+            caption="../report/pooled_clusters.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "table: clusters against people"},
+        ),
         scores=f"{RESULTS}/evaluation/evaluation.json",
-        efficiency=f"{RESULTS}/evaluation/label_efficiency.png",
-        confusion=f"{RESULTS}/evaluation/confusion.png",
-        bars=f"{RESULTS}/evaluation/figures.png",
+        efficiency=report(
+            f"{RESULTS}/evaluation/label_efficiency.png",
+            caption="../report/label_efficiency.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "label efficiency"},
+        ),
+        confusion=report(
+            f"{RESULTS}/evaluation/confusion.png",
+            caption="../report/confusion.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "confusion"},
+        ),
+        bars=report(
+            f"{RESULTS}/evaluation/figures.png",
+            caption="../report/figures.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "clusters beside chance"},
+        ),
     log:
         f"{RESULTS}/evaluation/logs/pool_cluster_scores.log",
     benchmark:
@@ -165,8 +171,9 @@ rule pool_cluster_scores:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        mem_mb=need("pool_cluster_scores", "mem_mb"),
+        runtime=need("pool_cluster_scores", "runtime"),
+        disk_mb=need("pool_cluster_scores", "disk_mb"),
     params:
         groups=lambda wildcards: {slide: SHARING.get(slide, slide) for slide in SAMPLES},
         tissues={slide: sample.tissue for slide, sample in SAMPLES.items()},
@@ -191,13 +198,15 @@ rule compare_trials:
             f"{RESULTS}/sweep/sweep.png",
             caption="../report/sweep.rst",
             category="Sweep",
+            subcategory="All trials",
             labels={"figure": "all trials"},
         ),
         page=report(
             f"{RESULTS}/sweep/sweep.html",
             caption="../report/sweep.rst",
             category="Sweep",
-            labels={"figure": "table of trials"},
+            subcategory="All trials",
+            labels={"figure": "page: all trials"},
         ),
     log:
         f"{RESULTS}/sweep/logs/compare_trials.log",
@@ -207,8 +216,9 @@ rule compare_trials:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        mem_mb=need("compare_trials", "mem_mb"),
+        runtime=need("compare_trials", "runtime"),
+        disk_mb=need("compare_trials", "disk_mb"),
     params:
         trials=described_trials,
     script:

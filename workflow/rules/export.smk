@@ -10,7 +10,7 @@ rule nuclei_mask:
         overlay=report(
             f"{RESULTS}/{{slide}}/nuclei_mask.png",
             caption="../report/nuclei_mask.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "nuclei"},
         ),
@@ -22,13 +22,8 @@ rule nuclei_mask:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        # The outlines: about 3.5 kB a cell while they are read.
-        mem_mb=lambda wildcards, input, attempt: int(
-            1500 + 10 * Path(input.cells).stat().st_size / 1e6
-        )
-        * attempt,
-        # The mask takes a minute per million cells; the rest is for the slide's thumbnail.
-        runtime=lambda wildcards, input, attempt: int(20 + input.size_mb // 100)
-        * attempt,
+        mem_mb=need("nuclei_mask", "mem_mb"),
+        runtime=need("nuclei_mask", "runtime"),
+        disk_mb=need("nuclei_mask", "disk_mb"),
     script:
         "../scripts/nuclei_mask.py"

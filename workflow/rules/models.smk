@@ -3,30 +3,32 @@
 
 rule fetch_weights:
     output:
-        weights=f"{MODELS_DIR}/{{file}}",
+        weights=named(f"{MODELS_DIR}/{{file}}"),
     log:
-        f"{MODELS_DIR}/logs/{{file}}.log",
+        named(f"{MODELS_DIR}/logs/{{file}}.log"),
     benchmark:
-        f"{MODELS_DIR}/logs/{{file}}.tsv"
+        named(f"{MODELS_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
         file=still_to_fetch(needed_weights()),
     retries: 2
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
+        disk_mb=3000,
     script:
         "../scripts/fetch.py"
 
 
 use rule fetch_weights as fetch_slide with:
     output:
-        slide=f"{SLIDES_DIR}/{{file}}",
+        slide=named(f"{SLIDES_DIR}/{{file}}"),
     log:
-        f"{SLIDES_DIR}/logs/{{file}}.log",
+        named(f"{SLIDES_DIR}/logs/{{file}}.log"),
     benchmark:
-        f"{SLIDES_DIR}/logs/{{file}}.tsv"
+        named(f"{SLIDES_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
-        file=still_to_fetch(f"{SLIDES_DIR}/{name}" for name in registry.SLIDES),
+        file=still_to_fetch(named(f"{SLIDES_DIR}/{name}") for name in registry.SLIDES),

@@ -1,10 +1,6 @@
 # From many numbers per cell to few, for all cells that are to be clustered together.
 
 
-localrules:
-    share_map,
-
-
 rule reduce:
     input:
         embeddings=of_members("embedding", "embeddings.npy"),
@@ -22,9 +18,9 @@ rule reduce:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        # The prepared features and the map; embeddings themselves are mapped from disk.
-        mem_mb=lambda wildcards, input, attempt: int(4000 + 2 * input.size_mb) * attempt,
-        runtime=lambda wildcards, input, attempt: int(60 + input.size_mb / 10) * attempt,
+        mem_mb=need("reduce", "mem_mb"),
+        runtime=need("reduce", "runtime"),
+        disk_mb=need("reduce", "disk_mb"),
         gpu=rapids_gpus(),
     params:
         settings=stage("reduction"),
@@ -49,13 +45,15 @@ rule share_map:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
-        slide=any_folder(SHARING),
+        slide=SHARING_SLIDE,
+    localrule: True
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=need("share_map", "mem_mb"),
+        runtime=need("share_map", "runtime"),
+        disk_mb=need("share_map", "disk_mb"),
     params:
         slide=lambda wildcards: sample_of(wildcards.slide).slide,
     script:

@@ -20,12 +20,9 @@ rule outline:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        # The network, its tiles, and the processes that read and outline.
-        mem_mb=lambda wildcards, threads, attempt: (5000 + 500 * threads) * attempt,
-        runtime=lambda wildcards, input, attempt: int(
-            60 + input.size_mb // 2 / CONFIG["segmentation"]["shards"]
-        )
-        * attempt,
+        mem_mb=need("outline", "mem_mb"),
+        runtime=need("outline", "runtime"),
+        disk_mb=need("outline", "disk_mb"),
         gpu=gpus("segmentation"),
     params:
         settings=segmentation(without=SETTLING),
@@ -50,10 +47,9 @@ rule segment:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(2000 + 20 * input.size_mb)
-        * attempt,
-        runtime=lambda wildcards, input, attempt: int(15 + input.size_mb // 10)
-        * attempt,
+        mem_mb=need("segment", "mem_mb"),
+        runtime=need("segment", "runtime"),
+        disk_mb=need("segment", "disk_mb"),
     params:
         settings=segmentation(without={"shards"}),
     script:

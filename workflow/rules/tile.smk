@@ -14,8 +14,9 @@ rule tile:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=need("tile", "mem_mb"),
+        runtime=need("tile", "runtime"),
+        disk_mb=need("tile", "disk_mb"),
     params:
         settings=stage("tiling"),
         mpp=lambda wildcards: sample_of(wildcards.slide).mpp,
@@ -32,7 +33,7 @@ rule filter_tiles:
         picture=report(
             f"{RESULTS}/{{slide}}/filtered.png",
             caption="../report/filtered.rst",
-            category="Slides",
+            category=category,
             subcategory="{slide}",
             labels={"figure": "kept and rejected tiles"},
         ),
@@ -44,9 +45,9 @@ rule filter_tiles:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        # Decoding: about 5 minutes per GB of slide on one core, and slack for a slow file system.
-        runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 100) * attempt,
+        mem_mb=need("filter_tiles", "mem_mb"),
+        runtime=need("filter_tiles", "runtime"),
+        disk_mb=need("filter_tiles", "disk_mb"),
     params:
         settings=stage("filter"),
     script:
@@ -67,7 +68,8 @@ rule export_tiles:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, input, attempt: (20 + input.size_mb // 50) * attempt,
+        mem_mb=need("export_tiles", "mem_mb"),
+        runtime=need("export_tiles", "runtime"),
+        disk_mb=need("export_tiles", "disk_mb"),
     script:
         "../scripts/export_tiles.py"

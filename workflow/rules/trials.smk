@@ -53,11 +53,24 @@ def trial_and_name(folder):
 
 def sample_of(folder):
     """The row of the sheet that a slide's folder belongs to."""
-    return SAMPLES[trial_and_name(folder)[1]]
+    trial, name = trial_and_name(folder)
+    if name not in SAMPLES or trial not in TRIALS:
+        raise nobodys(folder)
+    return SAMPLES[name]
+
+
+def nobodys(folder):
+    """The error that a folder of results is asked for that nothing makes."""
+    return WorkflowError(
+        f"{RESULTS}/{folder} belongs to no slide of {CONFIG['slides']}, and to no group or trial (clustering.scope, "
+        "sweep) in the config"
+    )
 
 
 @cache
 def folder_at(section, trial):
+    if trial not in TRIALS:
+        raise nobodys(trial)
     return folder_of(TRIALS[trial].until(section))
 
 
@@ -131,9 +144,9 @@ def missing_weights():
     """Weights that can neither be fetched nor are a file."""
     known = ", ".join(registry.WEIGHTS)
     for settings in all_settings():
-        for key, names in weights_names(settings).items():
+        for key, names in registry.weights_names(settings).items():
             for model, name in names.items():
-                if not registry.is_asset(name) and not Path(name).is_file():
+                if not registry.is_asset(name) and not exists(named(name)):
                     yield (
                         f"config: {key}: no file {name} for {model}, and no weights of that name (known: {known})"
                     )
@@ -155,6 +168,9 @@ def different_settings():
     for group, members in GROUPS.items():
         first = settings_of(members[0])
         for other in members[1:]:
+            if settings_of(other) is first:
+                # Of the same tissue.
+                continue
             for section in ("embedding", "reduction", "clustering"):
                 own = settings_of(other)[section]
                 for key in own:
@@ -195,10 +211,7 @@ def any_of(names):
 
 
 def any_folder(folders):
-    """A pattern of some folders of slides or groups.
-
-    Snakemake goes through the whole pattern for every job: trials of the same slides share one list of them.
-    """
+    """A pattern of some folders of slides; trials of the same slides share one list of them."""
     names, trials = {}, {}
     for trial, name in map(trial_and_name, folders):
         names.setdefault(trial, []).append(name)
@@ -218,15 +231,42 @@ SLIDES = [
 ]
 
 
+# Snakemake goes through the whole pattern of a wildcard for every file of every job. A pattern that lists all slides would
+# make the time of a dry-run grow with their square: what is no slide's folder is found out by `sample_of`.
+A_SLIDE = "(?:sweep/[^/]+/)?[^/]+"
+A_GROUP = "(?:sweep/[^/]+/)?groups/[^/]+"
+ALONE = [slide for slide in SLIDES if slide not in SHARING]
+
+
+def sharing_and_group():
+    """Patterns of slides that get their maps and clusters from a group, and of all that is clustered by itself."""
+    if not SHARING:
+        return any_of([]), A_SLIDE
+    if not ALONE:
+        return A_SLIDE, A_GROUP
+    # Both make the same files of slides; only names can tell whose turn it is.
+    return any_folder(SHARING), f"{A_GROUP}|{any_folder(ALONE)}"
+
+
+SHARING_SLIDE, GROUP = sharing_and_group()
+
+
 wildcard_constraints:
-    slide=any_folder(SLIDES),
-    group=any_folder(GROUPS),
+    slide=A_SLIDE,
+    group=GROUP,
+
+
+def members_of(wildcards):
+    """The folders of the slides of a group."""
+    if wildcards.group not in GROUPS:
+        raise nobodys(wildcards.group)
+    return GROUPS[wildcards.group]
 
 
 def of_members(section, file):
     """An input function: that file of every slide of the group."""
     return lambda wildcards: [
-        at(section, member, file) for member in GROUPS[wildcards.group]
+        at(section, member, file) for member in members_of(wildcards)
     ]
 
 
@@ -243,7 +283,7 @@ def of_group(section, file):
 
 def names_of_members(wildcards):
     """The slides of a group, in the order of its cells."""
-    return [sample_of(member).slide for member in GROUPS[wildcards.group]]
+    return [sample_of(member).slide for member in members_of(wildcards)]
 
 
 def every_group(file):

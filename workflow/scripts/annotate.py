@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from clusterfirst import annotation, objects
+from clusterfirst import annotation, gallery, objects
 from clusterfirst.io import atomic, log_to, read_json, read_metadata
 from clusterfirst.slides import Slide
 
@@ -17,7 +17,8 @@ if __name__ == "__main__":
     # Outlines from elsewhere may lie on tiles that the filter rejects.
     tiles = tiles[tiles["kept"] | tiles["tile_id"].isin(cells["tile_id"])]
     polygons = cells["geometry"].to_numpy()
-    cluster_id = np.array(read_json(snakemake.input.clusters)["cells"]["cluster_id"], int)
+    found = read_json(snakemake.input.clusters)
+    cluster_id = np.array(found["cells"]["cluster_id"], int)
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
@@ -34,6 +35,9 @@ if __name__ == "__main__":
         )
         annotation.overview(
             slide, polygons, cluster_id, folder / "overview.png", title=name, longest=settings["overview_px"]
+        )
+        gallery.gallery(
+            slide, polygons, found["clusters"], folder / "gallery.png", title=name, threads=snakemake.threads
         )
         annotation.plot_umap(np.load(snakemake.input.plane), cluster_id, folder / "umap.png", title=name)
     with atomic(snakemake.output.settings) as part:

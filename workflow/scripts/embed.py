@@ -13,7 +13,7 @@ if __name__ == "__main__":
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
     facts = known["slide"]
-    weights = dict(snakemake.params.weights)
+    weights = dict(zip(snakemake.params.weights, snakemake.input.weights, strict=True))
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
         found = embedding.embed_slide(
             slide,

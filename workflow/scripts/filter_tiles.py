@@ -26,6 +26,8 @@ if __name__ == "__main__":
             {
                 "slide": known["slide"],
                 "settings": limits,
+                # For those who plan what later stages need, without reading the table.
+                "kept": int(found.tiles["kept"].sum()),
                 "histogram": found.histogram.astype(int).tolist(),
                 "unreadable": found.unreadable,
             },

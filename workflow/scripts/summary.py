@@ -9,7 +9,7 @@ import pandas as pd
 from clusterfirst.io import read_json
 
 STAGES = ("tile", "filter_tiles", "outline", "segment", "embed", "reduce", "cluster", "annotate")
-PICTURES = ("annotated/overview.png", "annotated/umap.png", "clusters.png", "filtered.png")
+PICTURES = ("annotated/gallery.png", "annotated/overview.png", "annotated/umap.png", "clusters.png", "filtered.png")
 
 
 def summary(folder: Path) -> str:
@@ -26,10 +26,7 @@ def summary(folder: Path) -> str:
             f"  noise     {counts['noise']:,} cells ({counts['noise_fraction']:.1%})",
             f"  seconds   {', '.join(f'{name} {seconds:.0f}' for name, seconds in timings(folder))}",
             "Look at",
-            *(
-                f"  {folder / name}"
-                for name in ("annotated/overview.png", "annotated/umap.png", "clusters.png", "filtered.png")
-            ),
+            *(f"  {folder / name}" for name in PICTURES),
             f"  {folder / 'annotated'}/x*_y*.png (every kept tile)",
         ]
     )

@@ -1,9 +1,16 @@
-"""Which device torch works on, found out by asking the device, not the import."""
+"""Which device to compute on: one that no other job of ours has, found out by asking the device, not the import."""
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
 import logging
+import os
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .io import ClusterfirstError
@@ -15,9 +22,90 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_claimed: int | None = None
+"""The open lock file of this process's GPU. The claim lasts as long as the file is open."""
+
+
+def claim_gpu(*, poll_s: float = 1.0) -> str | None:
+    """Make one GPU, that no other process has claimed, the only one that this process and its children see.
+
+    Snakemake and its like count GPUs; which of them a job gets, only schedulers of clusters say (with
+    ``CUDA_VISIBLE_DEVICES``). Elsewhere jobs agree by locks on files, one per device, in a folder of the user's. The
+    operating system drops a lock when its process ends, however it does. Call this before CUDA is initialised.
+
+    Parameters
+    ----------
+    poll_s
+        Seconds between two looks for a free device while all are taken.
+
+    Returns
+    -------
+    str or None
+        What ``CUDA_VISIBLE_DEVICES`` was set to; None if nothing was to be claimed: there is no GPU, that variable
+        names one alone, or this process has claimed one already.
+    """
+    global _claimed
+    devices = {} if _claimed is not None else _visible_gpus()
+    if not devices or (len(devices) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ):
+        return None
+    folder = Path(tempfile.gettempdir()) / f"clusterfirst-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    waiting = False
+    while True:
+        for name, uuid in devices.items():
+            if (lock := _locked(folder / f"{uuid}.lock")) is not None:
+                _claimed = lock
+                os.environ["CUDA_VISIBLE_DEVICES"] = name
+                log.info("claimed GPU %s of %d", name, len(devices))
+                return name
+        if not waiting:
+            log.info("waiting: other jobs have claimed all GPUs (%s)", ", ".join(devices))
+            waiting = True
+        time.sleep(poll_s)
+
+
+def release_gpu() -> None:
+    """Let other processes claim this process's GPU; for one that cannot be used, or is not wanted any more."""
+    global _claimed
+    if _claimed is not None:
+        os.close(_claimed)
+        _claimed = None
+
+
+def _visible_gpus() -> dict[str, str]:
+    """The GPUs of this machine that the user's ``CUDA_VISIBLE_DEVICES`` leaves: UUIDs, by what CUDA is to be told."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError) as error:
+        log.debug("nvidia-smi lists no GPU: %s", error)
+        return {}
+    present = dict(line.replace(" ", "").split(",") for line in lines if line.count(",") == 1)
+    if (wanted := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        # CUDA may number devices otherwise than nvidia-smi does: UUIDs leave no doubt.
+        return {uuid: uuid for uuid in present.values()}
+    names = [name.strip() for name in wanted.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    # CUDA accepts UUIDs that are cut short. What nvidia-smi does not list (MIG instances) goes by its own name.
+    full = {name: [uuid for uuid in present.values() if uuid.startswith(name)] for name in names}
+    return {name: present.get(name) or (full[name][0] if len(full[name]) == 1 else name) for name in names}
+
+
+def _locked(path: Path) -> int | None:
+    """Open and lock a file; None if another process has it locked."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # Of the process, not of the open file: a forked child that outlives the process does not hold it.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(file)
+        return None
+    return file
+
 
 def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
     """Return the device to compute on, and hold torch to `threads` threads on a CPU.
+
+    Of several GPUs, one that no other job has claimed; if there is none, wait for it.
 
     Parameters
     ----------
@@ -36,10 +124,12 @@ def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
     torch.set_num_threads(threads)
     if gpu is False:
         return torch.device("cpu")
+    claim_gpu()
     try:
         device = torch.device("cuda")
         torch.zeros(1, device=device)
     except Exception as error:  # torch raises RuntimeError, AssertionError or its own, by version and build
+        release_gpu()
         if gpu is True:
             raise ClusterfirstError(
                 f"`gpu: true` in the config, but no GPU can be used here: {error}. "
@@ -103,6 +193,9 @@ def rapids(gpu: str | bool) -> bool:
     """
     if gpu is False:
         return False
+    if importlib.util.find_spec("cuml") is not None:
+        # Before what may initialise CUDA when it is imported.
+        claim_gpu()
     try:
         # Both import well without a GPU, and fail at first use.
         import cuml  # noqa: F401
@@ -114,6 +207,8 @@ def rapids(gpu: str | bool) -> bool:
         return False
     except Exception as error:  # noqa: BLE001 - CuPy's own, or a loader's OSError, by what is missing
         found, why = 0, str(error)
+    if not found:
+        release_gpu()
     if not found and gpu is True:
         raise ClusterfirstError(
             f"`gpu: true` in the config, but cuML cannot use a GPU here: {why}. "

@@ -6,7 +6,9 @@ import copy
 import json
 import logging
 import os
+import re
 import shutil
+import socket
 import sys
 import time
 from collections import deque
@@ -21,6 +23,9 @@ log = logging.getLogger("clusterfirst")
 
 METADATA_KEY = b"clusterfirst"
 
+ORIGIN = re.compile(r"on (?P<host>\S+), process (?P<pid>\d+)(?:, Slurm job (?P<job>\S+))?")
+"""The first line of a log: where the job runs, so that others can find out whether it still does."""
+
 
 class ClusterfirstError(Exception):
     """Something the user can mend. The message says what is wrong, where, and what to do."""
@@ -30,7 +35,8 @@ class ClusterfirstError(Exception):
 def atomic(path: str | os.PathLike, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it once the block has ended well.
 
-    A killed process leaves only a dot-file behind, which the next attempt removes.
+    A killed process leaves only a dot-file behind, which the next attempt removes. Jobs that outlive a killed scheduler
+    do no harm: each process has a temporary path of its own, and the last to finish wins.
 
     Parameters
     ----------
@@ -42,7 +48,8 @@ def atomic(path: str | os.PathLike, *, directory: bool = False) -> Iterator[Path
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.part-*"):
-        _remove(leftover)
+        if not _is_alive(leftover.name.removeprefix(f".{path.name}.part-").split(".")[0]):
+            _remove(leftover)
     # The suffix stays last: writers such as matplotlib and numpy choose the format by it.
     part = path.with_name(f".{path.name}.part-{os.getpid()}{path.suffix}")
     if directory:
@@ -58,6 +65,20 @@ def atomic(path: str | os.PathLike, *, directory: bool = False) -> Iterator[Path
         _remove(part)
 
 
+def _is_alive(pid: str) -> bool:
+    """Whether a process of that number, other than this one, is at work on this machine."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # Somebody else's, who got the number of the one that left the file.
+        return False
+    return True
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -69,6 +90,13 @@ def _to_disk(path: Path) -> None:
     """A rename may reach the disk before the data does; a power cut would then leave an empty file."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _reserve(path: Path) -> None:
+    """Take the room on the disk that a mapped file has on paper; where it fills up later, the process is killed."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def write_json(data: Any, path: str | os.PathLike, *, indent: int | None = 1) -> None:
@@ -134,6 +162,7 @@ def array_on_disk(path: str | os.PathLike, shape: tuple[int, ...], dtype) -> Ite
 
     with atomic(path) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
+        _reserve(part)
         yield array
         array.flush()
 
@@ -177,9 +206,13 @@ def log_to(path: str | os.PathLike | None) -> None:
     layout = ("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in handlers:
         handler.setFormatter(logging.Formatter(*layout))
-    log.handlers[:] = handlers
     log.setLevel(logging.INFO)
     log.propagate = False
+    # On the terminal that would be noise.
+    log.handlers[:] = handlers[1:]
+    if path:
+        log.info("%s", _origin())
+    log.handlers[:] = handlers
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").handlers[:] = handlers[1:]
 
@@ -191,6 +224,13 @@ def log_to(path: str | os.PathLike | None) -> None:
             log.error("unexpected %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 
     sys.excepthook = record
+
+
+def _origin() -> str:
+    """Machine and process, as `ORIGIN` reads them; a job in an array of Slurm as squeue and its log files call it."""
+    job, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    job = f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID")
+    return f"on {socket.gethostname()}, process {os.getpid()}" + (f", Slurm job {job}" if job else "")
 
 
 class _MessageOnly(logging.Formatter):

@@ -190,6 +190,31 @@ def embedding_weights(model: str, given: Mapping[str, str]) -> str | None:
     return given.get(model, USUAL_WEIGHTS.get(model, model))
 
 
+def weights_names(settings: Mapping) -> dict[str, dict[str, str]]:
+    """Return the weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
+    segmentation, embedding = settings["segmentation"], settings["embedding"]
+    names = {}
+    if (model := segmentation["model"]) != "precomputed":
+        names["segmentation"] = {model: segmentation["weights"] or USUAL_WEIGHTS[model]}
+    networks = {
+        model: name for model in embedding["models"] if (name := embedding_weights(model, embedding["weights"]))
+    }
+    return names | ({"embedding": networks} if networks else {})
+
+
+def package_missing(source: Package) -> str:
+    """Return why pip, as it is configured here, does not know a package; "" if it does. Nothing is downloaded."""
+    name, _, version = source.requirement.partition("==")
+    command = [sys.executable, "-m", "pip", "index", "versions", "--disable-pip-version-check", "--no-input", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        return "no answer within 60 s"
+    if done.returncode:
+        return (done.stderr.strip() or f"pip ended with {done.returncode}").splitlines()[-1]
+    return "" if version in done.stdout else f"there is no version {version}"
+
+
 def is_asset(name: str) -> bool:
     """Whether weights of that name can be fetched; it is a path otherwise."""
     return name in WEIGHTS or name.partition(":")[0] in _LIBRARIES

@@ -152,7 +152,7 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
     schema
         JSON schema of one row.
     exists
-        Says whether a slide's file is there or will be. By default, whether it is there.
+        Says whether a file that a row names is there or will be. By default, whether it is there.
 
     Raises
     ------
@@ -245,7 +245,7 @@ class _RowCheck:
             column = str(error.path[0]) if error.path else error.message.split("'")[1]
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")
         for column in ("path", "objects", "truth"):
-            if column in row and not (self.exists if column == "path" else _is_file)(row[column]):
+            if column in row and not self.exists(row[column]):
                 what = "a folder, not a file:" if Path(row[column]).is_dir() else "no file"
                 wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")
         if "slide" not in row:

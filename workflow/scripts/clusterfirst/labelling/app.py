@@ -6,8 +6,8 @@ found when the server started, never joined to paths. Besides what the routes' d
 - Who somebody is lies in a cookie that ``POST /api/who`` sets; else it is ``--name``; else ``/api/project`` says
   ``"who": null``, the page asks, and actions are refused (403) until it has told.
 - Whatever changes something is a POST with JSON and the header ``X-Clusterfirst: 1`` (see `security`).
-- Other parts of the app (blind evaluation, files of labels) are routers of their own, listed in `ROUTERS`; they find
-  what is open as ``request.app.state.desk`` (a `Desk`), and who asks with `asking`.
+- Blind evaluation is a router of its own, listed in `ROUTERS`; it finds what is open as ``request.app.state.desk`` (a
+  `Desk`), and who asks with `asking`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
@@ -30,7 +31,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 import clusterfirst
 
 from ..io import ClusterfirstError
-from . import results
+from . import labels, results
 from .asking import NAME, WHO, answer, known_person, person, session_of, slide_of
 from .blind import routes as blind
 from .desk import Desk
@@ -79,6 +80,12 @@ class CarryRequest(BaseModel):
 
     id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ExportRequest(BaseModel):
+    """What is to be written: labels for the workflow, or GeoJSON for QuPath."""
+
+    format: Literal["labels", "qupath"] = "labels"
 
 
 def create_app(desk: Desk, guard: Guard) -> Guard:
@@ -275,6 +282,32 @@ def act(request: Request, group: str, asked: ActionRequest) -> Response:
 def carry(request: Request, group: str, asked: CarryRequest) -> Response:
     """Take over labels of an older clustering, see `Session.carry`."""
     return answer(session_of(request, group).carry(known_person(request), asked.id, asked.fingerprint))
+
+
+@router.post("/api/groups/{group:path}/export")
+def export(request: Request, group: str, asked: ExportRequest) -> dict:
+    """Write labels to files, see `labels.export` and `labels.export_qupath`: ``{"files": […]}``.
+
+    Files are told relative to the folder that the results are in.
+    """
+    session, who = session_of(request, group), known_person(request)
+    written = labels.export_qupath(session) if asked.format == "qupath" else labels.export(session, who)
+    above = request.app.state.desk.results.folder.parent
+    return {"files": [path.relative_to(above).as_posix() for path in written]}
+
+
+@router.post("/api/groups/{group:path}/import")
+async def import_labels(request: Request, group: str, slide: str) -> dict:
+    """Take labels of a slide from GeoJSON or from an export, the body; see `labels.take_in`."""
+    who, data = known_person(request), await request.body()
+
+    def work() -> dict:
+        session = session_of(request, group)
+        if slide not in {member.id for member in session.group.info.slides}:
+            raise HTTPException(404, "There is no such slide in this group")
+        return labels.take_in(session, who, slide_of(request, slide), data)
+
+    return await asyncio.to_thread(work)
 
 
 @router.get("/api/slides/{slide}")

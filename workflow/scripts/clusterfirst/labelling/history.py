@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..io import ClusterfirstError
@@ -107,6 +108,12 @@ class History:
         self._copies.append((length, self.state.copy()))
         old = self._copies[1:-_RECENT]
         self._copies[1:-_RECENT] = [copy for copy in old if copy[0] // _EVERY % 16 == 0]
+
+    def in_force(self) -> Iterator[tuple[Entry, Touched]]:
+        """Yield the actions that are not undone, in order, and what each changed."""
+        for entry, change, active in zip(self.entries, self._touched, self._active, strict=True):
+            if active:
+                yield entry, change
 
     def target(self, who: str, do: str) -> Entry:
         """Return what somebody's undo or redo would concern.

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .view import View, changes
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 256
+T = TypeVar("T")
 
 
 class Conflict(ClusterfirstError):
@@ -179,6 +181,32 @@ class Session:
         if len(self._order) > _REMEMBERED:
             del self._answers[self._order.popleft()]
 
+    def derive(self, who: str, id: str, make: Callable[[History], dict | None]) -> dict | None:
+        """Do an action that depends on how things stand, with nobody in between.
+
+        Parameters
+        ----------
+        who, id
+            See `act`.
+        make
+            Given the history, returns the action, or None if nothing is to be done.
+
+        Returns
+        -------
+        dict or None
+            See `act`; None if nothing was done.
+        """
+        with self._mutex:
+            if known := self._answer(id, who):
+                return known
+            action = make(self.history)
+            return action and self.act(who, id, action, base=self.history.seq)
+
+    def look(self, use: Callable[[History], T]) -> T:
+        """Return what `use` makes of the history while nobody changes it."""
+        with self._mutex:
+            return use(self.history)
+
     def carry(self, who: str, id: str, fingerprint: str) -> dict:
         """Take over the labels of an older clustering of the same cells, as one action that can be undone.
 
@@ -187,13 +215,13 @@ class Session:
         ClusterfirstError
             There is none of that fingerprint, or its cells are others.
         """
-        with self._mutex:
-            if known := self._answer(id, who):
-                return known
+
+        def carried(_: History) -> dict:
             if not any(entry["fingerprint"] == fingerprint for entry in self._older):
                 raise ClusterfirstError(f"there are no labels of a clustering {fingerprint[:12]}")
-            action = older.carried(self.labels, fingerprint, self.group.leaves)
-            return self.act(who, id, action, base=self.history.seq)
+            return older.carried(self.labels, fingerprint, self.group.leaves)
+
+        return self.derive(who, id, carried)
 
     def review(self, key: int, count: int) -> dict:
         """Choose cells of a cluster to look at.

@@ -332,14 +332,19 @@ class Study:
         }
 
     def write_truth(self, who: str, size: int, seed: int) -> list[str]:
-        """Write somebody's finished batches of a sample, see `truth.write`; return the files below the results."""
+        """Write somebody's finished batches of a sample, see `truth.write`.
+
+        Returns
+        -------
+        list of str
+            The files, from the folder that the results are in.
+        """
         with self._mutex:
             keys = self._finished_by(who, size, seed)
             name = self.names(who, keys)
         sample = {"cells": size, "seed": seed, "batches": [key.number for key in keys]}
-        return [
-            path.relative_to(self.root).as_posix() for path in truth.write(self.group, who, name, sample, self.root)
-        ]
+        written = truth.write(self.group, who, name, sample, self.root)
+        return [path.relative_to(self.root.parent).as_posix() for path in written]
 
     def close(self) -> None:
         """Let go of the files."""

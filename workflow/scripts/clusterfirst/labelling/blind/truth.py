@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...io import ClusterfirstError, write_json
+from ...labelled import stem
 from ..results import Group
 
 
@@ -40,7 +41,7 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
         rows = np.flatnonzero((group.slide == place) & np.array([word is not None for word in name], bool))
         if not len(rows):
             continue
-        path = slide.masks.parent / "labels" / "blind" / f"{time:%Y%m%dT%H%M%S}{time.microsecond:06d}Z.json"
+        path = slide.masks.parent / "labels" / "blind" / f"{stem(time)}.json"
         if not path.parent.resolve().is_relative_to(root):
             raise ClusterfirstError(f"{path.parent} is a link out of the results folder: remove the link")
         cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in rows]

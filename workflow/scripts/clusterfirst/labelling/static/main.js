@@ -296,11 +296,16 @@ function startReview() {
   review.start();
 }
 
-async function exportLabels() {
+async function exportLabels(format = "labels") {
+  const [text, buttons] = {
+    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Done", null, "primary"], ["Cells for QuPath", "qupath"]]],
+    qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
+  }[format];
   try {
-    const { files } = await post(`${groupUrl(store.group.id)}/export`, {});
-    ask("Labels written", [h("p", {}, "Run the workflow again and it joins them with the cells; the GeoJSON opens in QuPath."), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], [["Done", true, "primary"]]);
+    const { files } = await post(`${groupUrl(store.group.id)}/export`, { format });
     $("#said").textContent = `Labels written to ${files.join(", ")}`;
+    const next = await ask("Labels written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], buttons);
+    if (next) await exportLabels(next);
   } catch (error) {
     complain(error);
   }
@@ -310,7 +315,9 @@ async function importLabels(file) {
   if (!file) return;
   try {
     const slide = store.group.slides[store.slide].id;
-    const found = await post(`${groupUrl(store.group.id)}/import?slide=${encodeURIComponent(slide)}`, await file.text());
+    // The server takes no compressed files: nobody knows their size before they are opened.
+    const text = file.name.endsWith(".gz") ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))).text() : file.text();
+    const found = await post(`${groupUrl(store.group.id)}/import?slide=${encodeURIComponent(slide)}`, await text);
     await reloadState();
     say(found.message ?? `${file.name} imported.`);
   } catch (error) {
@@ -391,7 +398,7 @@ bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey
 const click = (id, run) => $(id).addEventListener("click", run);
 click("#undo", () => actions.do({ do: "undo" }));
 click("#redo", () => actions.do({ do: "redo" }));
-click("#export", exportLabels);
+click("#export", () => exportLabels());
 click("#import", () => $("#import-file").click());
 $("#import-file").addEventListener("change", (event) => {
   importLabels(event.target.files[0]);

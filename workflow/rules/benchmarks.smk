@@ -1,0 +1,33 @@
+# From what Snakemake measured to a table.
+
+
+# What each stage of each slide took. It tabulates what has been run, and runs nothing.
+rule benchmarks:
+    output:
+        page=report(
+            f"{RESULTS}/benchmarks.html",
+            caption="../report/benchmarks.rst",
+            category="Costs",
+            labels={"figure": "page: time and memory"},
+        ),
+        table=report(
+            f"{RESULTS}/benchmarks.csv",
+            caption="../report/benchmarks.rst",
+            category="Costs",
+            labels={"figure": "table: time and memory"},
+        ),
+    log:
+        f"{RESULTS}/logs/benchmarks.log",
+    localrule: True
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        mem_mb=need("benchmarks", "mem_mb"),
+        runtime=need("benchmarks", "runtime"),
+        disk_mb=need("benchmarks", "disk_mb"),
+    params:
+        # They are no inputs: as such, they would be made again together with the stages that they are of.
+        files=benchmark_files,
+    script:
+        "../scripts/benchmarks.py"

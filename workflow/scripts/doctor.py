@@ -1,0 +1,36 @@
+"""Check whether everything is there that a run needs, and say what to do: ``python doctor.py [--configfile FILE …]``.
+
+Not part of the workflow; for people. It needs nothing but Python to begin with, for the rest may be what is broken.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+WORKFLOW = Path(__file__).resolve().parent.parent
+
+
+def main():
+    """Print what is found as it is found; return 1 if something would keep the workflow from running."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - what the environment should be made with is not what it was made with
+        sys.exit("problem   Python: {}.{} is too old: use 3.11 or newer".format(*sys.version_info))
+    from clusterfirst import doctor
+
+    parser = argparse.ArgumentParser(description="Check whether everything is there that a run needs.")
+    parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
+    parser.add_argument("--directory", default=".", help="where snakemake is started (here)")
+    asked = parser.parse_args()
+    os.chdir(asked.directory)
+    files = [path for path in ["config/config.yaml"] if Path(path).is_file()] + asked.configfile
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    counts = dict.fromkeys(("ok", "note", "problem"), 0)
+    for finding in doctor.examine(files, WORKFLOW):
+        print(doctor.lines(finding, colour=colour), flush=True)
+        counts[finding.level] += 1
+    print("\n{problem} problems, {note} notes, {ok} ok".format(**counts))
+    return 1 if counts["problem"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
