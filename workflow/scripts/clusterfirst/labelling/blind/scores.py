@@ -125,12 +125,12 @@ def names(name: np.ndarray, code: np.ndarray, words: list[str]) -> dict:
 
 def _counts(group: Group, tiles: Tiles, name: np.ndarray) -> Mapping[str, clusters.Counts]:
     """Of the slides that have cells with a class."""
-    found = {}
+    found, clusters_of = {}, cluster_id(group)
     for slide, (start, end) in zip(group.info.slides, pairwise(group.info.starts), strict=True):
         own = slice(start, end)
         if any(word is not None for word in name[own]):
             truth = Truth("labels", name[own], {})
-            found[slide.id] = clusters.count(cluster_id(group)[own], truth, tiles.of_cell[own])
+            found[slide.id] = clusters.count(clusters_of[own], truth, tiles.of_cell[own])
     return found
 
 

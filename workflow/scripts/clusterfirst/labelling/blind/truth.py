@@ -37,8 +37,9 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
         There is nothing to write, or no place.
     """
     written, time = [], datetime.now(UTC)
-    for place, slide in enumerate(group.info.slides):
-        rows = np.flatnonzero((group.slide == place) & np.array([word is not None for word in name], bool))
+    told = np.flatnonzero([word is not None for word in name])
+    each = np.split(told, np.searchsorted(told, group.info.starts[1:-1]))
+    for slide, rows in zip(group.info.slides, each, strict=True):
         if not len(rows):
             continue
         path = slide.masks.parent / "labels" / "blind" / f"{stem(time)}.json"
