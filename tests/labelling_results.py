@@ -16,6 +16,7 @@ from clusterfirst.clustering.tree import grow
 from clusterfirst.io import write_array, write_json, write_table
 
 MPP = 0.5
+TILE_PX = 500
 
 
 def make(
@@ -71,8 +72,26 @@ def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -
     geo = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
     table = table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
+    table = table.append_column("tile_id", pa.array(write_tiles(folder, centres, edge)))
     facts = {"path": f"slides/{slide}.png", "width": edge, "height": edge, "mpp": MPP}
     write_table(table, folder / "masks.parquet", {"slide": facts})
+
+
+def write_tiles(folder: Path, centres: np.ndarray, edge: int) -> list[str]:
+    """Write ``filtered.parquet`` of all tiles, those without cells not kept; return each cell's tile."""
+    name = "x{:06d}_y{:06d}".format
+    corners = [(x, y) for y in range(0, edge, TILE_PX) for x in range(0, edge, TILE_PX)]
+    own = [name(*corner) for corner in (centres // TILE_PX * TILE_PX).astype(int).tolist()]
+    columns = {
+        "tile_id": [name(*corner) for corner in corners],
+        "x": [x for x, _ in corners],
+        "y": [y for _, y in corners],
+        "width": [min(TILE_PX, edge - x) for x, _ in corners],
+        "height": [min(TILE_PX, edge - y) for _, y in corners],
+        "kept": [name(*corner) in set(own) for corner in corners],
+    }
+    write_table(pa.table(columns), folder / "filtered.parquet")
+    return own
 
 
 def write_clusters(folder: Path, slides: dict[str, int], *, leaves, groups, noise, rng, scope="slide") -> None:

@@ -16,7 +16,7 @@ from ..workflow.conftest import new_project, weights  # noqa: F401  fixtures
 
 CHROMIUM = "/usr/bin/chromium"
 SLIDE = "CMU-1-Small-Region"
-_NEEDED = ("masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
+_NEEDED = ("filtered.parquet", "masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
 
 
 PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ found when the server started, never joined to paths. Besides what the routes' d
 - Who somebody is lies in a cookie that ``POST /api/who`` sets; else it is ``--name``; else ``/api/project`` says
   ``"who": null``, the page asks, and actions are refused (403) until it has told.
 - Whatever changes something is a POST with JSON and the header ``X-Clusterfirst: 1`` (see `security`).
-- Other parts of the app (blind evaluation) are routers of their own, listed in `ROUTERS`; they find
-  what is open as ``request.app.state.desk`` (a `Desk`), and the person with `person`.
+- Blind evaluation is a router of its own, listed in `ROUTERS`; it finds what is open as ``request.app.state.desk`` (a
+  `Desk`), and who asks with `asking`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
@@ -33,6 +32,8 @@ import clusterfirst
 
 from ..io import ClusterfirstError
 from . import labels, results
+from .asking import NAME, WHO, answer, known_person, person, session_of, slide_of
+from .blind import routes as blind
 from .desk import Desk
 from .journal import Held
 from .security import Guard
@@ -42,7 +43,6 @@ from .view import DEFAULT_CLASSES
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-WHO = "clusterfirst_who"
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -55,7 +55,6 @@ _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _HOURLY = {"Cache-Control": "private, max-age=3600"}
 _HEARTBEAT_S = 15
 _HOW = {"base", "force", "fingerprint"}
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,60}")
 
 router = APIRouter()
 
@@ -123,34 +122,6 @@ def create_app(desk: Desk, guard: Guard) -> Guard:
     return guard.around(app)
 
 
-def person(request: Request) -> str | None:
-    """Return how somebody is called, None if nobody knows."""
-    told = unquote(request.cookies.get(WHO, ""))
-    return told if _NAME.fullmatch(told) else request.app.state.desk.name
-
-
-def known_person(request: Request) -> str:
-    """Return how somebody is called; labels of nobody are refused."""
-    if not (who := person(request)):
-        raise HTTPException(403, "Say who you are first: labels are kept with a name")
-    return who
-
-
-def session_of(request: Request, group: str):
-    """Return a group's session, or answer 404."""
-    if group not in request.app.state.desk.results.groups:
-        raise HTTPException(404, "There is no such group of cells")
-    return request.app.state.desk.session(group)
-
-
-def slide_of(request: Request, slide: str) -> results.SlideInfo:
-    """Return what is known of a slide, or answer 404."""
-    try:
-        return request.app.state.desk.results.slides[slide]
-    except KeyError:
-        raise HTTPException(404, "There is no such slide") from None
-
-
 @router.get("/")
 def index() -> Response:
     """The page."""
@@ -207,11 +178,11 @@ def project(request: Request) -> dict:
 def who(request: Request, asked: WhoRequest) -> Response:
     """Say how one wants to be called: ``{"who": "Ada"}``."""
     name = asked.who.strip()
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise HTTPException(400, "A name has 1 to 60 characters")
-    answer = JSONResponse({"who": name})
-    answer.set_cookie(WHO, quote(name), max_age=31_536_000, httponly=True, samesite="strict")
-    return answer
+    told = JSONResponse({"who": name})
+    told.set_cookie(WHO, quote(name), max_age=31_536_000, httponly=True, samesite="strict")
+    return told
 
 
 @router.get("/api/groups/{group:path}/cells.bin")
@@ -231,7 +202,7 @@ def state(request: Request, group: str) -> Response:
 
     ``recomputed`` says that cells were clustered anew since the server started: it must be started again.
     """
-    return _json(session_of(request, group).state(person(request) or ""))
+    return answer(session_of(request, group).state(person(request) or ""))
 
 
 @router.get("/api/groups/{group:path}/review")
@@ -304,13 +275,13 @@ def act(request: Request, group: str, asked: ActionRequest) -> Response:
     """
     session = session_of(request, group)
     done = session.act(known_person(request), asked.id, asked.action, **asked.model_dump(include=_HOW))
-    return _json(done)
+    return answer(done)
 
 
 @router.post("/api/groups/{group:path}/carry")
 def carry(request: Request, group: str, asked: CarryRequest) -> Response:
     """Take over labels of an older clustering, see `Session.carry`."""
-    return _json(session_of(request, group).carry(known_person(request), asked.id, asked.fingerprint))
+    return answer(session_of(request, group).carry(known_person(request), asked.id, asked.fingerprint))
 
 
 @router.post("/api/groups/{group:path}/export")
@@ -363,17 +334,8 @@ def outlines(request: Request, slide: str, column: int, row: int) -> Response:
     return Response(data, media_type="application/octet-stream", headers=_HOURLY)
 
 
-ROUTERS = [router]
+ROUTERS = [blind.router, router]
 """What the app is made of."""
-
-
-def _json(data: dict) -> Response:
-    # Not through FastAPI's encoder, which walks over every number of every list.
-    return Response(
-        json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
 
 
 def _mendable(_request: Request, error: ClusterfirstError) -> Response:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from ..io import ClusterfirstError
+from .blind.study import Study
 from .outlines import Shelf
 from .pyramid import Pyramids
 from .results import Results
@@ -34,6 +35,7 @@ class Desk:
         self.pixels = Pyramids(results.slides, [*places, results.folder.parent])
         self.outlines = Shelf()
         self._sessions: dict[str, Session] = {}
+        self._studies: dict[str, Study] = {}
         self._opening: dict[str, threading.Lock] = {name: threading.Lock() for name in results.groups}
 
     def session(self, group: str) -> Session:
@@ -51,6 +53,14 @@ class Desk:
                 self._sessions[group] = Session(self.results.groups[group])
             return self._sessions[group]
 
+    def study(self, group: str) -> Study:
+        """Return a group's blind evaluation, opened the first time; see `session` and `Study`."""
+        session = self.session(group)
+        with self._opening[group]:
+            if group not in self._studies:
+                self._studies[group] = Study(session, self.results.folder)
+            return self._studies[group]
+
     def warm(self, group: str) -> None:
         """Read what the first look at a group wants, so that nobody waits for it."""
         first = self.results.groups[group].slides[0]
@@ -62,6 +72,8 @@ class Desk:
 
     def close(self) -> None:
         """Let go of all files."""
+        for study in self._studies.values():
+            study.close()
         for session in self._sessions.values():
             session.close()
         self.pixels.close()

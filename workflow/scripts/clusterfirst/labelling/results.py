@@ -227,7 +227,8 @@ def _is_inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root)
 
 
-def _file(root: Path, place: Path, name: str) -> Path:
+def file_of(root: Path, place: Path, name: str) -> Path:
+    """Return a finished file of a folder; one that is missing, or a link out of the results, is an error."""
     path = place / name
     if not path.is_file():
         raise ClusterfirstError(f"{name} is missing: run the workflow to its end")
@@ -237,7 +238,7 @@ def _file(root: Path, place: Path, name: str) -> Path:
 
 
 def _slide(root: Path, name: str, place: Path) -> SlideInfo:
-    masks = _file(root, place, "masks.parquet")
+    masks = file_of(root, place, "masks.parquet")
     try:
         facts = read_metadata(masks)["slide"]
         cells = pq.read_metadata(masks).num_rows
@@ -247,7 +248,7 @@ def _slide(root: Path, name: str, place: Path) -> SlideInfo:
 
 
 def _group(root: Path, name: str, place: Path, slides: dict[str, SlideInfo]) -> GroupInfo | None:
-    files = {file: _file(root, place, file) for file in _NEEDED}
+    files = {file: file_of(root, place, file) for file in _NEEDED}
     settings, counts = head(files["clusters.json"])
     alone = "/" not in name
     if alone and settings["scope"] != "slide":
@@ -259,7 +260,7 @@ def _group(root: Path, name: str, place: Path, slides: dict[str, SlideInfo]) -> 
             raise ClusterfirstError(f"slide {slide} has no finished masks.parquet: run the workflow to its end")
         if slides[slide].cells != cells:
             raise ClusterfirstError(f"slide {slide} was segmented again since it was clustered: run the workflow")
-        if not alone and head(_file(root, root / slide, "clusters.json"))[0]["scope"] == "slide":
+        if not alone and head(file_of(root, root / slide, "clusters.json"))[0]["scope"] == "slide":
             return None  # left over from a run before: its slides have been clustered by themselves since
         members.append(slides[slide])
     if counts["cells"] != sum(sizes.values()):

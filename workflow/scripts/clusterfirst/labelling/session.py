@@ -254,6 +254,11 @@ class Session:
             state = self.history.state
             return state.labels(self.group.leaves), list(state.words)
 
+    def classes(self) -> list[dict]:
+        """Return the classes on the list: ``name``, ``colour``. It is empty until somebody names something."""
+        with self._mutex:
+            return [dict(entry) for entry in self.history.state.classes]
+
     def holders(self) -> list[dict]:
         """Return who is there: ``who``, ``since``, ``slide``."""
         return sorted(self._present.values(), key=lambda one: one["since"])

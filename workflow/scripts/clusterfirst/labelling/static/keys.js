@@ -33,11 +33,13 @@ function name(event) {
   return held + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }
 
-const SHOWN = { ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc", "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", PageUp: "Page ↑", PageDown: "Page ↓" };
+const SHOWN = { ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc", "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "Shift+Tab": "Shift Tab", PageUp: "Page ↑", PageDown: "Page ↓" };
 const shown = (key) => SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 
-/** Show all keys. */
-export function showHelp(table) {
+const NAMING = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.";
+
+/** Show all keys. @param {string} text what stands above them */
+export function showHelp(table, text = NAMING) {
   const sections = new Map();
   for (const [section, keys, text] of table) {
     if (!sections.has(section)) sections.set(section, []);
@@ -46,6 +48,6 @@ export function showHelp(table) {
     sections.get(section).push(h("div", {}, h("dt", {}, names.map((key) => (key === "…" ? "–" : h("kbd", {}, shown(key))))), h("dd", {}, text)));
   }
   const columns = [...sections].map(([title, rows]) => h("section", {}, h("h3", {}, title), h("dl", {}, rows)));
-  const about = h("p", { class: "muted" }, "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.");
+  const about = h("p", { class: "muted" }, text);
   return ask("Help", [about, h("div", { class: "help" }, columns)], [["Close", true, "primary"]]);
 }

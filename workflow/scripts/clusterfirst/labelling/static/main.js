@@ -17,6 +17,7 @@ import { Scatter } from "./scatter.js";
 import { SlideView } from "./slideview.js";
 import { Status, banner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
+import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
 const store = new Store();
@@ -404,6 +405,7 @@ $("#import-file").addEventListener("change", (event) => {
   event.target.value = "";
 });
 click("#help", () => showHelp(KEYS));
+click("#blind", () => location.assign(`/static/blind.html#group=${encodeURIComponent(store.group.id)}`));
 click("#zoom-in", () => slideView.pan.zoomBy(1.8));
 click("#zoom-out", () => slideView.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => slideView.pan.fitAll());
@@ -451,19 +453,7 @@ store.on("tool", () => {
 
 // ---- light and dark
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const retheme = () => [slideView, scatter].forEach((view) => view.retheme());
-function setTheme(theme) {
-  document.documentElement.style.colorScheme = theme ?? "";
-  retheme();
-}
-dark.addEventListener("change", retheme);
-click("#theme", () => {
-  const now = localStorage.getItem("clusterfirst:theme") ?? (dark.matches ? "dark" : "light");
-  localStorage.setItem("clusterfirst:theme", now === "dark" ? "light" : "dark");
-  setTheme(localStorage.getItem("clusterfirst:theme"));
-});
-setTheme(localStorage.getItem("clusterfirst:theme"));
+bindTheme(() => [slideView, scatter].forEach((view) => view.retheme()));
 
 /** What tests in a browser look at. */
 window.clusterfirst = {
