@@ -1,5 +1,6 @@
 """The labelling app as a person meets it: a real server, a real Chromium, the demo's results."""
 
+import gzip
 import json
 import re
 
@@ -120,6 +121,26 @@ def test_export_says_where_the_files_lie(server, new_page):
     assert written
     assert all((server.results / name).is_file() or (server.results.parent / name).is_file() for name in written)
     assert any(path.suffix == ".json" for path in server.labels.iterdir())
+
+    # what QuPath is given comes back, compressed as it is, and changes nothing
+    page.get_by_role("button", name="Cells for QuPath").click()
+    expect(files.first).to_contain_text(".geojson.gz")
+    (cells,) = server.labels.glob("*.geojson.gz")
+    page.get_by_role("button", name="Done").click()
+    page.set_input_files("#import-file", cells)
+    expect(page.locator("#toasts")).to_contain_text("0 cells have a new label.")
+    expect(page.locator("#toasts")).to_contain_text("had theirs already")
+
+    # what somebody changed there is changed here
+    with gzip.open(cells) as file:
+        features = json.load(file)["features"]
+    features[0]["properties"]["classification"] = {"name": "mitosis", "color": [255, 0, 0]}
+    page.set_input_files(
+        "#import-file",
+        {"name": "back.geojson", "mimeType": "application/geo+json", "buffer": json.dumps(features).encode()},
+    )
+    expect(page.locator("#toasts")).to_contain_text("1 cell has a new label.")
+    assert label_of(page, 0) == "mitosis"
 
 
 def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page):

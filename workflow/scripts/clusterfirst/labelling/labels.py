@@ -336,9 +336,9 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
 
 
 def _message(*, cells: int, same: int, missed: int) -> str:
-    parts = [f"{cells:,} cells have a new label."]
+    parts = [f"{cells:,} cells have a new label." if cells != 1 else "1 cell has a new label."]
     if same:
         parts.append(f"{same:,} had theirs already.")
     if missed:
-        parts.append(f"{missed:,} objects of the file are no cell here.")
+        parts.append(f"Objects of the file that are no cell here: {missed:,}.")
     return " ".join(parts)
