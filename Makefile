@@ -8,7 +8,7 @@ READY := .venv/.ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
 
-.PHONY: help demo run report models status doctor test lint format lock dag clean
+.PHONY: help demo run label report models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -30,6 +30,9 @@ demo: $(READY)  ## run everything on a real slide (fetched by itself) and say wh
 
 run: $(READY)  ## run the slides of the sheet (ARGS="--configfile mine.yaml", here and below)
 	$(SNAKEMAKE) $(ARGS)
+
+label: $(READY)  ## name clusters in the browser (RESULTS=results; see also clusterfirst-label --help)
+	$(BIN)/clusterfirst-label $(or $(RESULTS),results)
 
 report: $(READY)  ## gather the pictures of what is finished in report.zip
 	$(SNAKEMAKE) benchmarks --quiet rules host $(ARGS)

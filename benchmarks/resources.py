@@ -35,6 +35,9 @@ from whole import REPO, SETTINGS
 
 from clusterfirst import models, needs
 from clusterfirst.io import read_json, read_metadata, write_json
+from clusterfirst.labelling import labels
+from clusterfirst.labelling.results import open_results
+from clusterfirst.labelling.session import Session
 from clusterfirst.objects import read_objects
 from clusterfirst.segmentation import backend, parts, pipeline
 from clusterfirst.segmentation.views import aligned_views
@@ -63,6 +66,8 @@ OUTPUTS = {
     "share_clusters": ["clusters.json", "clusters.png"],
     "annotate": ["annotated"],
     "nuclei_mask": ["nuclei_mask.tiff", "nuclei_mask.png"],
+    "label_cells": ["cells.parquet", "cells.geojson.gz"],
+    "annotate_labels": ["annotated_by_label"],
     "representatives": ["representatives/tiles", "representatives/cells.csv"],
     "annotate_representatives": ["representatives/annotated"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
@@ -245,6 +250,20 @@ def write_truth(polygons: np.ndarray, path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
+def label(project: Project) -> None:
+    """Name all clusters, as a person does in the labelling app, and give the cells their labels."""
+    session = Session(open_results(project.results.parent).groups["groups/cohort"])
+    classes = [{"name": name, "colour": "#0072b2"} for name in ("tumour", "lymphocyte", "stroma")]
+    actions = [{"do": "classes", "classes": classes}]
+    for number, cluster in enumerate(session.state("benchmark")["clusters"]):
+        actions.append({"do": "name", "leaves": cluster["leaves"], "class": classes[number % 3]["name"]})
+    for number, action in enumerate(actions):
+        session.act("benchmark", f"benchmark-{number}", action, base=session.history.seq)
+    labels.export(session, "benchmark")
+    session.close()
+    project.snakemake("labels", "--allowed-rules", "labels", "label_cells", "annotate_labels")
+
+
 def run(folder: Path, name: str) -> None:
     """Run one case and write down what every rule took."""
     case = CASES[name]
@@ -260,6 +279,8 @@ def run(folder: Path, name: str) -> None:
         if case.config.get("segmentation", {}).get("weights") == RANDOM:
             write_random_network(project.folder / RANDOM)
         project.snakemake(*(["--until", case.until] if case.until else ["all"]))
+        if not case.until:
+            label(project)
         return record(name, project, path, None)
     polygons = repeated(read_objects(demo.results / "masks.parquet").geometry.to_numpy(), size, case.copies)
     truth = folder / f"truth-{case.copies}.{'parquet' if case.copies > 10 else 'geojson'}"
@@ -275,6 +296,7 @@ def run(folder: Path, name: str) -> None:
     write_embeddings(project, demo)
     project.snakemake("--touch", "--until", "embed")
     project.snakemake("all", "evaluate", "evaluate_segmentation", "representative_annotations")
+    label(project)
     return record(name, project, path, truth, but={"tile", "filter_tiles", "segment", "embed", "outline-1-of-1"})
 
 

@@ -1,4 +1,13 @@
-"""Pages in a real browser, without a network."""
+"""A real browser: pages without a network, and the labelling app on a copy of finished results."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -6,13 +15,76 @@ from ..conftest import absent
 from ..workflow.conftest import new_project, weights  # noqa: F401  fixtures
 
 CHROMIUM = "/usr/bin/chromium"
+SLIDE = "CMU-1-Small-Region"
+_NEEDED = ("filtered.parquet", "masks.parquet", "clusters.json", "reduction.json", "umap.npy", "umap2d.npy")
+
+
+PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")
+
+
+def probe(page, name: str, given=None):
+    """Ask a page one of the questions in ``probes.js``."""
+    return page.evaluate(f"given => ({PROBES}).{name}(given)", given)
+
+
+class Server:
+    """`clusterfirst-label` in a process of its own."""
+
+    def __init__(self, results: Path, slides: Path, log: Path):
+        self.results, self.slides, self.log = results, slides, log
+        self.process, self.port = None, 0
+
+    def start(self, name: str | None = "Ada") -> str:
+        """Start, on the port of before if there was one; return the address."""
+        command = [sys.executable, "-m", "clusterfirst.labelling.cli", str(self.results), "--no-browser"]
+        command += ["--port", str(self.port), "--slides", str(self.slides), *(["--name", name] if name else [])]
+        code = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"PYTHONPATH": str(code)}
+            )
+        line = self.process.stdout.readline()
+        found = re.search(r"http://\S+:(\d+)", line)
+        assert found, f"the server did not start: {line}{self.log.read_text()}"
+        self.port = int(found[1])
+        return f"http://localhost:{self.port}/"
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def labels(self) -> Path:
+        return self.results / SLIDE / "labels"
+
+
+@pytest.fixture(scope="session")
+def demo(repo) -> Path:
+    """The demo's results; `make demo` writes them, on CI before the tests."""
+    folder = repo / "results" / SLIDE
+    if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
+        absent(f"{folder} has no {', '.join(missing)}: run `make demo` first")
+    return folder
+
+
+@pytest.fixture
+def server(demo, cmu, tmp_path):
+    """A server on a copy that nobody has labelled yet, started."""
+    folder = tmp_path / "results" / SLIDE
+    folder.mkdir(parents=True)
+    for name in _NEEDED:
+        shutil.copy(demo / name, folder)
+    one = Server(tmp_path / "results", cmu.parent, tmp_path / "server.log")
+    one.address = one.start()
+    yield one
+    with contextlib.suppress(ProcessLookupError):
+        one.kill()
 
 
 @pytest.fixture(scope="session")
 def browser():
     """Debian's Chromium, driven by Playwright."""
-    from pathlib import Path
-
     from playwright.sync_api import sync_playwright
 
     if not Path(CHROMIUM).exists():
@@ -34,3 +106,25 @@ def page(browser):
         opened.on("requestfailed", lambda request: opened.errors.append(request.url))
         opened.on("pageerror", lambda error: opened.errors.append(str(error)))
         yield opened
+
+
+@pytest.fixture
+def new_page(browser):
+    """Open pages that must not raise errors."""
+    contexts, errors = [], []
+
+    def open_page(address, *, width=1440, height=900, hint=False, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        if not hint:
+            context.add_init_script("localStorage.setItem('clusterfirst:hint', '1')")
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors

@@ -17,6 +17,7 @@ ORDER = (
     "devices",
     "objects",
     "given",
+    "labelled",
     "segmentation",
     "embedding",
     "reduction",
@@ -29,6 +30,7 @@ ORDER = (
     "failures",
     "status",
     "doctor",
+    "labelling",
 )
 
 

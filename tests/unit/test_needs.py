@@ -64,6 +64,7 @@ def test_more_is_asked_for_than_was_ever_measured(repo, need):
 
 
 READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "annotate", "nuclei_mask"} | {
+    "annotate_labels",
     "representatives",
     "annotate_representatives",
 }

@@ -20,7 +20,7 @@ def finished_slides():
 
 
 def what_there_is(wildcards):
-    """An input function: the files of finished slides, and evaluations, sweep and costs, if they have been made."""
+    """An input function: the files of finished slides, and labels, evaluations, sweep and costs, if they have been made."""
     slides = finished_slides()
     if not slides:
         raise WorkflowError(
@@ -35,6 +35,7 @@ def what_there_is(wildcards):
     table = [f"{RESULTS}/benchmarks.html", f"{RESULTS}/benchmarks.csv"]
     return [
         *files_of(slides),
+        *filter(lambda file: there([file]), label_files(slides)),
         *(evaluations() if not left_out else []),
         *made_sweep(),
         *(table if there(table) else []),

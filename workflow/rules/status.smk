@@ -20,6 +20,8 @@ NEEDS = {
     "reduce": ["segment", "embed"],
     "cluster": ["reduce"],
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
+    "label_cells": ["segment", "reduce", "cluster"],
+    "annotate_labels": ["filter_tiles", "label_cells"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -126,6 +128,9 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
+        if newest_labels(slide):
+            yield "label_cells"
+            yield "annotate_labels"
         if settings["tiling"]["export"]:
             yield "export_tiles"
         if settings["export"]["nuclei_mask"]:
@@ -140,7 +145,9 @@ def wanted_stages(trial, slide, settings):
 
 
 def source_of(unit, name):
-    """The slide's own file, for the stage that reads nothing else."""
+    """Files from outside, for the stages that read some."""
+    if name == "label_cells":
+        return [relocated(newest_labels(unit))]
     return [sample_of(unit).path] if name == "tile" else []
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -44,8 +45,55 @@ _REASONS = {
 assert set(_REASONS) == {"tissue_fraction", *METRICS, UNREADABLE}
 
 
+@dataclass(frozen=True)
+class Key:
+    """What the numbers of cells mean in a picture.
+
+    Attributes
+    ----------
+    colour : callable
+        ``#rrggbb`` of a number.
+    name : callable
+        What the legend calls a number.
+    others : str
+        What it calls those for which it has no room.
+    none : str
+        What it calls cells of number −1.
+    """
+
+    colour: Callable[[int], str]
+    name: Callable[[int], str]
+    others: str
+    none: str
+
+
+CLUSTERS = Key(palette.colour, "cluster {}".format, "clusters", "noise")
+
+
+def classes_key(classes: Sequence[dict]) -> Key:
+    """Return the key of cells that are numbered by class.
+
+    Parameters
+    ----------
+    classes
+        ``name`` and ``colour`` (``#rrggbb``) of each.
+    """
+    return Key(
+        lambda number: classes[number]["colour"] if number >= 0 else palette.NOISE,
+        lambda number: classes[number]["name"],
+        "classes",
+        "no label",
+    )
+
+
 def draw_cells(
-    image: np.ndarray, polygons: Sequence[np.ndarray], cluster_id: np.ndarray, *, line_px: float, fill: float = 0.0
+    image: np.ndarray,
+    polygons: Sequence[np.ndarray],
+    cluster_id: np.ndarray,
+    *,
+    line_px: float,
+    fill: float = 0.0,
+    key: Key = CLUSTERS,
 ) -> np.ndarray:
     """Draw outlines coloured by cluster.
 
@@ -56,11 +104,13 @@ def draw_cells(
     polygons
         Vertices of each cell, n × 2, in pixels of the image (pixel 0 spans 0 to 1).
     cluster_id
-        Per cell.
+        Per cell; or any other number that `key` knows.
     line_px
         Width of the outlines; at least one pixel is drawn.
     fill
         Opacity of the inside, 0 to 1.
+    key
+        Gives the colours.
 
     Returns
     -------
@@ -73,13 +123,13 @@ def draw_cells(
     if fill:
         inside = out.copy()
         for xy, number in zip(fixed, cluster_id, strict=True):
-            cv2.fillPoly(inside, [xy], palette.rgb(palette.colour(number)), cv2.LINE_AA, _SHIFT)
+            cv2.fillPoly(inside, [xy], palette.rgb(key.colour(number)), cv2.LINE_AA, _SHIFT)
         out = cv2.addWeighted(inside, fill, out, 1 - fill, 0)
     for number in np.unique(cluster_id):
         ring = [fixed[i] for i in np.flatnonzero(cluster_id == number)]
         # Anti-aliased lines come out wider than asked for, by about a pixel and a half.
         width = max(1, round(line_px) - 1)
-        cv2.polylines(out, ring, True, palette.rgb(palette.colour(number)), width, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(out, ring, True, palette.rgb(key.colour(number)), width, cv2.LINE_AA, _SHIFT)
     return out
 
 
@@ -109,6 +159,7 @@ def annotate_tiles(
     max_tiles: int | None = None,
     with_numbers: bool = False,
     threads: int = 1,
+    key: Key = CLUSTERS,
 ) -> None:
     """Write ``{tile_id}.png`` for every kept tile: its core, with every cell that reaches into it.
 
@@ -128,6 +179,8 @@ def annotate_tiles(
         Write the number of its cluster beside every cell.
     threads
         Tiles are drawn by this many threads.
+    key
+        What `cluster_id` means, if not clusters.
     """
     if max_tiles is not None:
         tiles = tiles[thin(np.ones(len(tiles), bool), max_tiles)] if max_tiles else tiles.iloc[:0]
@@ -136,7 +189,7 @@ def annotate_tiles(
     def draw(tile) -> None:
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = cells(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
-        drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp)
+        drawn = draw_cells(image, parts, cluster_id[rows], line_px=line_um / tile.mpp, key=key)
         if with_numbers:
             _write_numbers(drawn, parts, cluster_id[rows])
         save(drawn, Path(folder, f"{tile.tile_id}.png"))
@@ -160,7 +213,14 @@ def _write_numbers(image: np.ndarray, polygons: Sequence[np.ndarray], cluster_id
 
 
 def overview(
-    slide: Slide, polygons: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str, longest: int
+    slide: Slide,
+    polygons: np.ndarray,
+    cluster_id: np.ndarray,
+    path: str | os.PathLike,
+    *,
+    title: str,
+    longest: int,
+    key: Key = CLUSTERS,
 ) -> None:
     """Write a picture of the whole slide with cells coloured by cluster, a scale bar and a legend.
 
@@ -176,14 +236,17 @@ def overview(
         Stands above the legend.
     longest
         Longer side of the picture without its legend, in pixels.
+    key
+        What `cluster_id` means, if not clusters.
     """
     image, scale = slide.thumbnail(longest=longest)
     _, parts = _CellsInView(polygons)(0, 0, *slide.size, scale=scale)
     # Small cells are dots of colour; where they are large enough, the nucleus shines through.
     fill = 0.4 if scale * _NUCLEUS_UM / slide.mpp > 8 else 1.0
-    picture = Image.fromarray(draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1000, fill=fill))
+    drawn = draw_cells(image, parts, cluster_id, line_px=max(image.shape) / 1000, fill=fill, key=key)
+    picture = Image.fromarray(drawn)
     scale_bar(picture, mpp=slide.mpp / scale)
-    save(np.asarray(beside(picture, title, _cluster_rows(cluster_id))), path)
+    save(np.asarray(beside(picture, title, _legend(cluster_id, key))), path)
 
 
 def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:
@@ -224,17 +287,19 @@ def export_tiles(slide: Slide, tiles: pd.DataFrame, folder: str | os.PathLike, *
     annotate_tiles(slide, tiles, *none, folder, line_um=1.0, threads=threads)
 
 
-def plot_umap(plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str) -> None:
-    """Write a scatter of cells in the plane, coloured by cluster."""
+def plot_umap(
+    plane: np.ndarray, cluster_id: np.ndarray, path: str | os.PathLike, *, title: str, key: Key = CLUSTERS
+) -> None:
+    """Write a scatter of cells in the plane, coloured by cluster, or by what else `key` says."""
     figure, axes = new_figure()
     size = float(np.clip(20000 / max(len(plane), 1), 0.2, 12))
     # Noise first, so that clusters lie on top.
     order = np.argsort(cluster_id, kind="stable")
-    colours = [palette.colour(number) for number in cluster_id[order]]
+    colours = [key.colour(number) for number in cluster_id[order]]
     axes.scatter(*plane[order].T, c=colours or None, s=size, linewidths=0, rasterized=True)
     axes.set(title=title, xlabel="first axis", ylabel="second axis", xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
-    handles = [axes.scatter([], [], c=shade, s=40, label=text) for shade, text in _cluster_rows(cluster_id)]
+    handles = [axes.scatter([], [], c=shade, s=40, label=text) for shade, text in _legend(cluster_id, key)]
     if handles:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     save_figure(figure, path)
@@ -359,19 +424,19 @@ def _dendrogram(axes, found: dict) -> None:
     axes.set_title(f"{len(found['tree']['leaves']):,} fine clusters joined to {len(drawn['leaves'])}, and beyond")
 
 
-def _cluster_rows(cluster_id: np.ndarray) -> list[tuple[str, str]]:
-    """Legend rows, colour and text: the largest clusters, how many more, noise."""
+def _legend(cluster_id: np.ndarray, key: Key) -> list[tuple[str, str]]:
+    """Legend rows, colour and text: the first clusters or classes, how many more, noise."""
     numbers, counts = np.unique(cluster_id, return_counts=True)
     rows = [
-        (palette.colour(number), f"cluster {number}: {count:,} ({_percent(count / len(cluster_id))})")
+        (key.colour(number), f"{key.name(number)}: {count:,} ({_percent(count / len(cluster_id))})")
         for number, count in zip(numbers, counts, strict=True)
         if number != NOISE
     ]
     if len(rows) > _LEGEND_ROWS:
-        rows = [*rows[:_LEGEND_ROWS], ("#ffffff", f"… and {len(rows) - _LEGEND_ROWS:,} more clusters")]
+        rows = [*rows[:_LEGEND_ROWS], ("#ffffff", f"… and {len(rows) - _LEGEND_ROWS:,} more {key.others}")]
     if NOISE in numbers:
         count = counts[numbers == NOISE][0]
-        rows.append((palette.NOISE, f"noise: {count:,} ({_percent(count / len(cluster_id))})"))
+        rows.append((palette.NOISE, f"{key.none}: {count:,} ({_percent(count / len(cluster_id))})"))
     return rows
 
 

@@ -112,6 +112,17 @@ FITS = {
         core_seconds={"mpx": 0.5, "slide_mb": 0.2},
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
     ),
+    "label_cells": Fit(
+        memory={"job": 200, "kcells": 4},
+        seconds={"job": 10, "kcells": 0.1},
+        disk={"job": 10, "kcells": 1},
+    ),
+    "annotate_labels": Fit(
+        memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},
+        seconds={"job": 30, "kcells": 0.1, "mm2": 0.1},
+        core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+        disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
+    ),
     # The cells of a slide, and as many tiles as show the typical ones.
     "representatives": Fit(
         memory={"job": 300, "threads": 25, "kcells": 4, "image_mb": 2},

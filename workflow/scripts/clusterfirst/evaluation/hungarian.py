@@ -73,13 +73,47 @@ def per_tile(cluster_id: np.ndarray, label: np.ndarray, tile: np.ndarray, *, see
     )
 
 
+def assign(table: np.ndarray) -> np.ndarray:
+    """Return, for each cluster (row), the class that the best assignment gives it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Numbers of classes; −1 for a cluster without one, or with one that none of its cells has.
+    """
+    row, column = linear_sum_assignment(table, maximize=True)
+    shared = table[row, column] > 0
+    called = np.full(len(table), -1)
+    called[row[shared]] = column[shared]
+    return called
+
+
+def called(cluster_id: np.ndarray, label: np.ndarray, tile: np.ndarray) -> np.ndarray:
+    """Return what each cell is called once clusters are assigned tile by tile; see `per_tile` for the parameters.
+
+    Returns
+    -------
+    numpy.ndarray
+        Numbers of classes; −1 for noise and for cells of clusters without a class. Equal to `label` for as many cells
+        as `Tiles.clusters` counts.
+    """
+    real = cluster_id != NOISE
+    out = np.full(len(label), -1)
+    if real.any():
+        row, tables = _tables(cluster_id[real], label[real], tile[real])
+        out[real] = np.concatenate([assign(table) for table in tables])[row]
+    return out
+
+
 def _right_in_tiles(cluster_id: np.ndarray, label: np.ndarray, tile: np.ndarray) -> int:
     real = cluster_id != NOISE
-    if not real.any():
-        return 0
-    pairs = np.stack([tile[real], cluster_id[real]])
-    (tiles, _), row = np.unique(pairs, axis=1, return_inverse=True)
+    return sum(map(right, _tables(cluster_id[real], label[real], tile[real])[1])) if real.any() else 0
+
+
+def _tables(cluster_id: np.ndarray, label: np.ndarray, tile: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Clusters × classes of each tile, and each cell's row in all of them together."""
+    (tiles, _), row = np.unique(np.stack([tile, cluster_id]), axis=1, return_inverse=True)
     row = row.ravel()
     table = np.zeros((row.max() + 1, label.max() + 1), np.int64)
-    np.add.at(table, (row, label[real]), 1)
-    return sum(map(right, np.split(table, np.flatnonzero(np.diff(tiles)) + 1)))
+    np.add.at(table, (row, label), 1)
+    return row, np.split(table, np.flatnonzero(np.diff(tiles)) + 1)

@@ -18,11 +18,12 @@ from .by_id import holds_labels
 from .by_id import read as read_labels
 from .checks import check, check_points, classified
 from .features import NO_OUTLINE, Features
+from .geojson import class_colours
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["holds_labels", "read", "read_labels", "read_truth"]
+__all__ = ["class_colours", "holds_labels", "read", "read_labels", "read_truth"]
 
 _Reader = Callable[[Path, int, int], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {

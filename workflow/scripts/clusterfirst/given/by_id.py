@@ -57,7 +57,21 @@ def read(path: str | os.PathLike, count: int) -> np.ndarray:
     ClusterfirstError
         The file is of another kind, or has ids that are no cell of the slide; with the first of them.
     """
-    pairs = _pairs(path)
+    return checked(_pairs(path), path, count)
+
+
+def checked(pairs: list[tuple[Any, Any]], path: str | os.PathLike, count: int) -> np.ndarray:
+    """Return classes by cell id; see `read`.
+
+    Parameters
+    ----------
+    pairs
+        Ids and classes, as `path` holds them.
+    path
+        For messages.
+    count
+        Number of cells of the slide.
+    """
     wrong = [cell for cell, _ in pairs if _number(cell) is None or not 0 <= _number(cell) < count]
     if wrong:
         raise ClusterfirstError(

@@ -249,6 +249,28 @@ def _flat(nested: dict[int, list]) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return points[:, :2], ring, np.array(polygon, int), np.array(owner, int)
 
 
+def class_colours(path: Path) -> dict[str, str]:
+    """Return the colours (``#rrggbb``) that a file gives its classes; the first of each counts.
+
+    Raises
+    ------
+    ClusterfirstError
+        See `read`.
+    """
+    found = {}
+    for feature in _features(_text(path), path):
+        properties = feature.get("properties")
+        told = properties.get("classification") if isinstance(properties, dict) else None
+        name, shade = class_name(told), told.get("color") if isinstance(told, dict) else None
+        if name is not None and _is_rgb(shade):
+            found.setdefault(name, "#{:02x}{:02x}{:02x}".format(*shade))
+    return found
+
+
+def _is_rgb(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value)
+
+
 def class_name(classification: Any) -> str | None:
     """Return the class as QuPath shows it, whatever version wrote it; None where there is none."""
     if isinstance(classification, str) and classification.startswith("{"):

@@ -1,0 +1,359 @@
+"""The labelling app as a person meets it: a real server, a real Chromium, the demo's results."""
+
+import gzip
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .conftest import SLIDE, probe
+
+
+def named(page, clusters):
+    """Wait until so many clusters have a name."""
+    expect(page.locator("#clusters-named")).to_have_text(clusters)
+
+
+def label_of(page, row):
+    """What a cell is called in the page."""
+    return probe(page, "labelOf", row)
+
+
+def on_screen(page, row):
+    """Where a cell is on the screen."""
+    box = page.locator("#slide-view").bounding_box()
+    x, y = probe(page, "onScreen", row)
+    return box["x"] + x, box["y"] + y
+
+
+def look_at(page, row, zoom=1.5):
+    """Bring a cell to the middle and wait until the picture and the outlines there have arrived."""
+    probe(page, "lookAt", [row, zoom])
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if page.evaluate("clusterfirst.viewer.view.settled"):
+            return
+    raise AssertionError("tiles or outlines did not arrive")
+
+
+def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
+    page = new_page(server.address)
+    expect(page.locator("#target")).to_contain_text("All of")
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    order = page.evaluate("clusterfirst.store.clusters.map(c => c.key)")
+
+    # three clusters with keys; after each, the largest without a name follows by itself
+    for step, key in enumerate("123"):
+        assert page.evaluate("clusterfirst.store.selected") == order[step]
+        page.keyboard.press(key)
+        named(page, f"{step + 1} / {total}")
+    names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
+    assert names == ["tumour", "lymphocyte", "stroma"]
+
+    # a cluster is opened into its two children
+    page.keyboard.press("o")
+    named(page, f"3 / {total + 1}")
+
+    # zoom in to nuclei, with the wheel: what is under the pointer stays under it
+    one, other = probe(page, "isolated", 2)
+    look_at(page, one, 0.5)
+    before = on_screen(page, one)
+    page.mouse.move(*before)
+    for _ in range(4):
+        page.mouse.wheel(0, -120)
+    page.wait_for_timeout(900)
+    assert page.evaluate("clusterfirst.viewer.view.view.scale") > 1
+    assert on_screen(page, one) == pytest.approx(before, abs=1.5)
+
+    # correct two cells: click, press the key
+    for row, key, name in ((one, "4", "epithelium"), (other, "5", "endothelium")):
+        look_at(page, row)
+        page.mouse.click(*on_screen(page, row))
+        expect(page.locator("#target")).to_contain_text("Only this cell")
+        page.keyboard.press(key)
+        expect(page.locator("#toasts")).to_contain_text(f"1 cell is {name}")
+        assert label_of(page, row) == name
+
+    # lasso around what is in the middle of the screen
+    look_at(page, one, 0.6)
+    page.keyboard.press("l")
+    x, y = on_screen(page, one)
+    page.mouse.move(x - 90, y - 90)
+    page.mouse.down()
+    for dx, dy in ((90, -90), (90, 90), (-90, 90)):
+        page.mouse.move(x + dx, y + dy, steps=4)
+    page.mouse.up()
+    page.keyboard.press("v")
+    picked = page.evaluate("clusterfirst.store.picked.rows")
+    assert one in picked
+    page.keyboard.press("7")
+    expect(page.locator("#toasts")).to_contain_text("plasma cell")
+    assert {label_of(page, row) for row in picked} == {"plasma cell"}
+
+    # undo takes the lasso back, and only that
+    page.keyboard.press("Control+z")
+    expect(page.locator("#redo")).to_be_enabled()
+    assert label_of(page, one) == "epithelium"
+
+    look_at(page, other)
+    page.wait_for_timeout(400)  # the address follows a moment later
+    place = probe(page, "place")
+    state = page.evaluate("clusterfirst.store.doc")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    named(page, f"3 / {total + 1}")
+    assert [label_of(page, row) for row in (one, other)] == ["epithelium", "endothelium"]
+    after = page.evaluate("clusterfirst.store.doc")
+    for key in ("seq", "clusters", "exceptions", "progress"):
+        assert after[key] == state[key]
+    assert probe(page, "place") == pytest.approx(place, rel=1e-2)
+
+
+def test_export_says_where_the_files_lie(server, new_page):
+    page = new_page(server.address)
+    page.keyboard.press("1")
+    named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
+    page.click("#export")
+    files = page.locator("dialog .files code")
+    expect(files.first).to_be_visible()
+    written = files.all_inner_texts()
+    assert written
+    assert all((server.results / name).is_file() or (server.results.parent / name).is_file() for name in written)
+    assert any(path.suffix == ".json" for path in server.labels.iterdir())
+
+    # what QuPath is given comes back, compressed as it is, and changes nothing
+    page.get_by_role("button", name="Cells for QuPath").click()
+    expect(files.first).to_contain_text(".geojson.gz")
+    (cells,) = server.labels.glob("*.geojson.gz")
+    page.get_by_role("button", name="Done").click()
+    page.set_input_files("#import-file", cells)
+    expect(page.locator("#toasts")).to_contain_text("0 cells have a new label.")
+    expect(page.locator("#toasts")).to_contain_text("had theirs already")
+
+    # what somebody changed there is changed here
+    with gzip.open(cells) as file:
+        features = json.load(file)["features"]
+    features[0]["properties"]["classification"] = {"name": "mitosis", "color": [255, 0, 0]}
+    page.set_input_files(
+        "#import-file",
+        {"name": "back.geojson", "mimeType": "application/geo+json", "buffer": json.dumps(features).encode()},
+    )
+    expect(page.locator("#toasts")).to_contain_text("1 cell has a new label.")
+    assert label_of(page, 0) == "mitosis"
+
+
+def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page):
+    page = new_page(server.address)
+    first = page.evaluate("clusterfirst.store.selected")
+    page.keyboard.press("1")
+    named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
+    page.evaluate("key => clusterfirst.store.select(key)", first)
+    page.keyboard.press("r")
+    crops = page.locator("#review .crop")
+    expect(crops).to_have_count(24)
+    rows = page.evaluate("clusterfirst.store.cursor")
+    page.keyboard.press("2")
+    expect(page.locator("#accept")).to_have_text("Accept the other 23")
+    assert label_of(page, rows) == "lymphocyte"
+    expect(crops.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("23 cells accepted, 1 corrected.")
+    assert page.evaluate("clusterfirst.store.doc.progress.reviewed") == 24
+    page.keyboard.press("Escape")
+    expect(page.locator("#review")).to_be_hidden()
+
+
+def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
+    page = new_page(server.address)
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    page.keyboard.press("t")
+    page.keyboard.press("j")
+    page.keyboard.press("t")
+    page.keyboard.press("m")
+    named(page, f"0 / {total - 1}")
+    page.keyboard.press("Control+z")
+    named(page, f"0 / {total}")
+    page.keyboard.press("Control+Shift+z")
+    named(page, f"0 / {total - 1}")
+
+
+def test_a_lasso_on_the_umap_picks_cells(server, new_page):
+    page = new_page(server.address)
+    box = page.locator("#umap").bounding_box()
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    for x, y in ((0.98, 0.02), (0.98, 0.98), (0.02, 0.98)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    assert len(page.evaluate("clusterfirst.store.picked.rows")) > 0.9 * page.evaluate("clusterfirst.store.cells.n")
+    expect(page.locator("#target")).to_contain_text("lasso on the UMAP")
+
+
+def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page):
+    page = new_page(server.address)
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    first = page.evaluate("clusterfirst.store.selected")
+    page.keyboard.press("1")
+    named(page, f"1 / {total}")
+    page.fill("#new-class", "mast cell")
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes")).to_contain_text("mast cell")
+    page.get_by_role("button", name="Edit tumour").click()
+    page.get_by_label("Name of the class").fill("carcinoma")
+    page.get_by_label("Colour of the class").fill("#ff0000")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#classes")).to_contain_text("carcinoma")
+    assert page.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "carcinoma"
+    page.get_by_role("button", name="Edit carcinoma").click()
+    page.get_by_role("button", name="Move down").click()
+    expect(page.locator("#classes li").first).to_contain_text("lymphocyte")
+    page.get_by_role("button", name="Delete carcinoma").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#classes")).not_to_contain_text("carcinoma")
+    named(page, f"0 / {total}")
+
+
+def test_who_names_the_same_cluster_second_is_asked(server, new_page):
+    ada, ben = new_page(server.address), new_page(server.address)
+    probe(ben, "callMe", "Ben")
+    ben.reload()
+    ben.wait_for_selector("body[data-ready]")
+    expect(ada.locator("#people .other")).to_have_count(1)
+    ben.route("**/events*", lambda route: route.abort())  # Ben's page has not heard yet
+    ben.reload()
+    ben.wait_for_selector("body[data-ready]")
+    total = ada.evaluate("clusterfirst.store.doc.clusters.length")
+    first = ada.evaluate("clusterfirst.store.selected")
+    ada.keyboard.press("1")
+    named(ada, f"1 / {total}")
+    ben.keyboard.press("2")
+    dialog = ben.get_by_role("dialog", name="Somebody was faster")
+    expect(dialog).to_contain_text("Ada named a cluster tumour")
+    assert ada.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "tumour"
+    dialog.get_by_role("button", name="Do mine all the same").click()
+    expect(ben.locator("#toasts")).to_contain_text("lymphocyte")
+    expect(ada.locator(f"#cluster-{first}")).to_contain_text("lymphocyte")
+
+
+def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server, new_page):
+    page = new_page(server.address)
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    page.keyboard.press("1")
+    named(page, f"1 / {total}")
+    server.kill()
+    page.keyboard.press("2")
+    expect(page.locator("#banner")).to_contain_text("not saved yet")
+    server.start()
+    page.get_by_role("button", name="Try now").click()
+    named(page, f"2 / {total}")
+    expect(page.locator("#banner")).to_be_hidden()
+    lines = [
+        json.loads(line) for path in server.labels.glob("journal-*.jsonl") for line in path.read_text().splitlines()
+    ]
+    assert sum(line.get("action", {}).get("do") == "name" for line in lines) == 2
+
+
+def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_page):
+    page = new_page(server.address, hint=True)
+    page.keyboard.press("1")
+    named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
+    page.evaluate("clusterfirst.store.select(clusterfirst.store.clusters[0].key)")
+    page.keyboard.press("r")
+    expect(page.locator("#review .crop")).to_have_count(24)
+    assert probe(page, "nameless") == []
+    page.keyboard.press("Escape")
+    page.locator("body").evaluate("() => document.activeElement.blur()")
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {
+        "slide",
+        "undo",
+        "export",
+        "help",
+        "clusters",
+        "slide-view",
+        "umap",
+        "opacity",
+        "new-class",
+        "alone",
+    } <= reached
+
+
+def test_a_cell_is_found_and_labelled_by_keyboard_alone(server, new_page):
+    page = new_page(server.address)
+    page.locator("#slide-view").focus()
+    page.keyboard.press(".")
+    row = page.evaluate("clusterfirst.store.cursor")
+    assert row is not None
+    expect(page.locator("#cell-facts")).to_contain_text("confidence")
+    page.keyboard.press(".")
+    second = page.evaluate("clusterfirst.store.cursor")
+    assert second != row
+    page.keyboard.press(",")
+    assert page.evaluate("clusterfirst.store.cursor") == row
+    page.keyboard.press("3")
+    expect(page.locator("#toasts")).to_contain_text("1 cell is stroma")
+    assert (label_of(page, row), label_of(page, second)) == ("stroma", None)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(server, new_page, scheme):
+    page = new_page(server.address, hint=True, color_scheme=scheme)
+    page.keyboard.press("1")
+    expect(page.locator(".chip").first).to_be_visible()
+    assert probe(page, "faint") == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
+def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height):
+    page = new_page(server.address, width=width, height=height)
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
+    assert probe(page, "outside") == []
+    assert probe(page, "overlapping") == []
+
+
+def test_pure_functions(server, new_page):
+    page = new_page(server.address)
+    found = probe(page, "pure")
+    assert found == {
+        "ranges": "3-5,9,12",
+        "back": [0, 1, 2, 7],
+        "none": "",
+        "ring": [True, False],
+        "lengths": [100, 0.5, 5000],
+        "grid": True,
+        "nearest": True,
+        "stays": True,
+        "ink": ["#000000", "#ffffff"],
+        "packed": "ff0c0b0a",
+    }
+
+
+def test_nothing_comes_from_elsewhere(server, new_page):
+    asked = []
+    page = new_page(server.address)
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert asked
+    assert all(url.startswith((server.address, "blob:", "data:")) for url in asked)
+    assert SLIDE in page.title()
+
+
+def test_the_page_names_all_its_modules_so_that_they_come_at_once(repo):
+    static = repo / "workflow/scripts/clusterfirst/labelling/static"
+    needed, todo = set(), ["main.js"]
+    while todo:
+        found = set(re.findall(r'from "\./(\w+\.js)"', (static / todo.pop()).read_text(encoding="utf-8")))
+        todo += found - needed
+        needed |= found
+    page = (static / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'modulepreload" href="/static/(\w+\.js)"', page)) == needed

@@ -1,0 +1,344 @@
+"""Labels as files: what is exported can be read, what QuPath says comes back, and nothing is written over."""
+
+import gzip
+import json
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from clusterfirst import given, labelled, objects
+from clusterfirst.export import qupath
+from clusterfirst.io import ClusterfirstError
+from clusterfirst.labelling import labels
+from clusterfirst.labelling.app import create_app
+from clusterfirst.labelling.desk import Desk
+from clusterfirst.labelling.results import open_results
+from clusterfirst.labelling.security import Guard
+
+from ..labelling_results import make
+from .test_labelling_app import CLASSES, Browser
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("files"), slides={"a": 60, "b": 40}, group="cohort", edge=800, picture=False)
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "results")
+
+
+@pytest.fixture
+def app(results):
+    desk = Desk(open_results(results))
+    yield create_app(desk, Guard("127.0.0.1"))
+    desk.close()
+
+
+@pytest.fixture
+def ada(app):
+    """Somebody who has named the largest cluster, corrected three cells of it, and looked at one."""
+    browser = Browser(app, "Ada", group="groups/cohort")
+    browser.do(CLASSES)
+    return browser
+
+
+@pytest.fixture
+def session(app, ada):
+    return app._app.state.desk.session("groups/cohort")
+
+
+def cells_of(session, slide):
+    return objects.read_objects(session.group.info.slides["ab".index(slide)].masks)
+
+
+def exports(results, slide):
+    return sorted((results / slide / "labels").glob("*.json"))
+
+
+def post(browser, what, content=None, **query):
+    body = content if isinstance(content, bytes | str) else json.dumps(content or {})
+    return browser.http.post(
+        f"{browser.url}/{what}", content=body, params=query, headers={"Content-Type": "application/json"}
+    )
+
+
+def read(session, path, slide="a"):
+    rows = {"a": slice(0, 60), "b": slice(60, 100)}[slide]
+    group = session.group
+    which = objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
+    return labelled.read(path, rows.stop - rows.start, cells_sha256=which)
+
+
+def label_everything(ada, app, session):
+    """Name, correct, confirm, by two people; return the rows of the largest cluster."""
+    grace = Browser(app, "Grace", group="groups/cohort")
+    largest = ada.state()["clusters"][0]
+    rows = np.sort(session.group.leaves.rows(largest["leaves"])).tolist()
+    ada.do({"do": "name", "leaves": largest["leaves"], "class": "tumour"})
+    grace.state()
+    grace.do({"do": "cells", "rows": str(rows[0]), "class": "stroma"})
+    grace.do({"do": "cells", "rows": str(rows[1]), "class": ""})
+    grace.do({"do": "cells", "rows": str(rows[2]), "class": "stroma"})
+    grace.do({"do": "confirm", "rows": str(rows[3])})
+    grace.do({"do": "cells", "rows": str(rows[2]), "class": None})
+    grace.do({"do": "name", "leaves": ada.state()["clusters"][1]["leaves"], "class": "stroma"})
+    grace.do({"do": "undo"})
+    ada.state()
+    return rows
+
+
+def test_an_export_says_of_every_cell_what_it_is_how_that_came_about_and_who_said_so(ada, app, session, results):
+    rows = label_everything(ada, app, session)
+    answer = post(ada, "export")
+    assert answer.status_code == 200, answer.text
+    files = [results.parent / name for name in answer.json()["files"]]
+    assert files == [*exports(results, "a"), *exports(results, "b")]
+    found = [read(session, path, slide) for path, slide in zip(files, "ab", strict=True)]
+    label, source, who = (np.concatenate([getattr(one, name) for one in found]) for name in ("label", "source", "who"))
+    told = {row: (label[row], source[row], who[row]) for row in range(100)}
+    assert {row for row, (_, how, _) in told.items() if how} == set(rows), "what was undone is not there"
+    assert [told[row] for row in rows[:5]] == [
+        ("stroma", "exception", "Grace"),
+        (None, "exception", "Grace"),
+        ("tumour", "cluster", "Ada"),
+        ("tumour", "reviewed", "Ada"),
+        ("tumour", "cluster", "Ada"),
+    ]
+    assert {told[row] for row in rows[4:]} == {("tumour", "cluster", "Ada")}
+    assert found[0].classes == CLASSES["classes"]
+    facts = found[0].facts
+    assert (facts["slide"], facts["group"], facts["who"]) == ("a", "groups/cohort", "Ada")
+    assert facts["clustering"] == session.group.fingerprint
+    assert sum(sum(one.facts["counts"].values()) for one in found) == len(rows) - 1
+
+
+def test_an_export_is_a_truth(ada, app, session, results):
+    label_everything(ada, app, session)
+    path, _ = labels.export(session, "Ada")
+    assert given.holds_labels(path)
+    assert given.read_labels(path, 60).tolist() == read(session, path).label.tolist()
+
+
+def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clock_says(
+    ada, session, results, monkeypatch
+):
+    first, _ = labels.export(session, "Ada")
+    before = first.read_bytes()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone):
+            return datetime.now(zone) - timedelta(days=400)
+
+    monkeypatch.setattr(labels, "datetime", Clock)
+    second, _ = labels.export(session, "Ada")
+    third, _ = labels.export(session, "Ada")
+    assert exports(results, "a") == [first, second, third]
+    assert first.read_bytes() == before
+    (results / "a/labels/zzz.json").write_text("{}")
+    (results / "a/labels/2099-01-01T00-00-00.000Z.geojson.gz").touch()
+    assert labelled.newest(results / "a/labels") == third
+    assert labelled.newest(results / "c/labels") is None
+    assert labelled.stem(datetime(2026, 1, 2, 3, 4, 5, 6999, UTC)) == "2026-01-02T03-04-05.006Z"
+
+
+def test_nothing_said_nothing_written(app, results):
+    ada = Browser(app, "Ada", group="groups/cohort")
+    for format in ("labels", "qupath"):
+        answer = post(ada, "export", {"format": format})
+        assert (answer.status_code, "name a cluster first" in answer.json()["error"]) == (400, True)
+    assert not (results / "a/labels").exists()
+    assert post(Browser(app, None, group="groups/cohort"), "export").status_code == 403
+    assert post(ada, "export", {"format": "exe"}).status_code == 400
+
+
+def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session, results, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (results / "b/labels").symlink_to(tmp_path / "elsewhere")
+    answer = post(ada, "export")
+    assert (answer.status_code, "no folder of its own" in answer.json()["error"]) == (400, True)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-20], "cannot be read as an export"),
+        (lambda text: text.replace('"cells_sha256": "', '"cells_sha256": "0'), "of other cells.*segmented again"),
+        (
+            lambda text: text.replace('"source": "exception"', '"source": "oracle"'),
+            "cannot be read.*'oracle' of cell 0",
+        ),
+        (lambda text: text.replace('"cells_sha256"', '"x"'), "cannot be read as an export.*cells_sha256"),
+        (lambda text: text.replace('"cell_id": 7,', '"cell_id": 60,'), "1 of .* cell ids are none"),
+        (lambda text: text.replace('"name": "tumour"', '"name": "other"'), "'tumour' of cell 0 has no colour"),
+    ],
+)
+def test_exports_that_cannot_be_meant_are_errors(ada, session, change, message):
+    ada.do({"do": "cells", "rows": "0-59", "class": "tumour"})
+    path, _ = labels.export(session, "Ada")
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ClusterfirstError, match=message):
+        read(session, path)
+
+
+def feature(shape, name, colour=None):
+    known = {"name": name} | ({"color": colour} if colour else {})
+    properties = {"objectType": "annotation", "classification": known}
+    return {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": properties}
+
+
+def test_what_qupath_gets_comes_back_and_changes_only_what_was_changed_there(ada, app, session, results):
+    rows = label_everything(ada, app, session)
+    before = session.labels_now()[0]
+    answer = post(ada, "export", {"format": "qupath"})
+    files = [results.parent / name for name in answer.json()["files"]]
+    assert [path.parent.parent.name for path in files] == ["a", "b"]
+    with gzip.open(files[0]) as file:
+        document = json.load(file)
+    features = document["features"]
+    assert len(features) == 60
+    kinds = {json.dumps(one["properties"].get("classification")) for one in features}
+    assert kinds >= {"null", '{"name": "tumour", "color": [213, 94, 0]}'}
+    same = post(ada, "import", gzip.decompress(files[0].read_bytes()), slide="a").json()
+    assert (same["cells"], same["missed"]) == (0, 0)
+    assert session.history.entries[-1].action["do"] != "labels"
+
+    mine = [row for row in rows if row < 60][4:6]
+    features[mine[0]]["properties"]["classification"] = {"name": "stroma"}
+    features[mine[1]]["properties"]["classification"] = {"name": "mitosis", "color": [1, 2, 255]}
+    told = post(ada, "import", document, slide="a").json()
+    assert told["cells"] == 2
+    assert told["message"].startswith("2 cells have a new label.")
+    state = ada.state()
+    assert state["classes"][-1] == {"name": "mitosis", "colour": "#0102ff"}
+    after, words = session.labels_now()
+    assert [words[code] for code in after[mine]] == ["stroma", "mitosis"]
+    assert np.flatnonzero(after != before).tolist() == mine
+    ada.do({"do": "undo"})
+    assert (session.labels_now()[0] == before).all(), "one import is one action"
+
+
+def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
+    cells = cells_of(session, "b")
+    drawn = [
+        feature(shapely.Point(cells.x[3], cells.y[3]), "tumour"),
+        feature(cells.geometry[5].buffer(0.5), "stroma"),
+        feature(shapely.box(1, 1, 3, 3), "stroma"),
+    ]
+    told = post(ada, "import", drawn, slide="b").json()
+    assert (told["cells"], told["same"], told["missed"]) == (2, 0, 1)
+    code, words = session.labels_now()
+    assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {63: "tumour", 65: "stroma"}
+    assert labels.current(session.history).who[63] == "Ada"
+
+
+def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, results):
+    ada.do({"do": "cells", "rows": "3-5", "class": "tumour"})
+    path, _ = labels.export(session, "Ada")
+    ada.do({"do": "undo"})
+    assert post(ada, "import", path.read_bytes(), slide="a").json()["cells"] == 3
+    answer = post(ada, "import", path.read_bytes(), slide="b")
+    assert (answer.status_code, "labels of slide a, not of b" in answer.json()["error"]) == (400, True)
+
+
+def test_labels_of_cells_that_were_segmented_again_are_found_by_their_places(ada, session, results):
+    ada.do({"do": "cells", "rows": "3-5,60", "class": "tumour"})
+    path, _ = labels.export(session, "Ada")
+    masks = pq.read_table(results / "a/masks.parquet")
+    # One cell is not found any more; the others have other ids, and lie a little elsewhere.
+    order = list(range(60))[::-1]
+    order[order.index(4)] = 0
+    moved = masks.take(order)
+    shapes = shapely.transform(shapely.from_wkb(moved["geometry"].to_numpy()), lambda points: points + 0.4)
+    for name, values in (
+        ("cell_id", pa.array(range(60), pa.int64())),
+        ("geometry", pa.array(shapely.to_wkb(shapes), pa.binary())),
+        ("x", pa.array(moved["x"].to_numpy() + 0.4)),
+    ):
+        moved = moved.set_column(moved.column_names.index(name), name, values)
+    pq.write_table(moved, results / "a/masks.parquet")
+    desk = Desk(open_results(shutil.copytree(results, results.parent / "again", ignore=lambda *_: ["labels"])))
+    try:
+        browser = Browser(create_app(desk, Guard("127.0.0.1")), "Ada", group="groups/cohort")
+        told = post(browser, "import", path.read_bytes(), slide="a").json()
+        assert (told["cells"], told["missed"]) == (2, 1), told
+        code, words = desk.session("groups/cohort").labels_now()
+        assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {56: "tumour", 54: "tumour"}
+        assert browser.state()["classes"] == CLASSES["classes"][:1]
+    finally:
+        desk.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[{", "not JSON"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"[" * 200_000, "nested too deeply|not JSON"),
+        (b'{"cells": 5}', "cannot be read as an export"),
+        (json.dumps([feature(shapely.box(1, 1, 3, 3), "x")]), "none of the 1 classified objects.*lasso"),
+        (json.dumps([feature(shapely.box(1, 1, 3, 3), None)]), "none of 1 has a class"),
+        ("[]", "nothing in the file has a class"),
+    ],
+)
+def test_files_that_say_nothing_of_these_cells_are_refused_and_change_nothing(ada, session, content, message):
+    answer = post(ada, "import", content, slide="a")
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert re.search(message, error), error
+    assert "/" not in error.replace("Polygon or MultiPolygon", ""), "no path of the server is told"
+    assert session.history.seq == 1
+
+
+def test_class_names_that_cannot_be_are_refused(ada, session):
+    cell = cells_of(session, "a").geometry[0]
+    answer = post(ada, "import", [feature(cell, "x" * 81)], slide="a")
+    assert (answer.status_code, "1 to 80 characters" in answer.json()["error"]) == (400, True)
+
+
+def test_slides_that_are_not_of_the_group_and_people_without_a_name_are_refused(app, ada):
+    assert post(ada, "import", "[]", slide="c").status_code == 404
+    assert post(ada, "import", "[]").status_code == 400
+    assert post(Browser(app, None, group="groups/cohort"), "import", "[]", slide="a").status_code == 403
+
+
+def test_cells_that_were_segmented_again_meanwhile_are_not_mixed_up(ada, session, results, tmp_path):
+    other = make(tmp_path / "other", slides={"a": 60}, edge=800, picture=False, seed=7)
+    shutil.copy(other / "a/masks.parquet", results / "a/masks.parquet")
+    for what in ({"format": "qupath"}, None):
+        answer = post(ada, "export", what) if what else post(ada, "import", "[]", slide="a")
+        assert (answer.status_code, "segmented again" in answer.json()["error"]) == (412, True)
+
+
+def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
+    shapes = shapely.points(np.random.default_rng(0).uniform(10, 90_000, (12_000, 2)))
+    cells = shapely.buffer(shapes, 5.123456, quad_segs=2)
+    names = np.array(["a b", None, 'ü"'], object)[np.arange(len(cells)) % 3]
+    known = {"cell_id": np.arange(len(cells)), "confidence": np.linspace(0, 1, len(cells))}
+    for name in ("one.geojson.gz", "two.geojson.gz"):
+        qupath.write(tmp_path / name, cells, names, {"a b": "#ff0080", 'ü"': "#000001"}, known)
+    assert (tmp_path / "one.geojson.gz").read_bytes() == (tmp_path / "two.geojson.gz").read_bytes()
+    with gzip.open(tmp_path / "one.geojson.gz") as file:
+        back = geopandas.read_file(file, engine="pyogrio")
+    assert len(back) == len(cells)
+    assert set(back["objectType"]) == {"detection"}
+    assert shapely.hausdorff_distance(back.geometry.to_numpy(), cells).max() < 0.01
+    again = given.read(tmp_path / "one.geojson.gz", width=100_000, height=100_000)
+    assert again["name"].tolist() == names.tolist()
+    assert given.class_colours(tmp_path / "one.geojson.gz") == {"a b": "#ff0080", 'ü"': "#000001"}
+
+
+def test_geojson_of_no_cells_is_geojson(tmp_path):
+    qupath.write(tmp_path / "none.geojson.gz", np.empty(0, object), np.empty(0, object), {}, {})
+    with gzip.open(tmp_path / "none.geojson.gz") as file:
+        assert json.load(file) == {"type": "FeatureCollection", "features": []}

@@ -1,0 +1,335 @@
+"""Nobody gets in: a real server is asked, byte by byte, for what it must refuse."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from clusterfirst.labelling import cli, security
+from clusterfirst.labelling.app import create_app
+from clusterfirst.labelling.desk import Desk
+from clusterfirst.labelling.results import open_results
+from clusterfirst.labelling.security import Guard
+
+from ..labelling_results import make
+
+ACT = "/api/groups/a/actions"
+CLASSES = {"do": "classes", "classes": [{"name": "tumour", "colour": "#d55e00"}]}
+BODY = json.dumps({"base": 0, "id": "12345678", "action": CLASSES}).encode()
+JSON = {"Content-Type": "application/json", "X-Clusterfirst": "1", "Cookie": "clusterfirst_who=Ada"}
+
+
+class Server:
+    """A running server, and what it is asked."""
+
+    def __init__(self, port: int, guard: Guard):
+        self.port, self.guard = port, guard
+        self.host = f"127.0.0.1:{port}"
+
+    def ask(self, method: str, target: str, headers: dict | None = None, body: bytes = b"", **more):
+        """Send a request as it is written here, with nothing made tidy."""
+        headers = {"Host": self.host, **(headers or {}), **more}
+        if body and "Transfer-Encoding" not in headers:
+            headers = {"Content-Length": str(len(body)), **headers}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items() if value)]
+        return self.send("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + body)
+
+    def send(self, data: bytes):
+        """Return status, headers and body of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as line:
+            got = b""
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                line.sendall(data)  # it may be refused before all of it is sent
+            with contextlib.suppress(ConnectionResetError):
+                while part := line.recv(1 << 16):
+                    got += part
+        head, _, rest = got.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        told = [entry.split(": ", 1) for entry in lines]
+        return int(first.split()[1]), {name.lower(): value for name, value in told}, rest
+
+    def seq(self) -> int:
+        """Return how many actions were done."""
+        cookie = {"Cookie": f"clusterfirst_token={self.guard.token}"}
+        return json.loads(self.ask("GET", "/api/groups/a/state", cookie)[2])["seq"]
+
+
+@contextmanager
+def running(results, guard: Guard):
+    desk = Desk(open_results(results))
+    listening = socket.create_server(("127.0.0.1", 0))
+    settings = uvicorn.Config(create_app(desk, guard), log_level="error", timeout_graceful_shutdown=1, **cli.PROTOCOL)
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield Server(listening.getsockname()[1], guard)
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "secret.txt").write_text("hidden")
+    return make(folder, slides={"a": 200}, edge=1200)
+
+
+@pytest.fixture(scope="module")
+def server(results):
+    with running(results, Guard("127.0.0.1")) as found:
+        yield found
+
+
+def test_what_is_allowed_is_answered(server):
+    status, headers, body = server.ask("GET", "/api/project")
+    assert status == 200
+    assert json.loads(body)["groups"][0]["id"] == "a"
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers
+    assert server.ask("GET", "/api/project", Host="localhost:1234")[0] == 200, "an SSH tunnel has another port"
+    assert server.ask("GET", "/api/project", Host=f"[::1]:{server.port}")[0] == 200
+    assert server.ask("POST", ACT, JSON, BODY, Origin=f"http://{server.host}")[0] == 200
+    assert server.seq() == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../secret.txt",
+        "/static/../secret.txt",
+        "/static/../../../pyproject.toml",
+        "/static/..%2f..%2fapp.py",
+        "/static/%2e%2e/%2e%2e/app.py",
+        "/static/%252e%252e%252fapp.py",
+        "/static/..\\app.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/static/index.html%00.png",
+        "/api/groups/..%2f..%2fsecret.txt/state",
+        "/api/groups/a%2f..%2fa/state",
+        "/api/groups/a/../a/state",
+        "/api/groups/%2e%2e/cells.bin",
+        "/api/groups/a%00/state",
+        "/api/slides/..%2fa",
+        "/api/slides/../slides/a/tiles/0/0_0.jpg",
+        "/api/slides/a/tiles/../../../secret.txt",
+        "/api/slides/a/tiles/0/..%2f0_0.jpg",
+        "/api/slides/secret.txt/tiles/0/0_0.jpg",
+        "/results/a/clusters.json",
+        "/labels/",
+        "//",
+        "/api/",
+    ],
+)
+def test_paths_lead_nowhere(server, target):
+    status, _, body = server.ask("GET", target)
+    assert status in (400, 404), body[:200]
+    assert b"hidden" not in body
+    assert b"clusters" not in body
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/slides/a/tiles/0/99999999999999999999_0.jpg",
+        "/api/slides/a/tiles/-1/0_0.jpg",
+        "/api/slides/a/tiles/1e9/0_0.jpg",
+        "/api/slides/a/tiles/99999999999999/0_0.jpg",
+        "/api/slides/a/outlines/99999999999999999999_0.bin",
+        "/api/groups/a/crops/99999999999999999999.jpg",
+        "/api/groups/a/crops/1.jpg?um=nan",
+        "/api/groups/a/crops/1.jpg?um=1e308",
+        "/api/groups/a/crops/1.jpg?px=99999999999999999999999",
+        "/api/groups/a/review?cluster=99999999999999999999999&count=99999999999999999",
+    ],
+)
+def test_absurd_numbers_do_no_harm(server, target):
+    status, _, body = server.ask("GET", target)
+    assert status in (200, 400, 404)
+    assert len(body) < 200_000
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8765",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "127.0.0.1:x",
+        "",
+        "0.0.0.0",
+    ],
+)
+def test_foreign_hosts_are_refused(server, host):
+    request = f"GET /api/project HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    status, _, body = server.send(request)
+    assert status in (400, 421)
+    assert b"groups" not in body
+
+
+def test_two_hosts_are_refused(server):
+    request = f"GET /api/project HTTP/1.1\r\nHost: {server.host}\r\nHost: evil.example\r\n\r\n".encode()
+    assert server.send(request)[0] == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "https://127.0.0.1.evil.example", "null", "http://localhost:1", "file://", "x"]
+)
+def test_foreign_origins_are_refused(server, origin, method):
+    before = server.seq()
+    status, _, _ = server.ask(method, ACT if method == "POST" else "/api/project", JSON, BODY, Origin=origin)
+    assert status == 403
+    assert server.seq() == before
+
+
+def test_other_sites_are_refused_even_without_an_origin(server):
+    tile = "/api/slides/a/tiles/0/0_0.jpg"
+    for site in ("cross-site", "same-site"):
+        assert server.ask("GET", tile, {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})[0] == 403
+        assert server.ask("GET", "/api/project", {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"})[0] == 403
+    assert server.ask("GET", tile, {"Sec-Fetch-Site": "same-origin"})[0] == 200
+    assert server.ask("GET", "/", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] != 403
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": None}, 415),
+        ({"X-Clusterfirst": None}, 403),
+        ({"X-Clusterfirst": "0"}, 403),
+    ],
+)
+def test_what_a_form_of_another_site_can_send_is_refused(server, change, status):
+    before = server.seq()
+    assert server.ask("POST", ACT, {**JSON, **change}, BODY)[0] == status
+    assert server.seq() == before
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(server, method):
+    status, headers, _ = server.ask(method, ACT, JSON)
+    assert status in (403, 405)
+    assert not any(name.startswith("access-control") for name in headers)
+
+
+def test_bodies_that_say_they_are_huge_are_refused_unread(server):
+    status, _, body = server.ask("POST", ACT, {**JSON, "Content-Length": str(security.MOST_BYTES + 1)}, b"{")
+    assert (status, "larger than 4 MB" in json.loads(body)["error"]) == (413, True)
+
+
+def test_bodies_that_turn_out_huge_are_refused_while_they_are_read(server):
+    part = b"%x\r\n%s\r\n" % (1 << 16, b"x" * (1 << 16))
+    count = security.MOST_BYTES // (1 << 16) + 2
+    status, _, _ = server.ask("POST", ACT, {**JSON, "Transfer-Encoding": "chunked"}, part * count)
+    assert status == 413
+    status, _, body = server.ask("POST", ACT, {**JSON, "Transfer-Encoding": "chunked"}, part + b"0\r\n\r\n")
+    assert (status, b"malformed" in body) == (400, True), "a small one is read"
+
+
+def test_a_body_may_not_break_off(server):
+    before = server.seq()
+    with socket.create_connection(("127.0.0.1", server.port)) as line:
+        lines = [f"POST {ACT} HTTP/1.1", f"Host: {server.host}", *(f"{k}: {v}" for k, v in JSON.items())]
+        line.sendall("\r\n".join([*lines, f"Content-Length: {len(BODY)}", "", ""]).encode() + BODY[:-1])
+    time.sleep(0.1)
+    assert server.seq() == before
+
+
+def test_only_imports_may_be_larger():
+    assert security._limit("/api/groups/a/import") == security.MOST_IMPORTED
+    assert security._limit("/api/groups/a/actions") == security._limit("/import") == security.MOST_BYTES
+
+
+def test_events_arrive(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line, line.makefile("rb") as stream:
+        cookie = "Cookie: clusterfirst_who=Grace\r\n"
+        line.sendall(f"GET /api/groups/a/events?slide=a HTTP/1.1\r\nHost: {server.host}\r\n{cookie}\r\n".encode())
+        events = (json.loads(text[6:]) for text in stream if text.startswith(b"data: "))
+        (holder,) = next(events)["holders"]
+        assert (holder["who"], holder["slide"]) == ("Grace", "a")
+        seq = server.seq()
+        body = json.dumps({"base": seq, "id": "an-event", "action": CLASSES}).encode()
+        assert server.ask("POST", ACT, JSON, body)[0] == 200
+        event = next(events)
+        assert (event["seq"], event["who"], event["action"]) == (seq + 1, "Ada", CLASSES)
+    for _ in range(200):
+        if not json.loads(server.ask("GET", "/api/groups/a/state")[2])["holders"]:
+            return
+        time.sleep(0.05)
+    pytest.fail("who went away is still said to be there")
+
+
+def test_anything_but_loopback_wants_a_token(results, server):
+    with server_for_others(results) as other:
+        token = other.guard.token
+        for target in (
+            "/",
+            "/api/project",
+            "/static/main.js",
+            "/api/slides/a/tiles/0/0_0.jpg",
+            "/?token=",
+            "/?token=x",
+        ):
+            assert other.ask("GET", target)[0] == 401, target
+        assert other.ask("POST", ACT, JSON, BODY)[0] == 401
+        for wrong in ("", "x", token[:-1], token + "x", f"{token}é"):
+            assert other.ask("GET", "/api/project", Cookie=f"clusterfirst_token={wrong}")[0] == 401
+        assert other.ask("GET", f"/api/project?token={token}")[0] == 401, "only the page takes it from the address"
+        status, headers, _ = other.ask("GET", f"/?token={token}")
+        assert (status, headers["location"]) == (303, "/")
+        assert "HttpOnly" in headers["set-cookie"]
+        assert "SameSite=Strict" in headers["set-cookie"]
+        cookie = headers["set-cookie"].split(";")[0]
+        assert other.ask("GET", "/api/project", Cookie=cookie)[0] == 200
+        assert other.ask("GET", "/api/project", Cookie=cookie, Host="evil.example")[0] == 421
+        assert other.ask("GET", "/api/project", Cookie=cookie, Host=f"192.0.2.7:{other.port}")[0] == 200
+        assert other.ask("GET", "/api/project", Cookie=cookie, Origin="http://evil.example")[0] == 403
+
+
+@contextmanager
+def server_for_others(results):
+    # Bound to loopback as tests must be, but guarded as if it were open to others; the other server holds the labels.
+    with running(results, Guard("0.0.0.0")) as found:
+        yield found
+
+
+def test_tokens_differ():
+    assert Guard("0.0.0.0").token != Guard("0.0.0.0").token
+    assert len(Guard("10.0.0.1").token) >= 32
+    assert Guard("127.0.0.1").token is Guard("localhost").token is Guard("::1").token is None
+
+
+@pytest.fixture
+def command(results, monkeypatch):
+    """Run the command up to where it would answer; return its status."""
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: [one.close() for one in sockets])
+    return lambda *arguments: cli.main([str(argument) for argument in arguments])
+
+
+def test_the_command_says_where_to_look(tmp_path, command, capsys):
+    made = make(tmp_path, slides={"b": 30}, edge=600)
+    assert command(made, "--port", 0, "--no-browser") == 0
+    assert "open http://localhost:" in capsys.readouterr().out
+
+
+def test_the_command_says_what_is_wrong(tmp_path, command, capsys, server, results):
+    (tmp_path / "empty").mkdir()
+    assert command(tmp_path / "empty", "--no-browser") == 1
+    assert "ready to be labelled: run the workflow" in capsys.readouterr().err
+    assert command(results, "--no-browser", "--port", server.port) == 1
+    assert f"port {server.port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+    server.seq()
+    assert command(results, "--no-browser", "--port", 0) == 1
+    assert "held by another server" in capsys.readouterr().err

@@ -1,0 +1,364 @@
+"""Blind labels of a group: samples of its tiles, what everybody answered, and the journals that keep it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...io import ClusterfirstError
+from .. import journal, ranges
+from ..journal import Entry, Journal
+from ..outlines import Shelf
+from ..session import Session, Stale
+from ..view import DEFAULT_CLASSES
+from . import scores, tiles, truth
+from .answers import OPEN, UNTOLD, Answers, Batch, check
+from .sampling import deal
+
+SIZE = 200
+"""Cells of a batch unless somebody says otherwise: a quarter of an hour."""
+
+_MOST = 5000
+_MOST_SEED = 2**31 - 1
+
+
+class Key(NamedTuple):
+    """A batch of a sample."""
+
+    size: int
+    seed: int
+    number: int
+
+
+class Study:
+    """Blind labels of one group. Safe for threads.
+
+    Nothing that is told before a batch is finished depends on clusters or on what others answered. Nothing is written
+    before a person's first action; then their journal is ``labels/blind-<cells>-<name>.jsonl`` of the group.
+
+    Parameters
+    ----------
+    session
+        The group, held for us by its lock.
+    root
+        The results folder.
+
+    Raises
+    ------
+    ClusterfirstError
+        Tiles or journals are missing or damaged.
+    """
+
+    def __init__(self, session: Session, root: Path):
+        self.session, self.group, self.root = session, session.group, root
+        self.cells = session.group.leaves.cells
+        self.tiles = tiles.read(session.group, root)
+        self._mutex = threading.RLock()
+        self._journals: dict[str, Journal] = {}
+        self._entries: dict[str, list[Entry]] = {}
+        self._answers: dict[str, Answers] = {}
+        self._deal = lru_cache(maxsize=16)(lambda size, seed: deal(self.tiles.cells, size=size, seed=seed))
+        self._rows = lru_cache(maxsize=1024)(self._rows_of)
+        order = np.lexsort((self.tiles.of_cell, self.group.slide))
+        self._by_tile = self._split(order)
+        for path in sorted(session.labels.glob(f"blind-{self.cells[:12]}-*.jsonl")):
+            header, entries = journal.read(path)
+            if header is not None:
+                self._read(path, header, entries)
+
+    def _split(self, order: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+        slide, tile = self.group.slide[order].astype(int), self.tiles.of_cell[order]
+        edges = np.flatnonzero((np.diff(slide) != 0) | (np.diff(tile) != 0)) + 1
+        parts = np.split(order, edges) if len(order) else []
+        return {(int(self.group.slide[part[0]]), int(self.tiles.of_cell[part[0]])): part for part in parts}
+
+    def _read(self, path: Path, header: dict, entries: list[Entry]) -> None:
+        who, answers = header["who"], Answers()
+        if header != self._header(who):
+            raise ClusterfirstError(f"{path} is about other cells than these: move it away")
+        for entry in entries:
+            try:
+                key = self._key(*entry.action["batch"])
+                answers.apply(key, self._rows(key), entry.action)
+            except (ClusterfirstError, LookupError, TypeError) as error:
+                raise ClusterfirstError(f"{path}: action {entry.seq} makes no sense: {error}") from error
+        self._answers[who], self._entries[who] = answers, list(entries)
+
+    def _header(self, who: str) -> dict:
+        return {"about": "blind", "group": self.group.info.id, "cells": self.cells, "who": who}
+
+    def _path(self, who: str) -> Path:
+        plain = re.sub(r"[^a-z0-9]+", "-", who.lower()).strip("-")[:24]
+        digest = hashlib.sha256(who.encode()).hexdigest()[:8]  # two names may look alike once they are plain
+        return self.session.labels / f"blind-{self.cells[:12]}-{plain or 'x'}-{digest}.jsonl"
+
+    # ---- samples
+
+    def _key(self, size: int, seed: int, number: int) -> Key:
+        if not (1 <= size <= _MOST and 0 <= seed <= _MOST_SEED):
+            raise ClusterfirstError(f"a batch has 1 to {_MOST} cells, and a seed is 0 to {_MOST_SEED}")
+        if not 0 <= number < len(self._deal(size, seed)):
+            raise ClusterfirstError(f"there is no batch {number}: there are {len(self._deal(size, seed))}")
+        return Key(size, seed, number)
+
+    def _rows_of(self, key: Key) -> np.ndarray:
+        return np.sort(np.concatenate([self._by_tile[tile] for tile in self._deal(key.size, key.seed)[key.number]]))
+
+    def batches(self, size: int, seed: int) -> list[Key]:
+        """Return all batches of a sample."""
+        if not sum(map(len, self._by_tile.values())):
+            return []
+        self._key(size, seed, 0)
+        return [Key(size, seed, number) for number in range(len(self._deal(size, seed)))]
+
+    def of(self, who: str | None) -> Answers:
+        """Return what somebody answered so far."""
+        return self._answers.get(who) or Answers()
+
+    def finished(self, key: Key) -> dict[str, Batch]:
+        """Return everybody's answers to a batch who has finished it."""
+        found = {who: answers.batches.get(key) for who, answers in self._answers.items()}
+        return {who: batch for who, batch in found.items() if batch and batch.finished}
+
+    def classes(self) -> list[dict]:
+        """Return the classes to choose from: those of the labelling app, and those that people added here."""
+        found = {entry["name"]: entry for entry in self.session.classes() or DEFAULT_CLASSES}
+        for answers in self._answers.values():
+            for entry in answers.added:
+                found.setdefault(entry["name"], entry)
+        return [{"name": entry["name"], "colour": entry["colour"]} for entry in found.values()]
+
+    # ---- what a browser is told
+
+    def overview(self, who: str | None, size: int, seed: int) -> dict:
+        """Say what there is to label.
+
+        Returns
+        -------
+        dict
+            ``study`` (which cells these are), ``sample``, ``cells`` and ``tiles`` in all, ``begun``: the samples that
+            this person has begun, the latest first; ``batches``: ``number``, ``cells``, ``tiles``, ``slides``,
+            ``answered``, ``finished``, ``others`` (how many others have finished it).
+        """
+        with self._mutex:
+            told = [self._summary(who, key) for key in self.batches(size, seed)]
+            begun = dict.fromkeys((key.size, key.seed) for key in reversed(self.of(who).batches))
+            return {
+                "study": self.cells[:12],
+                "sample": {"cells": size, "seed": seed},
+                "cells": len(self.group),
+                "tiles": len(self._by_tile),
+                "begun": [{"cells": size, "seed": seed} for size, seed in begun],
+                "batches": told,
+            }
+
+    def _summary(self, who: str | None, key: Key) -> dict:
+        own = self.of(who).batches.get(key)
+        dealt = self._deal(key.size, key.seed)[key.number]
+        return {
+            "number": key.number,
+            "cells": sum(len(self._by_tile[tile]) for tile in dealt),
+            "tiles": len(dealt),
+            "slides": len({slide for slide, _ in dealt}),
+            "answered": int((own.code != OPEN).sum()) if own else 0,
+            "finished": bool(own and own.finished),
+            "others": len(self.finished(key).keys() - {who}),
+        }
+
+    def batch(self, who: str | None, key: Key, shelf: Shelf) -> dict:
+        """Tell all of a batch: what `progress` says, and ``tiles``.
+
+        Of a tile: ``slide``, ``x``, ``y``, ``width``, ``height`` in level-0 pixels, and ``cells``: per cell ``row`` and
+        ``ring``, its outline as whole level-0 pixels x, y, x, y, …
+        """
+        key = self._key(*key)
+        with self._mutex:
+            return {"tiles": [*self.pictures(key, shelf)], **self.progress(who, key)}
+
+    def pictures(self, key: Key, shelf: Shelf) -> Iterator[dict]:
+        """Yield the tiles of a batch with outlines, see `batch`."""
+        for slide, tile in self._deal(key.size, key.seed)[key.number]:
+            x, y, width, height = self.tiles.core[slide][tile].tolist()
+            outlines = shelf.of(self.group.info.slides[slide])
+            start = self.group.info.starts[slide]
+            yield {
+                "slide": self.group.info.slides[slide].id,
+                "x": x,
+                "y": y,
+                "width": width,
+                "height": height,
+                "cells": [
+                    {"row": row, "ring": np.rint(outlines.ring(row - start)).astype(int).ravel().tolist()}
+                    for row in self._by_tile[slide, tile].tolist()
+                ],
+            }
+
+    def progress(self, who: str | None, key: Key) -> dict:
+        """Tell what somebody answered in a batch.
+
+        Returns
+        -------
+        dict
+            ``classes``; ``labels``: rows by place of their class in ``classes``, under ``-1`` those that cannot be
+            told; ``can_undo``, ``can_redo``, ``finished``.
+        """
+        answers, classes = self.of(who), self.classes()
+        own = answers.batch(key, self._rows(key))
+        place = {entry["name"]: str(number) for number, entry in enumerate(classes)}
+        labels = {}
+        for code in np.unique(own.code[own.code != OPEN]).tolist():
+            word = answers.words[code]
+            if code != UNTOLD and word not in place:  # taken off the list since
+                place[word] = str(len(classes))
+                classes.append({"name": word, "colour": "#6b7684"})
+            labels["-1" if code == UNTOLD else place[word]] = ranges.encode(own.rows[own.code == code])
+        return {
+            "classes": classes,
+            "labels": labels,
+            "can_undo": bool(own.done) and not own.finished,
+            "can_redo": bool(own.undone) and not own.finished,
+            "finished": own.finished,
+        }
+
+    # ---- what people do
+
+    def act(self, who: str, id: str, study: str, key: Key, action: object) -> dict:
+        """Do an action, once it is on disk; see `answers`.
+
+        Parameters
+        ----------
+        who
+            Name of the person.
+        id
+            Of the request: asked twice, an action is done once.
+        study
+            Which cells the browser shows.
+        key
+            The batch.
+        action
+            See `answers`.
+
+        Returns
+        -------
+        dict
+            See `progress`.
+
+        Raises
+        ------
+        ClusterfirstError
+            It makes no sense, or (`Stale`) the page shows cells of another segmentation.
+        """
+        if study != self.cells[:12]:
+            raise Stale("this page shows older outlines of the cells: nothing was done. Reload the page")
+        key = self._key(*key)
+        with self._mutex:
+            if not any(entry.id == id for entry in self._entries.get(who, [])):
+                rows, answers = self._rows(key), self.of(who)
+                done = check(action, answers.batch(key, rows), self.classes()) | {"batch": list(key)}
+                self._entries.setdefault(who, []).append(self._journal(who).append(who, id, done))
+                answers.apply(key, rows, done)
+                self._answers[who] = answers
+            return self.progress(who, key)
+
+    def _journal(self, who: str) -> Journal:
+        if who not in self._journals:
+            self._journals[who] = Journal.open(self._path(who), self._header(who))
+        return self._journals[who]
+
+    # ---- what came of it
+
+    def names(self, who: str, keys: list[Key]) -> np.ndarray:
+        """Return the class that somebody gave each cell of the group in some finished batches, None for others."""
+        found = np.full(len(self.group), None)
+        for key in keys:
+            answers, own = self.of(who), self._answers[who].batches[key]
+            found[own.rows] = [answers.words[code] if code > UNTOLD else None for code in own.code]
+        return found
+
+    def _finished_by(self, who: str, size: int, seed: int) -> list[Key]:
+        batches = self.of(who).batches
+        return [key for key in self.batches(size, seed) if key in batches and batches[key].finished]
+
+    def score(self, who: str, size: int, seed: int, number: int | None, shelf: Shelf) -> dict | None:
+        """Say how well clusters agree with what somebody answered.
+
+        Parameters
+        ----------
+        who
+            The person.
+        size, seed
+            The sample.
+        number
+            The batch; None for all that this person has finished.
+        shelf
+            Outlines.
+
+        Returns
+        -------
+        dict or None
+            See `scores.score`; besides ``batches`` (numbers), ``untold`` (cells that could not be told), ``named`` (see
+            `scores.names`), ``others``: ``who`` else finished some of these batches, see `scores.agreement`; ``tiles``
+            as in `batch`, each cell with ``label`` and ``called``, places in ``classes`` (−1: none). None as long as
+            nothing is finished.
+        """
+        with self._mutex:
+            keys = self._finished_by(who, size, seed)
+            keys = [key for key in keys if number in (None, key.number)]
+            if not keys:
+                return None
+            name = self.names(who, keys)
+            others = {
+                other: [key for key in keys if other in self.finished(key)] for other in self._answers if other != who
+            }
+            theirs = {other: (self.names(who, both), self.names(other, both)) for other, both in others.items() if both}
+            tiles = [tile for key in keys for tile in self.pictures(key, shelf)]
+            untold = sum(int((self._answers[who].batches[key].code == UNTOLD).sum()) for key in keys)
+        told = scores.score(self.group, self.tiles, name)
+        _mark(tiles, name, told["classes"], told.pop("called"))
+        return {
+            **told,
+            "batches": [key.number for key in keys],
+            "untold": untold,
+            "named": scores.names(name, *self.session.labels_now()),
+            "others": [{"who": other, **scores.agreement(*both)} for other, both in sorted(theirs.items())],
+            "tiles": tiles,
+        }
+
+    def write_truth(self, who: str, size: int, seed: int) -> list[str]:
+        """Write somebody's finished batches of a sample, see `truth.write`.
+
+        Returns
+        -------
+        list of str
+            The files, from the folder that the results are in.
+        """
+        with self._mutex:
+            keys = self._finished_by(who, size, seed)
+            name = self.names(who, keys)
+        sample = {"cells": size, "seed": seed, "batches": [key.number for key in keys]}
+        written = truth.write(self.group, who, name, sample, self.root)
+        return [path.relative_to(self.root.parent).as_posix() for path in written]
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._mutex:
+            for one in self._journals.values():
+                one.close()
+            self._journals.clear()
+
+
+def _mark(tiles: list[dict], name: np.ndarray, classes: list[str], called: list[int]) -> None:
+    """Write beside each cell what the person said and what its cluster is called."""
+    told = np.flatnonzero([word is not None for word in name]).tolist()
+    by_row = dict(zip(told, called, strict=True))
+    place = {word: number for number, word in enumerate(classes)}
+    for cell in (cell for tile in tiles for cell in tile["cells"]):
+        cell["label"] = place.get(name[cell["row"]], -1)
+        cell["called"] = by_row.get(cell["row"], -1)

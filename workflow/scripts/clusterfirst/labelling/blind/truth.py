@@ -1,0 +1,57 @@
+"""Blind labels as a truth for ``snakemake evaluate``: classes by cell id, one file per slide."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ...io import ClusterfirstError, write_json
+from ...labelled import stem
+from ..results import Group
+
+
+def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) -> list[Path]:
+    """Write ``labels/blind/<time>.json`` of every slide that has cells with a class.
+
+    Parameters
+    ----------
+    group
+    who
+        Whose labels these are.
+    name
+        Per cell of the group its class, or None.
+    sample
+        How the cells were chosen, kept in the file.
+    root
+        The results folder: nothing is written outside it.
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    ClusterfirstError
+        There is nothing to write, or no place.
+    """
+    written, time = [], datetime.now(UTC)
+    told = np.flatnonzero([word is not None for word in name])
+    each = np.split(told, np.searchsorted(told, group.info.starts[1:-1]))
+    for slide, rows in zip(group.info.slides, each, strict=True):
+        if not len(rows):
+            continue
+        path = slide.masks.parent / "labels" / "blind" / f"{stem(time)}.json"
+        if not path.parent.resolve().is_relative_to(root):
+            raise ClusterfirstError(f"{path.parent} is a link out of the results folder: remove the link")
+        cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in rows]
+        about = {"slide": slide.id, "who": who, "time": time.isoformat(timespec="seconds"), "sample": sample}
+        try:
+            write_json({"blind": about, "cells": cells}, path)
+        except OSError as error:
+            raise ClusterfirstError(f"{path}: cannot be written ({error})") from error
+        written.append(path)
+    if not written:
+        raise ClusterfirstError("finish a batch first: only finished batches are written")
+    return written

@@ -1,0 +1,139 @@
+"""`clusterfirst-label results/`: open the labelling app."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+
+from ..io import ClusterfirstError
+from .security import Guard, is_loopback
+
+log = logging.getLogger("clusterfirst")
+
+PORT = 8765
+PROTOCOL = {"http": "h11", "ws": "none", "lifespan": "on", "proxy_headers": False, "server_header": False}
+"""How uvicorn is to speak, whatever else happens to be installed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Start the server and open the page; return the exit status."""
+    given = _arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        serve(given)
+    except ClusterfirstError as error:
+        print(f"clusterfirst-label: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ended: everything is on disk", file=sys.stderr)
+    return 0
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("clusterfirst-label", description="Name clusters of cells in the browser.")
+    parser.add_argument("results", type=Path, help="the results folder of a run")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port to listen on (default {PORT}; 0: any free one)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default 127.0.0.1: this machine only; anything else wants a token, and the traffic "
+        "is not encrypted: an SSH tunnel is better)",
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a further name of the server"
+    )
+    parser.add_argument("--name", help="your name, kept with your labels (default: the page asks)")
+    parser.add_argument(
+        "--slides",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="where slides are, if they moved",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    given = parser.parse_args(arguments)
+    if not 0 <= given.port <= 65535:
+        parser.error("--port is 0 to 65535")
+    return given
+
+
+def serve(given: argparse.Namespace) -> None:
+    """Open the results and answer until told to end.
+
+    Raises
+    ------
+    ClusterfirstError
+        Packages are missing, the results cannot be opened, or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from .app import create_app
+    except ImportError as error:
+        raise ClusterfirstError(f"{error}: install what requirements/base.txt lists (`make label` does)") from error
+    from .desk import Desk
+    from .results import open_results
+
+    results = open_results(given.results)
+    for name, why in results.left_out.items():
+        print(f"left out: {name}: {why}", file=sys.stderr)
+    desk = Desk(results, places=given.slides, name=given.name)
+    guard = Guard(given.host, names=tuple(given.allow_host))
+    listening = _bind(given.host, given.port)
+    # What is wrong with the first group is said here, and not in the browser.
+    first = next(iter(results.groups))
+    try:
+        desk.session(first)
+    except BaseException:
+        listening.close()
+        raise
+    address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
+    threading.Thread(target=desk.warm, args=(first,), daemon=True).start()
+    print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
+    if not given.no_browser:
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    settings = uvicorn.Config(
+        create_app(desk, guard),
+        log_level="warning",
+        access_log=False,
+        **PROTOCOL,
+        timeout_graceful_shutdown=1,  # pages that listen for events never hang up
+    )
+    uvicorn.Server(settings).run([listening])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(kind, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise ClusterfirstError(
+            f"port {port} of {host} cannot be used ({error.strerror}). Perhaps a server runs there already: open "
+            f"{_address(host, port)}/, or give another --port"
+        ) from error
+    return listening
+
+
+def _address(host: str, port: int) -> str:
+    shown = (
+        "localhost"
+        if is_loopback(host) and host != "::1"
+        else socket.gethostname()
+        if host in ("0.0.0.0", "::")
+        else host
+    )
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+/** Blind evaluation: choose a batch, label its cells without seeing clusters, then see how both compare. */
+
+import { Refused, getJson, groupUrl, post, slideUrl } from "./api.js";
+import { BlindActions } from "./blindactions.js";
+import { Result } from "./blindresult.js";
+import { UNTOLD, Work } from "./blindwork.js";
+import { ask, askText, complain, say } from "./dialogs.js";
+import { $, count, h, percent, plural } from "./dom.js";
+import { bindKeys, showHelp } from "./keys.js";
+import { banner } from "./status.js";
+import { bindTheme } from "./theme.js";
+import { keepPlace, readPlace } from "./urlstate.js";
+
+/** So many batches are listed that nobody has begun; the others follow. */
+const LISTED = 8;
+
+const desk = {
+  project: null,
+  group: null,
+  doc: { seq: 0 },
+  infos: {},
+  sample: { cells: 200, seed: 0 },
+  page: "start",
+  moved: () => (work.refresh(), keep()),
+  progress: (done, all) => {
+    $("#done").textContent = `${count(done)} of ${count(all)} cells`;
+    $("#share-done").style.width = `${(100 * done) / Math.max(all, 1)}%`;
+    $("#share").setAttribute("aria-label", `${percent(done / Math.max(all, 1))} of this batch answered`);
+  },
+  finished: () => openResult(work.key.number),
+};
+
+desk.actions = new BlindActions(desk, {
+  waiting: (n, seconds, retry) => banner(`Connection lost: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
+  connected: () => banner(""),
+  refused,
+}, (told, batch) => {
+  if (work.key && batch.number === work.key.number && batch.cells === work.key.cells && batch.seed === work.key.seed) work.take(told);
+});
+
+const work = new Work(desk);
+const result = new Result(desk.infos);
+
+// ---- opening
+
+async function begin() {
+  try {
+    desk.project = await getJson("/api/project");
+  } catch (error) {
+    $("#cover-text").textContent = `The results cannot be opened: ${error.message}`;
+    return;
+  }
+  const place = readPlace();
+  const { groups, who } = desk.project;
+  $("#group").replaceChildren(...groups.map(({ id, name }) => h("option", { value: id }, name)));
+  $("#group-pick").hidden = groups.length < 2;
+  if (Number(place.cells)) desk.sample.cells = Number(place.cells);
+  if (Number(place.seed)) desk.sample.seed = Number(place.seed);
+  await openGroup(groups.find((group) => group.id === place.group) ?? groups[0], place);
+  if (!who) nameMyself();
+}
+
+async function openGroup(group, place = {}) {
+  desk.group = group;
+  $("#group").value = group.id;
+  $("#naming").href = `/#group=${encodeURIComponent(group.id)}`;
+  try {
+    const infos = await Promise.all(group.slides.map((slide) => getJson(slideUrl(slide.id))));
+    group.slides.forEach((slide, i) => (desk.infos[slide.id] = { ...slide, ...infos[i] }));
+    const number = place.batch === undefined ? NaN : Number(place.batch);
+    if (place.page === "work" && number >= 0) await openBatch(number, Number(place.tile ?? NaN));
+    else if (place.page === "result") await openResult(number >= 0 ? number : null);
+    else await openStart();
+  } catch (error) {
+    if (!(error instanceof Refused) || desk.page === "start") return fail(error);
+    await openStart().catch(fail);
+  }
+  desk.actions.resume();
+  $("#cover").hidden = true;
+  return null;
+}
+
+function fail(error) {
+  $("#cover").hidden = false;
+  $("#cover-text").textContent = `Blind evaluation of ${desk.group.name} cannot be opened: ${error.message}`;
+}
+
+function turnTo(page) {
+  desk.page = page;
+  for (const name of ["start", "work", "result"]) $(`#${name}`).hidden = name !== page;
+  for (const id of ["#progress", "#undo", "#redo"]) $(id).hidden = page !== "work";
+  $("#pause").hidden = page === "start";
+  $("#pause").textContent = page === "work" ? "Pause" : "All batches";
+  document.title = `${{ start: "Blind evaluation", work: "Blind labelling", result: "Result" }[page]} – clusterfirst`;
+  keep();
+}
+
+const query = ({ cells, seed }) => `cells=${cells}&seed=${seed}`;
+const blindUrl = (rest = "") => `${groupUrl(desk.group.id)}/blind${rest}`;
+
+const keep = () => keepPlace(() => ({
+  group: desk.group.id,
+  ...desk.sample,
+  page: desk.page === "start" ? null : desk.page,
+  batch: desk.page === "work" ? work.key.number : desk.page === "result" ? desk.shown : null,
+  tile: desk.page === "work" ? work.at : null,
+}));
+
+// ---- all batches
+
+async function openStart() {
+  desk.overview = await getJson(`${blindUrl()}?${query(desk.sample)}`);
+  turnTo("start");
+  const { batches, cells, tiles, begun } = desk.overview;
+  const { sample } = desk;
+  $("#sample-facts").textContent = batches.length
+    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(desk.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of about ${count(sample.cells)} cells (seed ${sample.seed}).`
+    : "There are no cells to label.";
+  $("#sample-cells").value = sample.cells;
+  $("#sample-seed").value = sample.seed;
+  const touched = batches.filter((batch) => batch.answered);
+  const fresh = batches.filter((batch) => !batch.answered);
+  const rows = [...touched, ...fresh.slice(0, LISTED)].sort((a, b) => a.number - b.number);
+  const first = rows.find((batch) => batch.answered && !batch.finished) ?? fresh[0];
+  $("#batches").replaceChildren(...rows.map((batch) => batchRow(batch, batch === first)));
+  $("#more-batches").textContent = fresh.length > LISTED ? `and ${count(fresh.length - LISTED)} more, once these are begun` : "";
+  const finished = batches.filter((batch) => batch.finished).length;
+  for (const id of ["#all-results", "#write-truth"]) $(id).disabled = !finished;
+  const others = begun.filter((one) => one.cells !== sample.cells || one.seed !== sample.seed);
+  $("#other-samples").replaceChildren(...others.map((one) => h("button", { onclick: () => choose(one) }, `about ${one.cells} cells, seed ${one.seed}`)));
+  $("#other-samples-row").hidden = !others.length;
+}
+
+function batchRow(batch, first) {
+  const { number, cells, tiles, slides, answered, finished, others } = batch;
+  const state = finished ? "✓ finished" : answered ? `${count(answered)} of ${count(cells)}` : "not begun";
+  const name = `Batch ${number + 1}`;
+  const button = finished
+    ? h("button", { "aria-label": `${name}: result`, onclick: () => openResult(number).catch(complain) }, "Result")
+    : h("button", { class: first ? "primary" : "", "aria-label": `${name}: ${answered ? "go on" : "begin"}`, onclick: () => openBatch(number).catch(complain) }, answered ? "Go on" : "Begin");
+  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, count(cells)), h("td", {}, count(tiles)), h("td", {}, count(slides)), h("td", { class: "words" }, state), h("td", {}, others ? count(others) : "–"), h("td", {}, button));
+}
+
+function choose(sample) {
+  desk.sample = { cells: sample.cells, seed: sample.seed };
+  return openStart().catch(complain);
+}
+
+async function openBatch(number, tile = null) {
+  const study = desk.overview?.study ?? (await getJson(`${blindUrl()}?${query(desk.sample)}`)).study;
+  const told = await getJson(`${blindUrl(`/${number}`)}?${query(desk.sample)}`);
+  if (told.finished) return openResult(number);
+  $("#work").hidden = false; // so that the canvas has a size
+  work.at = undefined;
+  work.open({ ...desk.sample, number, study }, told, tile);
+  $("#batch-title").textContent = `Batch ${number + 1}`;
+  turnTo("work");
+  $("#tile-view").focus({ preventScroll: true });
+  return null;
+}
+
+/** @param {number|null} number null: all finished batches */
+async function openResult(number) {
+  const told = await getJson(`${blindUrl("/score")}?${query(desk.sample)}${number === null ? "" : `&batch=${number}`}`);
+  desk.shown = number;
+  turnTo("result");
+  result.open(told);
+  $("#result-title").focus({ preventScroll: true });
+}
+
+async function writeTruth() {
+  try {
+    const { files } = await post(blindUrl("/truth"), desk.sample);
+    const text = "Name each file in column “truth” of the slide sheet, then run snakemake evaluate: it scores the clusters by your answers.";
+    ask("Answers written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], [["Done", true, "primary"]]);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function nameMyself() {
+  const name = await askText("Who are you?", "Answers carry the name of who gave them.", desk.project.who ?? "");
+  if (!name) return;
+  try {
+    desk.project.who = (await post("/api/who", { who: name })).who;
+    if (desk.page === "start") openStart().catch(complain);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** The server does not take an answer: what it has counts. */
+async function refused(error) {
+  if (error.status === 403 && !desk.project.who) nameMyself();
+  else complain(error);
+  if (desk.page === "work") work.take(await getJson(work.url));
+}
+
+// ---- keys
+
+const inWork = (run) => (event) => desk.page === "work" && run(event);
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+const KEYS = [
+  ["Answer", "1 2 3 4 5 6 7 8 9", "Class of the cell; on to the next", inWork((e) => work.giveNumber(Number(e.key) - 1))],
+  ["Answer", "x", "It cannot be told, or is no cell", inWork(() => work.give(UNTOLD))],
+  ["Answer", "a", "All that are left in the tile: then the key of their class", inWork(() => work.arm(!work.all))],
+  ["Answer", "Backspace Delete", "Take the answer away", inWork(() => work.give(null))],
+  ["Answer", "Ctrl+z", "Undo", inWork(() => work.turnBack("undo"))],
+  ["Answer", "Ctrl+Shift+z Ctrl+y", "Redo", inWork(() => work.turnBack("redo"))],
+  ["Move", "ArrowLeft ArrowRight ArrowUp ArrowDown", "Nearest cell in that direction", null],
+  ["Move", "Tab Shift+Tab", "Next, previous cell of the tile", null],
+  ["Move", "n", "Next cell without an answer", inWork(() => work.stepOpen())],
+  ["Move", "Enter", "Next tile", inWork(() => work.nextTile())],
+  ["Move", "PageUp PageDown", "Previous, next tile", inWork((e) => work.turn(e.key === "PageDown" ? 1 : -1))],
+  ["Move", "Escape", "Let the cell go; Tab then leaves the picture", inWork(() => (work.all ? work.arm(false) : work.point(null)))],
+  ["Look", "h", "Hide the outlines", inWork(() => work.hide(!work.bare))],
+  ["Look", "+ - 0", "Closer, farther, whole tile", null],
+  ["Look", "f", "Finish the batch", inWork(() => work.finish())],
+  ["Look", "?", "This help", () => help()],
+];
+
+const ABOUT = "Say of every cell what it is, as you see it in the slide. Clusters are shown only once you have finished a batch. Everything is saved at once: pause whenever you like.";
+const help = () => showHelp(KEYS, ABOUT);
+
+bindKeys(KEYS, (event) => {
+  if (desk.page !== "work" || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (event.key === "Tab") return stepByTab(event);
+  if (ARROWS[event.key]) return work.arrow(ARROWS[event.key]), work.tellCell(), true;
+  return ["+", "=", "-", "_", "0"].includes(event.key) && work.pan.key(event);
+});
+
+/** Tab goes from cell to cell as long as one is chosen; at the last it leaves the picture. */
+function stepByTab(event) {
+  if (document.activeElement !== $("#tile-view") || !work.cursor) return false;
+  const moved = work.step(event.shiftKey ? -1 : 1);
+  if (moved) work.tellCell();
+  return moved;
+}
+
+// ---- buttons
+
+const click = (id, run) => $(id).addEventListener("click", run);
+click("#undo", () => work.turnBack("undo"));
+click("#redo", () => work.turnBack("redo"));
+click("#help", help);
+click("#pause", () => {
+  result.close();
+  openStart().catch(complain);
+});
+click("#all-left", () => work.arm(!work.all));
+click("#hide", () => work.hide(!work.bare));
+click("#next-tile", () => work.nextTile());
+click("#finish", () => work.finish());
+click("#zoom-in", () => work.pan.zoomBy(1.8));
+click("#zoom-out", () => work.pan.zoomBy(1 / 1.8));
+click("#zoom-all", () => work.pan.fitAll());
+click("#all-results", () => openResult(null).catch(complain));
+click("#write-truth", writeTruth);
+$("#group").addEventListener("change", (event) => openGroup(desk.project.groups.find((group) => group.id === event.target.value)));
+$("#sample").addEventListener("submit", (event) => {
+  event.preventDefault();
+  choose({ cells: Number($("#sample-cells").value), seed: Number($("#sample-seed").value) });
+});
+
+bindTheme(() => {
+  work.retheme();
+  result.retheme();
+});
+
+/** What tests in a browser look at. */
+window.clusterfirst = { desk, work, result, say };
+
+begin().then(() => (document.body.dataset.ready = "true"));

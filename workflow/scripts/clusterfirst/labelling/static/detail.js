@@ -1,0 +1,58 @@
+/** The selected cluster: facts, what can be done with it, its gallery. */
+
+import { cropUrl } from "./api.js";
+import { chip, clusterTitle } from "./clusters.js";
+import { $, count, h, percent, plural } from "./dom.js";
+import { NOISE_KEY } from "./store.js";
+
+export class Detail {
+  /** @param {object} does `open()`, `merge()`, `review()`, `show(row)` */
+  constructor(store, does) {
+    Object.assign(this, { store, does });
+    this.box = $("#detail");
+    store.on("group state selection", () => this.refresh());
+  }
+
+  refresh() {
+    const { store } = this;
+    const { cluster } = store;
+    this.box.hidden = !store.doc;
+    if (cluster) this.fill(cluster);
+    else if (store.selected === NOISE_KEY) this.empty("Noise", `${plural(store.doc.noise.size, "cell")} that belong to no cluster. Pick some by lasso to label them.`);
+    else this.empty("No cluster selected", "Choose one in the list, in the slide or on the UMAP. N goes to the largest without a name.");
+  }
+
+  empty(title, text) {
+    this.shown = null;
+    this.box.replaceChildren(h("h3", {}, title), h("p", { class: "muted" }, text));
+  }
+
+  fill(cluster) {
+    const { store, does } = this;
+    const ticked = store.ticked.size;
+    const facts = h("div", { class: "detail-head" },
+      h("h3", {}, h("span", { class: "swatch", style: { background: cluster.colour } }), clusterTitle(cluster)),
+      cluster.name ? chip(cluster.name, store.doc.classes) : h("span", { class: "muted" }, cluster.mixed ? "several names" : "no name yet"),
+    );
+    const numbers = h("p", { class: "muted" }, `${plural(cluster.size, "cell")} · confidence ${percent(cluster.mean_confidence)} · ${plural(cluster.leaves.length, "part")}`);
+    const buttons = h("div", { class: "buttons" },
+      h("button", { id: "open-cluster", disabled: !cluster.can_open, title: "Open into its two children (O)", onclick: does.open }, "Open"),
+      h("button", { id: "merge-clusters", disabled: ticked < 2, title: "Merge the ticked clusters (M); tick with T", onclick: does.merge }, ticked > 1 ? `Merge ${count(ticked)}` : "Merge"),
+      h("button", { id: "review-cluster", title: "Look at its least certain cells (R)", onclick: does.review }, "Review"),
+    );
+    const sign = `${store.group.id} ${cluster.representatives}`;
+    if (this.shown !== sign) this.gallery = this.pictures(cluster);
+    this.shown = sign;
+    const focused = document.activeElement?.id;
+    this.box.replaceChildren(facts, numbers, buttons, this.gallery);
+    if (focused && this.box.contains(document.getElementById(focused))) document.getElementById(focused).focus();
+  }
+
+  pictures(cluster) {
+    const { store, does } = this;
+    return h("div", { class: "gallery", role: "group", "aria-label": "Representative cells, most typical first" },
+      cluster.representatives.map((row, i) =>
+        h("button", { class: "crop", "aria-label": `Representative ${i + 1}: show in the slide`, title: "Show in the slide", onclick: () => does.show(row) },
+          h("img", { src: cropUrl(store.group.id, row), alt: "", width: 96, height: 96, decoding: "async", draggable: "false" }))));
+  }
+}

@@ -1,0 +1,53 @@
+/** All keys, once: what they do and how the help says it. */
+
+import { $, h } from "./dom.js";
+import { ask } from "./dialogs.js";
+
+/**
+ * Bind the keys.
+ * @param {[string, string, string, (event: KeyboardEvent) => void][]} table section, keys (as `event.key`, separated by
+ *   blanks), what it does, how
+ * @param {(event: KeyboardEvent) => boolean} first asked before all others; true: taken
+ */
+export function bindKeys(table, first) {
+  const does = new Map();
+  for (const [, keys, , run] of table) if (run) for (const key of keys.split(" ")) does.set(key, run);
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || $("dialog[open]")) return;
+    const typing = event.target.matches("input:not([type=range]), select, textarea");
+    if (typing && event.key === "Escape") return event.target.blur();
+    if (typing) return;
+    if (first(event)) return event.preventDefault();
+    if (event.target.matches("button, input") && (event.key === "Enter" || event.key === " ")) return;
+    const run = does.get(name(event));
+    if (!run) return;
+    event.preventDefault();
+    run(event);
+  });
+}
+
+/** "Ctrl+z", "Ctrl+Shift+z", "n", "?" */
+function name(event) {
+  const held = (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + (event.ctrlKey && event.shiftKey ? "Shift+" : "");
+  if (event.altKey) return "";
+  return held + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+}
+
+const SHOWN = { ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc", "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "Shift+Tab": "Shift Tab", PageUp: "Page ↑", PageDown: "Page ↓" };
+const shown = (key) => SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+
+const NAMING = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.";
+
+/** Show all keys. @param {string} text what stands above them */
+export function showHelp(table, text = NAMING) {
+  const sections = new Map();
+  for (const [section, keys, text] of table) {
+    if (!sections.has(section)) sections.set(section, []);
+    const list = keys.split(" ");
+    const names = list.length > 4 ? [list[0], "…", list.at(-1)] : list;
+    sections.get(section).push(h("div", {}, h("dt", {}, names.map((key) => (key === "…" ? "–" : h("kbd", {}, shown(key))))), h("dd", {}, text)));
+  }
+  const columns = [...sections].map(([title, rows]) => h("section", {}, h("h3", {}, title), h("dl", {}, rows)));
+  const about = h("p", { class: "muted" }, text);
+  return ask("Help", [about, h("div", { class: "help" }, columns)], [["Close", true, "primary"]]);
+}

@@ -1,0 +1,470 @@
+/** The app: opens a group, joins the views, and says what each key does. */
+
+import { Actions } from "./actions.js";
+import { getBuffer, getJson, groupUrl, post, slideUrl } from "./api.js";
+import { decodeCells } from "./cells.js";
+import { ClusterList, clusterTitle } from "./clusters.js";
+import { Detail } from "./detail.js";
+import { ask, askText, complain, say } from "./dialogs.js";
+import { $, h, plural } from "./dom.js";
+import { Hint } from "./hint.js";
+import { bindKeys, showHelp } from "./keys.js";
+import { MiniMap } from "./minimap.js";
+import { Naming } from "./naming.js";
+import { Readout } from "./readout.js";
+import { Review } from "./review.js";
+import { Scatter } from "./scatter.js";
+import { SlideView } from "./slideview.js";
+import { Status, banner } from "./status.js";
+import { NOISE_KEY, Store } from "./store.js";
+import { bindTheme } from "./theme.js";
+import { keepPlace, readPlace } from "./urlstate.js";
+
+const store = new Store();
+const slideView = new SlideView($("#slide-view"), store, moved, picked);
+const miniMap = new MiniMap($("#minimap"), store, slideView);
+const readout = new Readout(store, slideView);
+const showCell = (row, closeUp = true) => goToCell(row, closeUp);
+const scatter = new Scatter($("#umap"), store, (row) => {
+  store.point(row);
+  showCell(row, false);
+}, picked);
+const status = new Status(store);
+const list = new ClusterList(store);
+const hint = new Hint();
+const actions = new Actions(store, {
+  waiting: (n, seconds, retry) => banner(`Connection lost: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
+  connected: () => banner(""),
+  refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
+  conflict: askConflict,
+  reload: reloadState,
+});
+const naming = new Naming(store, actions, afterNaming);
+const review = new Review(store, actions, (row) => showCell(row));
+new Detail(store, { open: openCluster, merge: mergeTicked, review: startReview, show: (row) => (store.point(row), showCell(row)) });
+
+// ---- opening
+
+async function begin() {
+  try {
+    store.project = await getJson("/api/project");
+  } catch (error) {
+    $("#cover-text").textContent = `The results cannot be opened: ${error.message}`;
+    return;
+  }
+  const place = readPlace();
+  const { groups } = store.project;
+  fillSelect($("#group"), groups.map((group) => [group.id, group.name]));
+  $("#group-pick").hidden = groups.length < 2;
+  restoreDisplay(place);
+  await openGroup(groups.find((group) => group.id === place.group) ?? groups[0], place);
+  if (!store.project.who) nameMyself();
+}
+
+async function openGroup(group, place = {}) {
+  $("#cover").hidden = false;
+  $("#cover-text").textContent = `Opening ${group.name}: ${plural(group.cells, "cell")}…`;
+  try {
+    const url = groupUrl(group.id);
+    const doc = await getJson(`${url}/state`);
+    const [buffer, infos] = await Promise.all([
+      getBuffer(`${url}/cells.bin?v=${doc.fingerprint}`),
+      Promise.all(group.slides.map(async (slide) => ({ ...slide, ...(await getJson(slideUrl(slide.id))) }))),
+    ]);
+    store.infos = infos;
+    store.open(group, decodeCells(buffer), doc);
+  } catch (error) {
+    $("#cover-text").textContent = `${group.name} cannot be opened: ${error.message}`;
+    return;
+  }
+  $("#group").value = group.id;
+  fillSelect($("#slide"), group.slides.map((slide, i) => [i, slide.id]));
+  $("#slide-pick").hidden = group.slides.length < 2 && store.project.groups.length > 1;
+  const slide = group.slides.findIndex((s) => s.id === place.slide);
+  openSlide(Math.max(slide, 0));
+  restorePlace(place);
+  listen();
+  actions.resume();
+  offerOlder();
+  $("#cover").hidden = true;
+  document.title = `${group.name} – clusterfirst`;
+}
+
+function openSlide(number) {
+  store.slide = number;
+  const info = store.infos[number];
+  slideView.open(info, number);
+  miniMap.open(info);
+  readout.last = null;
+  $("#slide").value = String(number);
+  if (info.problem) say(info.problem, { kind: "problem", lasts: 15000 });
+  store.emit("slide");
+}
+
+function fillSelect(select, options) {
+  select.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
+}
+
+$("#group").addEventListener("change", (event) => openGroup(store.project.groups.find((g) => g.id === event.target.value)));
+$("#slide").addEventListener("change", (event) => openSlide(Number(event.target.value)));
+
+// ---- the place in the address
+
+function place() {
+  const { view } = slideView;
+  return {
+    group: store.group?.id,
+    slide: store.group?.slides[store.slide].id,
+    x: Math.round(view.x),
+    y: Math.round(view.y),
+    zoom: slideView.pan.untouched ? null : Number(view.scale.toPrecision(4)),
+    cluster: store.selected,
+    by: store.display.by === "label" ? "label" : null,
+    filled: store.display.filled ? 1 : null,
+    panel: store.panel,
+  };
+}
+
+function restoreDisplay({ by, filled }) {
+  store.display.by = by === "label" ? "label" : "cluster";
+  store.display.filled = Boolean(filled);
+}
+
+/** Labels of an earlier clustering of the same cells can be taken over, as long as there are none of this one. */
+function offerOlder() {
+  const [older] = store.doc.older ?? [];
+  if (!older || store.doc.seq > 0) return;
+  banner("These cells were clustered anew since somebody labelled them.", {
+    text: "Take the earlier labels over",
+    run: async () => {
+      banner("");
+      try {
+        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: crypto.randomUUID(), fingerprint: older.fingerprint });
+        store.apply({ ...state, seq });
+        say("The earlier labels have been taken over. Undo takes them away.");
+      } catch (error) {
+        complain(error);
+      }
+    },
+  });
+}
+
+function restorePlace({ x, y, zoom, cluster, panel }) {
+  if (zoom) slideView.pan.goTo(Number(x), Number(y), Number(zoom), false);
+  const key = Number(cluster);
+  if (cluster !== undefined && (store.byKey.has(key) || key === NOISE_KEY)) store.select(key);
+  else goToUnnamed();
+  if (panel === "review") review.start();
+}
+
+function moved() {
+  miniMap.paintSoon();
+  readout.moved();
+  keep();
+}
+
+const keep = () => store.group && keepPlace(place);
+store.on("selection display slide panel", keep);
+
+// ---- the others
+
+let events;
+
+function listen() {
+  events?.close();
+  status.people(store.doc.holders ?? [], store.project.who);
+  const { group } = store;
+  const slide = group.slides[store.slide].id;
+  events = new EventSource(`${groupUrl(group.id)}/events?slide=${encodeURIComponent(slide)}`);
+  events.onmessage = (event) => heard(JSON.parse(event.data));
+  events.onopen = () => lost && ((lost = false), reloadState(), actions.queue.length || banner(""));
+  events.onerror = () => {
+    lost = true;
+    if (!actions.queue.length) banner("Connection lost. What you do now is kept and sent as soon as the server answers.");
+  };
+}
+
+let lost = false;
+
+function heard({ seq, who, action, holders }) {
+  if (holders) status.people(holders, store.project.who);
+  if (seq === undefined || seq <= store.doc.seq) return;
+  if (who !== store.project.who) say(`${who} ${describe(action)}.`);
+  heardOf = seq;
+  reloadSoon();
+}
+
+/** The last action that we were told of: by the time it is asked for, the answer to our own has mostly come. */
+let heardOf = 0;
+
+let reloading;
+const reloadSoon = () => {
+  clearTimeout(reloading);
+  reloading = setTimeout(() => heardOf > store.doc.seq && reloadState(), 250);
+};
+
+async function reloadState() {
+  try {
+    store.apply(await getJson(`${groupUrl(store.group.id)}/state`));
+  } catch {
+    lost = true; // the stream of events says when the server is back
+  }
+}
+
+function describe(action) {
+  switch (action?.do) {
+    case "name": return action.class === null ? "took a name away" : `named a cluster ${action.class}`;
+    case "cells": return "labelled cells";
+    case "classes": return "changed the classes";
+    case "open": return "opened a cluster";
+    case "merge": return "merged clusters";
+    default: return "changed something";
+  }
+}
+
+function askConflict(conflict) {
+  const { who, time, action } = conflict;
+  const when = time ? ` at ${new Date(time).toLocaleTimeString()}` : "";
+  return ask(
+    "Somebody was faster",
+    [h("p", {}, `${who} ${describe(action)}${when}, and it concerns the same cells. Nothing has been overwritten.`)],
+    [["Keep theirs", false], ["Do mine all the same", true, "primary"]],
+  );
+}
+
+async function nameMyself() {
+  const name = await askText("Who are you?", "Labels carry the name of who gave them.", store.project.who ?? "");
+  if (!name) return;
+  try {
+    const found = await post("/api/who", { who: name });
+    store.project.who = found.who ?? name;
+    listen();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+$("#people").addEventListener("click", (event) => event.target.closest("#me") && nameMyself());
+
+// ---- what can be done
+
+/** Cells were picked by lasso or region. With none inside, the next key must not name what was selected before. */
+function picked(rows, how) {
+  store.pick(rows, how);
+  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc lets them go.`);
+  store.select(null);
+  say("No cells in there.");
+}
+
+function goToUnnamed() {
+  const next = store.nextUnnamed();
+  if (next) store.select(next.key);
+  else if (store.doc.clusters.length) say("All clusters have names. R reviews the least certain cells of the selected one.");
+}
+
+/** Once a cluster has its name, the largest without one follows. */
+function afterNaming(done) {
+  if (review.named(done)) return;
+  if (done.target.kind === "cluster") {
+    hint.did(0);
+    hint.did(1);
+    if (done.name !== null) goToUnnamed();
+  } else if (done.picked) store.pick([], "");
+}
+
+async function openCluster() {
+  const { cluster } = store;
+  if (!cluster) return say("Select a cluster to open.");
+  if (!cluster.can_open) return say("This cluster is as fine as clusters get.");
+  if (!(await actions.do({ do: "open", cluster: cluster.key }))) return;
+  const children = store.clusters.filter((c) => c.leaves.every((leaf) => cluster.leaves.includes(leaf)));
+  say(`${clusterTitle(cluster)} opened into ${children.map((c) => c.key).join(" and ")}.`);
+  if (children.length) store.select(children[0].key);
+}
+
+async function mergeTicked() {
+  const keys = [...store.ticked];
+  if (keys.length < 2) return say("Tick two clusters or more (T), then merge them.");
+  store.ticked.clear();
+  if (!(await actions.do({ do: "merge", clusters: keys }))) return;
+  say(`${plural(keys.length, "cluster")} merged.`);
+  store.select(Math.min(...store.doc.clusters.filter((c) => keys.some((key) => c.leaves.includes(key))).map((c) => c.key)));
+}
+
+function startReview() {
+  hint.did(2);
+  review.start();
+}
+
+async function exportLabels(format = "labels") {
+  const [text, buttons] = {
+    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Done", null, "primary"], ["Cells for QuPath", "qupath"]]],
+    qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
+  }[format];
+  try {
+    const { files } = await post(`${groupUrl(store.group.id)}/export`, { format });
+    $("#said").textContent = `Labels written to ${files.join(", ")}`;
+    const next = await ask("Labels written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], buttons);
+    if (next) await exportLabels(next);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function importLabels(file) {
+  if (!file) return;
+  try {
+    const slide = store.group.slides[store.slide].id;
+    // The server takes no compressed files: nobody knows their size before they are opened.
+    const text = file.name.endsWith(".gz") ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))).text() : file.text();
+    const found = await post(`${groupUrl(store.group.id)}/import?slide=${encodeURIComponent(slide)}`, await text);
+    await reloadState();
+    say(found.message ?? `${file.name} imported.`);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** Show a cell, on its own slide. */
+function goToCell(row, closeUp) {
+  const number = store.cells.slide[row];
+  if (number !== store.slide) openSlide(number);
+  slideView.goToCell(row, closeUp);
+}
+
+/** Move the cell cursor through the selected cluster, from place to place over the slide. */
+function stepCell(by) {
+  const { cells, selected, labels } = store;
+  if (selected === null) return say("Select a cluster first.");
+  const leaves = new Set(selected === NOISE_KEY ? [cells.noise] : store.cluster.leaves);
+  const rows = cells.grid(store.slide).rows.filter((row) => leaves.has(cells.leaf[row]));
+  if (!rows.length) return say("The selected cluster has no cells on this slide.");
+  const at = rows.indexOf(store.cursor);
+  const row = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : (at + by + rows.length) % rows.length];
+  store.point(row);
+  slideView.goToCell(row);
+  return labels;
+}
+
+function letGo() {
+  if (store.picked) store.pick([], "");
+  else if (store.cursor !== null) store.select(store.selected);
+  else if (store.selected !== null) store.select(null);
+}
+
+function setTool(tool) {
+  store.tool = tool;
+  store.emit("tool");
+}
+
+const toggle = (name) => store.show({ [name]: !store.display[name] });
+const turn = (by) => openSlide((store.slide + by + store.infos.length) % store.infos.length);
+const opacity = (by) => store.show({ opacity: Math.min(1, Math.max(0, store.display.opacity + by)) });
+
+/** The view that keys like + and the arrows are for. */
+const focusedView = () => (document.activeElement === $("#umap") ? scatter.pan : slideView.pan);
+
+const KEYS = [
+  ["Name", "1 2 3 4 5 6 7 8 9", "Name the selected cluster, cell or lasso", (e) => naming.give(Number(e.key) - 1)],
+  ["Name", "Backspace Delete", "Take the name away", () => naming.take()],
+  ["Name", "x", "Leave the cell out", () => naming.exclude()],
+  ["Name", "n", "Largest cluster without a name", goToUnnamed],
+  ["Name", "a", "Add a class", () => $("#new-class").focus()],
+  ["Name", "Ctrl+z", "Undo", () => actions.do({ do: "undo" })],
+  ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => actions.do({ do: "redo" })],
+  ["Clusters", "j k", "Next, previous cluster", (e) => list.step(e.key.toLowerCase() === "j" ? 1 : -1)],
+  ["Clusters", "o", "Open into its children", openCluster],
+  ["Clusters", "t", "Tick for merging", () => list.tick(store.selected)],
+  ["Clusters", "m", "Merge the ticked", mergeTicked],
+  ["Clusters", "r", "Review its least certain cells", startReview],
+  ["Clusters", "s", "Show it alone", () => toggle("alone")],
+  ["Cells", ". ,", "Next, previous cell of the cluster", (e) => stepCell(e.key === "." ? 1 : -1)],
+  ["Cells", "Enter", "From the cell to its whole cluster", () => store.cursor !== null && store.select(store.selected)],
+  ["Cells", "v l b", "Move, lasso, region", (e) => setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
+  ["Cells", "Escape", "Let go", letGo],
+  ["View", "c", "Colour by cluster or label", () => store.show({ by: store.display.by === "cluster" ? "label" : "cluster" })],
+  ["View", "f", "Filled or outline", () => toggle("filled")],
+  ["View", "[ ]", "Cells fainter, stronger", (e) => opacity(e.key === "]" ? 0.1 : -0.1)],
+  ["View", "h g", "Hide noise, hide named", (e) => toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
+  ["View", "+ - 0", "Closer, farther, whole slide", null],
+  ["View", "PageUp PageDown", "Previous, next slide", (e) => turn(e.key === "PageDown" ? 1 : -1)],
+  ["View", "?", "This help", () => showHelp(KEYS)],
+];
+
+bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey && !event.altKey && focusedView().key(event)));
+
+// ---- buttons
+
+const click = (id, run) => $(id).addEventListener("click", run);
+click("#undo", () => actions.do({ do: "undo" }));
+click("#redo", () => actions.do({ do: "redo" }));
+click("#export", () => exportLabels());
+click("#import", () => $("#import-file").click());
+$("#import-file").addEventListener("change", (event) => {
+  importLabels(event.target.files[0]);
+  event.target.value = "";
+});
+click("#help", () => showHelp(KEYS));
+click("#blind", () => location.assign(`/static/blind.html#group=${encodeURIComponent(store.group.id)}`));
+click("#zoom-in", () => slideView.pan.zoomBy(1.8));
+click("#zoom-out", () => slideView.pan.zoomBy(1 / 1.8));
+click("#zoom-all", () => slideView.pan.fitAll());
+click("#map-all", () => scatter.pan.fitAll());
+click("#alone", () => toggle("alone"));
+click("#hide-noise", () => toggle("hideNoise"));
+click("#hide-named", () => toggle("hideNamed"));
+$("#opacity").addEventListener("input", (event) => store.show({ opacity: event.target.value / 100 }));
+
+/** One of several buttons is on; arrow keys go from one to the next. */
+function segment(id, topics, choose, chosen) {
+  const buttons = [...$(id).children];
+  const refresh = () =>
+    buttons.forEach((button) => {
+      const on = chosen(button.dataset);
+      button.setAttribute("aria-checked", String(on));
+      button.tabIndex = on ? 0 : -1;
+    });
+  buttons.forEach((button, i) => {
+    button.addEventListener("click", () => choose(button.dataset));
+    button.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      const next = buttons[(i + by + buttons.length) % buttons.length];
+      choose(next.dataset);
+      next.focus();
+    });
+  });
+  store.on(topics, refresh);
+  refresh();
+}
+
+segment("#tools", "tool", ({ tool }) => setTool(tool), ({ tool }) => tool === store.tool);
+segment("#colour-by", "display", ({ by }) => store.show({ by }), ({ by }) => by === store.display.by);
+segment("#fill", "display", ({ filled }) => store.show({ filled: Boolean(filled) }), ({ filled }) => Boolean(filled) === store.display.filled);
+
+store.on("display", () => {
+  $("#opacity").value = Math.round(100 * store.display.opacity);
+  for (const [id, name] of [["#alone", "alone"], ["#hide-noise", "hideNoise"], ["#hide-named", "hideNamed"]]) $(id).setAttribute("aria-pressed", String(store.display[name]));
+});
+store.on("tool", () => {
+  for (const canvas of [$("#slide-view"), $("#umap")]) canvas.classList.toggle("crosshair", store.tool !== "move");
+});
+
+// ---- light and dark
+
+bindTheme(() => [slideView, scatter].forEach((view) => view.retheme()));
+
+/** What tests in a browser look at. */
+window.clusterfirst = {
+  store,
+  viewer: { goTo: (x, y, zoom) => slideView.pan.goTo(x, y, zoom, false), pan: slideView.pan, view: slideView },
+  scatter,
+  actions,
+  naming,
+  get fps() {
+    return slideView.pan.fps;
+  },
+};
+
+begin().then(() => (document.body.dataset.ready = "true"));

@@ -1,0 +1,49 @@
+/** Progress, who is here, and whether the server answers. */
+
+import { $, count, h, icon, percent } from "./dom.js";
+
+export class Status {
+  constructor(store) {
+    this.store = store;
+    store.on("group state", () => this.progress());
+  }
+
+  progress() {
+    const { doc, labels } = this.store;
+    const { progress } = doc;
+    const tally = labels.tally();
+    const share = $("#share");
+    share.replaceChildren(
+      ...doc.classes.map((c, i) => h("i", { style: { "flex-grow": tally[i], background: c.colour }, title: `${c.name}: ${count(tally[i])}` })),
+      h("i", { class: "rest", style: { "flex-grow": tally.at(-1) } }),
+    );
+    const named = progress.labelled / Math.max(progress.cells, 1);
+    share.setAttribute("aria-label", `${percent(named)} of ${count(progress.cells)} cells named`);
+    $("#cells-named").textContent = percent(named);
+    $("#clusters-named").textContent = `${progress.clusters_named} / ${progress.clusters}`;
+    const { estimated_efficiency: value, estimate } = progress;
+    $("#efficiency").textContent = value == null ? "–" : `≈ ${percent(value)}`;
+    $("#efficiency").title = estimate
+      ? `${percent(estimate.low)} to ${percent(estimate.high)} (95 %), from ${estimate.cells} cells looked at in ${estimate.clusters} of ${estimate.named} named clusters`
+      : "Review some cells of named clusters, and this says how many cells will be right.";
+    $("#undo").disabled = doc.can_undo === false;
+    $("#redo").disabled = doc.can_redo === false;
+  }
+
+  /** @param {object[]} holders who, slide, since */
+  people(holders, me) {
+    const others = holders.filter((holder) => holder.who !== me);
+    const initials = (who) => who.split(/\s+/).map((part) => part[0]).join("").slice(0, 2).toUpperCase();
+    $("#people").replaceChildren(
+      ...others.map(({ who, slide }) => h("span", { class: "person other", title: `${who} is here${slide ? `, on ${slide}` : ""}`, role: "img", "aria-label": `${who} is here too` }, initials(who))),
+      h("button", { class: "person me", id: "me", title: `You: ${me ?? "no name"}. Click to change`, "aria-label": `You are ${me ?? "without a name"}: change` }, me ? initials(me) : icon("person")),
+    );
+  }
+}
+
+/** A line across the page that stays until things are well again. */
+export function banner(text, action) {
+  const line = $("#banner");
+  line.hidden = !text;
+  line.replaceChildren(...(text ? [h("span", {}, text), action ? h("button", { onclick: action.run }, action.text) : ""] : []));
+}
