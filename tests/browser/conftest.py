@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from clusterfirst.io import read_json
+
 from ..conftest import absent
 from ..workflow.conftest import new_project, weights  # noqa: F401  fixtures
 
@@ -57,6 +59,11 @@ class Server:
     @property
     def labels(self) -> Path:
         return self.results / SLIDE / "labels"
+
+    @property
+    def document(self) -> dict:
+        """What the workflow says of the clusters."""
+        return read_json(self.results / SLIDE / "clusters.json")
 
 
 @pytest.fixture(scope="session")

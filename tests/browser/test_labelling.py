@@ -109,6 +109,32 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     assert probe(page, "place") == pytest.approx(place, rel=1e-2)
 
 
+def test_clusters_are_called_as_in_the_pictures_of_the_workflow(server, new_page):
+    page = new_page(server.address)
+    wanted = server.document["clusters"]
+    told = page.evaluate("clusterfirst.store.clusters.map(c => [c.title, c.size, c.colour, c.leaves])")
+    assert told == [[str(entry["id"]), entry["size"], entry["colour"], entry["leaves"]] for entry in wanted]
+    options = page.locator("#clusters [role=option]")
+    expect(options.first).to_contain_text("Cluster 0")
+    expect(options.nth(1)).to_have_attribute("aria-label", re.compile("^Cluster 1, no name"))
+    for place in ("#target", "#detail h3"):
+        expect(page.locator(place)).to_contain_text("Cluster 0")
+    row = wanted[5]["representatives"][0]
+    page.evaluate("row => clusterfirst.scatter.store.hoverOver(clusterfirst.store.labels.clusterAt(row).key, row)", row)
+    expect(page.locator("#cell-facts")).to_contain_text("Cluster 5")
+    page.keyboard.press("o")
+    expect(page.locator("#toasts")).to_contain_text(re.compile("Cluster 0 opened into 0[ab] and 0[ab]"))
+    expect(page.locator("#target")).to_contain_text(re.compile("Cluster 0[ab]"))
+    titles = page.evaluate("clusterfirst.store.clusters.map(c => c.title)")
+    assert set(titles) == {"0a", "0b", *(str(entry["id"]) for entry in wanted[1:])}
+    page.wait_for_timeout(400)  # the address follows a moment later
+    chosen = page.evaluate("clusterfirst.store.cluster.title")
+    assert f"cluster={chosen}" in page.url
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("clusterfirst.store.cluster.title") == chosen
+
+
 def test_export_says_where_the_files_lie(server, new_page):
     page = new_page(server.address)
     page.keyboard.press("1")
@@ -146,13 +172,24 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
 def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
     page = new_page(server.address)
     total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    page.keyboard.press("1")
+    named(page, f"1 / {total}")
+    expect(page.locator("#target")).to_contain_text("Cluster 1")
     page.keyboard.press("t")
-    page.keyboard.press("j")
+    page.keyboard.press("k")
     page.keyboard.press("t")
     page.keyboard.press("m")
     named(page, f"0 / {total - 1}")
+    expect(page.locator("#toasts")).to_contain_text("2 clusters merged into cluster 0 + 1.")
+    expect(page.locator("#detail")).to_contain_text("several names")  # each piece keeps its own
+    sizes = {entry["id"]: entry["size"] for entry in server.document["clusters"]}
+    assert page.evaluate("clusterfirst.store.labels.tally()[0]") == sizes[0]
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
     page.keyboard.press("Control+z")
     named(page, f"0 / {total}")
+    page.keyboard.press("Control+Shift+z")
+    named(page, f"1 / {total}")
     page.keyboard.press("Control+Shift+z")
     named(page, f"0 / {total - 1}")
 

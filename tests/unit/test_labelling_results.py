@@ -14,8 +14,10 @@ import shapely
 
 from clusterfirst.io import ClusterfirstError, read_json, write_json
 from clusterfirst.labelling import outlines
+from clusterfirst.labelling.history import History
 from clusterfirst.labelling.pyramid import Cache, Pyramids
 from clusterfirst.labelling.results import head, load_group, open_results, pack
+from clusterfirst.labelling.view import View
 
 from ..labelling_results import make
 
@@ -52,6 +54,16 @@ def test_a_slide_clustered_by_itself_is_a_group(made):
     np.testing.assert_array_equal(cells["leaf"], np.array(document["leaf_id"]) % 65536)
     np.testing.assert_allclose(cells["confidence"] / 255, document["confidence"], atol=0.002)
     np.testing.assert_allclose(np.column_stack([cells["u"], cells["v"]]), np.load(made / "a/umap2d.npy"))
+
+
+def test_clusters_have_the_numbers_and_colours_of_the_workflow(made):
+    group = load_group(open_results(made).groups["a"])
+    told = View(group).of(History(group.leaves))["clusters"]
+    wanted = read_json(made / "a/clusters.json")["clusters"]
+    facts = ("number", "leaves", "colour", "size")
+    assert [tuple(entry[fact] for fact in facts) for entry in told] == [
+        (entry["id"], entry["leaves"], entry["colour"], entry["size"]) for entry in wanted
+    ]
 
 
 def test_slides_clustered_together_are_one_group_and_none_by_themselves(tmp_path):
