@@ -14,7 +14,7 @@ import pytest
 from clusterfirst.io import read_json
 
 from ..conftest import absent
-from ..workflow.conftest import new_project, weights  # noqa: F401  fixtures
+from ..workflow.conftest import Project, new_project, weights  # noqa: F401  fixtures
 
 CHROMIUM = "/usr/bin/chromium"
 SLIDE = "CMU-1-Small-Region"
@@ -27,6 +27,13 @@ PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")
 def probe(page, name: str, given=None):
     """Ask a page one of the questions in ``probes.js``."""
     return page.evaluate(f"given => ({PROBES}).{name}(given)", given)
+
+
+def picture(page, name: str) -> None:
+    """Keep what a page shows as ``label-<name>.jpg`` in the folder `CLUSTERFIRST_PICTURES`, if that is set."""
+    if folder := os.environ.get("CLUSTERFIRST_PICTURES"):
+        page.wait_for_timeout(1500)  # pictures of cells arrive, what moves comes to rest
+        page.screenshot(path=Path(folder) / f"label-{name}.jpg", type="jpeg", quality=80)
 
 
 class Server:
@@ -81,12 +88,23 @@ def server(demo, cmu, tmp_path):
     folder = tmp_path / "results" / SLIDE
     folder.mkdir(parents=True)
     for name in _NEEDED:
-        shutil.copy(demo / name, folder)
+        shutil.copy2(demo / name, folder)
     one = Server(tmp_path / "results", cmu.parent, tmp_path / "server.log")
     one.address = one.start()
     yield one
     with contextlib.suppress(ProcessLookupError):
         one.kill()
+
+
+@pytest.fixture
+def project(server, demo, cmu, repo, tmp_path) -> Project:
+    """The workflow around the results that the server shows: finished, so that only labels are missing."""
+    slide = shutil.copy2(cmu, tmp_path / cmu.name)
+    os.utime(slide, (0, 0))  # older than all that was made of it
+    shutil.copytree(demo, server.results / SLIDE, dirs_exist_ok=True)
+    one = Project(tmp_path, repo)
+    one.write([{"slide": SLIDE, "path": slide}])
+    return one
 
 
 @pytest.fixture(scope="session")
