@@ -1,6 +1,7 @@
 """A real browser: pages without a network, and the labelling app on a copy of finished results."""
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 
 from clusterfirst.io import read_json
 
@@ -32,8 +35,10 @@ def probe(page, name: str, given=None):
 def picture(page, name: str) -> None:
     """Keep what a page shows as ``label-<name>.jpg`` in the folder `CLUSTERFIRST_PICTURES`, if that is set."""
     if folder := os.environ.get("CLUSTERFIRST_PICTURES"):
+        expect(page.locator("#toasts .toast")).to_have_count(0, timeout=15000)
         page.wait_for_timeout(1500)  # pictures of cells arrive, what moves comes to rest
-        page.screenshot(path=Path(folder) / f"label-{name}.jpg", type="jpeg", quality=80)
+        shown = Image.open(io.BytesIO(page.screenshot()))
+        shown.convert("RGB").save(Path(folder) / f"label-{name}.jpg", quality=75, optimize=True, progressive=True)
 
 
 class Server:

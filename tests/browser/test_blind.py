@@ -97,7 +97,6 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     expect(page.locator("#tile-title")).to_have_text("Tile 2 of 2")
-    picture(page, "tile")
     page.keyboard.press("a")
     page.keyboard.press("2")
     saved(page, first + second)

@@ -51,8 +51,11 @@ def test_from_clusters_to_named_cells(server, project, new_page):
         named(page, f"{step + 1} / {total}")
     names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
     assert names == ["epithelium", "epithelium", "stroma"]
-    look_at(page, server.document["clusters"][4]["representatives"][0], 1)
+    look_at(page, server.document["clusters"][0]["representatives"][2], 1)
+    page.keyboard.press("c")
+    expect(page.locator("[data-by=label]")).to_have_attribute("aria-checked", "true")
     picture(page, "naming")
+    page.keyboard.press("c")
 
     # a cluster is opened into its two children
     page.keyboard.press("o")
