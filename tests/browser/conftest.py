@@ -1,6 +1,7 @@
 """A real browser: pages without a network, and the labelling app on a copy of finished results."""
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -10,9 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from clusterfirst.io import read_json
 
 from ..conftest import absent
-from ..workflow.conftest import new_project, weights  # noqa: F401  fixtures
+from ..workflow.conftest import Project, new_project, weights  # noqa: F401  fixtures
 
 CHROMIUM = "/usr/bin/chromium"
 SLIDE = "CMU-1-Small-Region"
@@ -25,6 +30,15 @@ PROBES = Path(__file__).with_name("probes.js").read_text(encoding="utf-8")
 def probe(page, name: str, given=None):
     """Ask a page one of the questions in ``probes.js``."""
     return page.evaluate(f"given => ({PROBES}).{name}(given)", given)
+
+
+def picture(page, name: str) -> None:
+    """Keep what a page shows as ``label-<name>.jpg`` in the folder `CLUSTERFIRST_PICTURES`, if that is set."""
+    if folder := os.environ.get("CLUSTERFIRST_PICTURES"):
+        expect(page.locator("#toasts .toast")).to_have_count(0, timeout=15000)
+        page.wait_for_timeout(1500)  # pictures of cells arrive, what moves comes to rest
+        shown = Image.open(io.BytesIO(page.screenshot()))
+        shown.convert("RGB").save(Path(folder) / f"label-{name}.jpg", quality=75, optimize=True, progressive=True)
 
 
 class Server:
@@ -58,6 +72,11 @@ class Server:
     def labels(self) -> Path:
         return self.results / SLIDE / "labels"
 
+    @property
+    def document(self) -> dict:
+        """What the workflow says of the clusters."""
+        return read_json(self.results / SLIDE / "clusters.json")
+
 
 @pytest.fixture(scope="session")
 def demo(repo) -> Path:
@@ -74,12 +93,23 @@ def server(demo, cmu, tmp_path):
     folder = tmp_path / "results" / SLIDE
     folder.mkdir(parents=True)
     for name in _NEEDED:
-        shutil.copy(demo / name, folder)
+        shutil.copy2(demo / name, folder)
     one = Server(tmp_path / "results", cmu.parent, tmp_path / "server.log")
     one.address = one.start()
     yield one
     with contextlib.suppress(ProcessLookupError):
         one.kill()
+
+
+@pytest.fixture
+def project(server, demo, cmu, repo, tmp_path) -> Project:
+    """The workflow around the results that the server shows: finished, so that only labels are missing."""
+    slide = shutil.copy2(cmu, tmp_path / cmu.name)
+    os.utime(slide, (0, 0))  # older than all that was made of it
+    shutil.copytree(demo, server.results / SLIDE, dirs_exist_ok=True)
+    one = Project(tmp_path, repo)
+    one.write([{"slide": SLIDE, "path": slide}])
+    return one
 
 
 @pytest.fixture(scope="session")

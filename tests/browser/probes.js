@@ -5,6 +5,11 @@
     return number < 0 ? null : labels.classes[number].name;
   },
 
+  labels() {
+    const { labels, cells } = clusterfirst.store;
+    return Array.from({ length: cells.n }, (_, row) => labels.classes[labels.of(row)]?.name ?? null);
+  },
+
   onScreen(row) {
     const { cells } = clusterfirst.store;
     return clusterfirst.viewer.view.view.toScreen(cells.x[row], cells.y[row]);

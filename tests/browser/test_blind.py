@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE, probe
+from .conftest import SLIDE, picture, probe
 
 PAGE = "static/blind.html#cells=40&seed=0"
 """With this seed, the first batch of the demo's slide has two tiles of a few cells."""
@@ -129,6 +129,7 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
         }"""
     )
     kinds = [cell["label"] == cell["called"] for tile in told["tiles"] for cell in tile["cells"] if cell["label"] >= 0]
+    picture(page, "blind")
     assert (green > 0) == any(kinds)
     assert (red > 0) == (not all(kinds))
 

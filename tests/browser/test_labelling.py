@@ -4,10 +4,11 @@ import gzip
 import json
 import re
 
+import geopandas
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE, probe
+from .conftest import SLIDE, picture, probe
 
 
 def named(page, clusters):
@@ -37,19 +38,25 @@ def look_at(page, row, zoom=1.5):
     raise AssertionError("tiles or outlines did not arrive")
 
 
-def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
+def test_from_clusters_to_named_cells(server, project, new_page):
     page = new_page(server.address)
     expect(page.locator("#target")).to_contain_text("All of")
+    picture(page, "overview")
     total = page.evaluate("clusterfirst.store.doc.clusters.length")
     order = page.evaluate("clusterfirst.store.clusters.map(c => c.key)")
 
     # three clusters with keys; after each, the largest without a name follows by itself
-    for step, key in enumerate("123"):
+    for step, key in enumerate("443"):
         assert page.evaluate("clusterfirst.store.selected") == order[step]
         page.keyboard.press(key)
         named(page, f"{step + 1} / {total}")
     names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
-    assert names == ["tumour", "lymphocyte", "stroma"]
+    assert names == ["epithelium", "epithelium", "stroma"]
+    look_at(page, server.document["clusters"][0]["representatives"][2], 1)
+    page.keyboard.press("c")
+    expect(page.locator("[data-by=label]")).to_have_attribute("aria-checked", "true")
+    picture(page, "naming")
+    page.keyboard.press("c")
 
     # a cluster is opened into its two children
     page.keyboard.press("o")
@@ -67,7 +74,7 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     assert on_screen(page, one) == pytest.approx(before, abs=1.5)
 
     # correct two cells: click, press the key
-    for row, key, name in ((one, "4", "epithelium"), (other, "5", "endothelium")):
+    for row, key, name in ((one, "2", "lymphocyte"), (other, "5", "endothelium")):
         look_at(page, row)
         page.mouse.click(*on_screen(page, row))
         expect(page.locator("#target")).to_contain_text("Only this cell")
@@ -94,7 +101,7 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     # undo takes the lasso back, and only that
     page.keyboard.press("Control+z")
     expect(page.locator("#redo")).to_be_enabled()
-    assert label_of(page, one) == "epithelium"
+    assert label_of(page, one) == "lymphocyte"
 
     look_at(page, other)
     page.wait_for_timeout(400)  # the address follows a moment later
@@ -103,11 +110,51 @@ def test_a_slide_is_labelled_and_still_is_after_a_reload(server, new_page):
     page.reload()
     page.wait_for_selector("body[data-ready]")
     named(page, f"3 / {total + 1}")
-    assert [label_of(page, row) for row in (one, other)] == ["epithelium", "endothelium"]
+    assert [label_of(page, row) for row in (one, other)] == ["lymphocyte", "endothelium"]
     after = page.evaluate("clusterfirst.store.doc")
     for key in ("seq", "clusters", "exceptions", "progress"):
         assert after[key] == state[key]
     assert probe(page, "place") == pytest.approx(place, rel=1e-2)
+
+    # export, and the workflow gives every cell the name that it has in the page
+    page.click("#export")
+    expect(page.locator("dialog .files code").first).to_be_visible()
+    by_time = ("labels", "--rerun-triggers", "mtime")  # the demo may be of settings and code of before
+    assert project.jobs(*by_time) == {("label_cells", SLIDE), ("annotate_labels", SLIDE)}
+    done = project.run(*by_time)
+    assert done.returncode == 0, done.stdout
+    cells = geopandas.read_parquet(project.results(SLIDE) / "cells.parquet")
+    assert cells["label"].astype(object).where(cells["label"].notna(), None).tolist() == probe(page, "labels")
+    assert cells["label"][[one, other]].tolist() == ["lymphocyte", "endothelium"]
+    assert cells["label_source"][[one, other]].tolist() == ["exception", "exception"]
+    first = cells[cells["cluster_id"] == 0].drop(index=[one, other], errors="ignore")
+    assert set(first["label"]) == {"epithelium"}
+
+
+def test_clusters_are_called_as_in_the_pictures_of_the_workflow(server, new_page):
+    page = new_page(server.address)
+    wanted = server.document["clusters"]
+    told = page.evaluate("clusterfirst.store.clusters.map(c => [c.title, c.size, c.colour, c.leaves])")
+    assert told == [[str(entry["id"]), entry["size"], entry["colour"], entry["leaves"]] for entry in wanted]
+    options = page.locator("#clusters [role=option]")
+    expect(options.first).to_contain_text("Cluster 0")
+    expect(options.nth(1)).to_have_attribute("aria-label", re.compile("^Cluster 1, no name"))
+    for place in ("#target", "#detail h3"):
+        expect(page.locator(place)).to_contain_text("Cluster 0")
+    row = wanted[5]["representatives"][0]
+    page.evaluate("row => clusterfirst.scatter.store.hoverOver(clusterfirst.store.labels.clusterAt(row).key, row)", row)
+    expect(page.locator("#cell-facts")).to_contain_text("Cluster 5")
+    page.keyboard.press("o")
+    expect(page.locator("#toasts")).to_contain_text(re.compile("Cluster 0 opened into 0[ab] and 0[ab]"))
+    expect(page.locator("#target")).to_contain_text(re.compile("Cluster 0[ab]"))
+    titles = page.evaluate("clusterfirst.store.clusters.map(c => c.title)")
+    assert set(titles) == {"0a", "0b", *(str(entry["id"]) for entry in wanted[1:])}
+    page.wait_for_timeout(400)  # the address follows a moment later
+    chosen = page.evaluate("clusterfirst.store.cluster.title")
+    assert f"cluster={chosen}" in page.url
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("clusterfirst.store.cluster.title") == chosen
 
 
 def test_export_says_where_the_files_lie(server, new_page):
@@ -146,7 +193,7 @@ def test_export_says_where_the_files_lie(server, new_page):
 def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page):
     page = new_page(server.address)
     first = page.evaluate("clusterfirst.store.selected")
-    page.keyboard.press("1")
+    page.keyboard.press("4")
     named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
     page.evaluate("key => clusterfirst.store.select(key)", first)
     page.keyboard.press("r")
@@ -157,6 +204,7 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
     expect(page.locator("#accept")).to_have_text("Accept the other 23")
     assert label_of(page, rows) == "lymphocyte"
     expect(crops.nth(1)).to_be_focused()
+    picture(page, "review")
     page.keyboard.press("Enter")
     expect(page.locator("#toasts")).to_contain_text("23 cells accepted, 1 corrected.")
     assert page.evaluate("clusterfirst.store.doc.progress.reviewed") == 24
@@ -167,13 +215,24 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
 def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
     page = new_page(server.address)
     total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    page.keyboard.press("1")
+    named(page, f"1 / {total}")
+    expect(page.locator("#target")).to_contain_text("Cluster 1")
     page.keyboard.press("t")
-    page.keyboard.press("j")
+    page.keyboard.press("k")
     page.keyboard.press("t")
     page.keyboard.press("m")
     named(page, f"0 / {total - 1}")
+    expect(page.locator("#toasts")).to_contain_text("2 clusters merged into cluster 0 + 1.")
+    expect(page.locator("#detail")).to_contain_text("several names")  # each piece keeps its own
+    sizes = {entry["id"]: entry["size"] for entry in server.document["clusters"]}
+    assert page.evaluate("clusterfirst.store.labels.tally()[0]") == sizes[0]
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
     page.keyboard.press("Control+z")
     named(page, f"0 / {total}")
+    page.keyboard.press("Control+Shift+z")
+    named(page, f"1 / {total}")
     page.keyboard.press("Control+Shift+z")
     named(page, f"0 / {total - 1}")
 

@@ -176,6 +176,7 @@ def test_naming_a_cluster_names_its_cells_and_is_told_in_what_changed(start):
 def test_exceptions_opening_merging_undoing(start):
     ada = Browser(start(), "Ada")
     clusters = ada.state()["clusters"]
+    assert [(entry["number"], entry["title"]) for entry in clusters] == [(0, "0"), (1, "1"), (2, "2"), (3, "3")]
     ada.do(CLASSES)
     ada.do({"do": "name", "leaves": clusters[0]["leaves"], "class": "tumour"})
     ada.do({"do": "cells", "rows": "0-9", "class": "stroma"})
@@ -190,6 +191,10 @@ def test_exceptions_opening_merging_undoing(start):
     assert len({entry["colour"] for entry in opened}) == len(opened)
     keys = [entry["key"] for entry in opened if set(entry["leaves"]) <= set(clusters[0]["leaves"])]
     assert [entry["name"] for entry in opened if entry["key"] in keys] == ["tumour", "tumour"]
+    assert {(entry["number"], entry["title"]) for entry in opened if entry["key"] in keys} == {
+        (None, "0a"),
+        (None, "0b"),
+    }
     merged = ada.do({"do": "merge", "clusters": keys})["clusters"]
     assert merged == ada.get("state").json()["clusters"]
     assert [entry["leaves"] for entry in merged] == [entry["leaves"] for entry in clusters]

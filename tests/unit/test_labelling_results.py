@@ -14,8 +14,10 @@ import shapely
 
 from clusterfirst.io import ClusterfirstError, read_json, write_json
 from clusterfirst.labelling import outlines
+from clusterfirst.labelling.history import History
 from clusterfirst.labelling.pyramid import Cache, Pyramids
 from clusterfirst.labelling.results import head, load_group, open_results, pack
+from clusterfirst.labelling.view import View
 
 from ..labelling_results import make
 
@@ -52,6 +54,16 @@ def test_a_slide_clustered_by_itself_is_a_group(made):
     np.testing.assert_array_equal(cells["leaf"], np.array(document["leaf_id"]) % 65536)
     np.testing.assert_allclose(cells["confidence"] / 255, document["confidence"], atol=0.002)
     np.testing.assert_allclose(np.column_stack([cells["u"], cells["v"]]), np.load(made / "a/umap2d.npy"))
+
+
+def test_clusters_have_the_numbers_and_colours_of_the_workflow(made):
+    group = load_group(open_results(made).groups["a"])
+    told = View(group).of(History(group.leaves))["clusters"]
+    wanted = read_json(made / "a/clusters.json")["clusters"]
+    facts = ("number", "leaves", "colour", "size")
+    assert [tuple(entry[fact] for fact in facts) for entry in told] == [
+        (entry["id"], entry["leaves"], entry["colour"], entry["size"]) for entry in wanted
+    ]
 
 
 def test_slides_clustered_together_are_one_group_and_none_by_themselves(tmp_path):
@@ -223,17 +235,25 @@ def test_tiles_are_the_slide(made):
     pixels.close()
 
 
-def test_a_crop_shows_the_cell_in_its_middle_and_its_outline(made):
+@pytest.mark.parametrize(
+    ("x", "y", "box"),
+    [(800, 800, (20, 60, 20, 60)), (15, 1590, (40, 79, 10, 50))],
+    ids=["in its middle", "at the edge of the slide"],
+)
+def test_a_crop_shows_the_cell_and_its_outline(made, x, y, box):
     results = open_results(made)
     pixels = Pyramids(results.slides, [made.parent])
-    ring = np.array([[790.0, 790], [810, 790], [810, 810], [790, 810]])
+    ring = np.array([[x - 10.0, y - 10], [x + 10, y - 10], [x + 10, y + 10], [x - 10, y + 10]])
     picture = cv2.imdecode(
-        np.frombuffer(pixels.crop("a", 800, 800, ring, um=20, px=80), np.uint8), cv2.IMREAD_COLOR
+        np.frombuffer(pixels.crop("a", x, y, ring, um=20, px=80), np.uint8), cv2.IMREAD_COLOR
     ).astype(int)
     assert picture.shape == (80, 80, 3)
-    yellow = (picture[..., 2] > 200) & (picture[..., 1] > 180) & (picture[..., 0] < 110)
-    rows, columns = np.nonzero(yellow)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((20, 60, 20, 60), abs=2)
+    left, top = min(max(x - 20, 0), 1560), min(max(y - 20, 0), 1560)
+    whole = cv2.imread(str(made.parent / "slides/a.png"))[top : top + 40, left : left + 40].astype(np.uint8)
+    changed = np.abs(picture - cv2.resize(whole, (80, 80))).max(axis=-1) > 60
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx(box, abs=3)
+    assert changed.mean() < 0.1, "all but the outline is the slide"
 
 
 def test_a_slide_that_is_gone_is_white_and_said_so(results):

@@ -102,6 +102,8 @@ class Pyramids:
     def crop(self, name: str, x: float, y: float, ring: np.ndarray, *, um: float, px: int) -> bytes:
         """Return a square JPEG around a point, with an outline on it; white where the slide cannot be read.
 
+        At the slide's edge the square is moved inwards.
+
         Parameters
         ----------
         x, y
@@ -116,7 +118,8 @@ class Pyramids:
         info, slide = self._slides[name], self._find(name)
         px = min(max(px, _CROP_PX[0]), _CROP_PX[1])
         edge = max(1, round(um / info.mpp))
-        left, top = round(x - edge / 2), round(y - edge / 2)
+        left = max(0, min(round(x - edge / 2), info.width - edge))
+        top = max(0, min(round(y - edge / 2), info.height - edge))
 
         def make():
             if isinstance(slide, str):

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ..clustering import palette
 from ..clustering.typical import representatives
 from ..io import ClusterfirstError, read_json, read_metadata
+from . import titles
 from .leaves import Leaves
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ class Group:
         Rows that show each of the first clusters best, by key.
     colours : dict of int to str
         Colours of the first clusters, by key.
+    ids : dict of int to int
+        Ids of the first clusters in ``clusters.json``, by key.
     """
 
     info: GroupInfo
@@ -139,7 +142,9 @@ class Group:
     umap2d: np.ndarray
     typical: dict[int, list[int]]
     colours: dict[int, str]
+    ids: dict[int, int]
     _chosen: dict = field(default_factory=dict, repr=False)
+    _titles: dict = field(default_factory=dict, repr=False)
 
     @cached_property
     def sure(self) -> np.ndarray:
@@ -171,6 +176,14 @@ class Group:
             found = representatives(values, rows, self.confidence, wanted).tolist() if len(rows) else []
             self._chosen[leaves] = found
         return self._chosen[leaves]
+
+    def title(self, leaves: tuple[int, ...]) -> tuple[str, int | None]:
+        """Return what a cluster is called (see `titles`), and its id in ``clusters.json``, if it is one of those."""
+        if leaves not in self._titles:
+            found = titles.pieces(leaves, self.leaves, self.ids)
+            first = found == [str(self.ids.get(leaves[0]))]
+            self._titles[leaves] = titles.joined(found), self.ids[leaves[0]] if first else None
+        return self._titles[leaves]
 
     def place(self, row: int) -> tuple[SlideInfo, int]:
         """Return a cell's slide and its row there."""
@@ -318,6 +331,7 @@ def load_group(info: GroupInfo) -> Group:
         umap2d=umap2d,
         typical={key: entry["representatives"] for key, entry in first.items()},
         colours={key: entry["colour"] for key, entry in first.items()},
+        ids={key: entry["id"] for key, entry in first.items()},
     )
 
 

@@ -40,8 +40,10 @@ class View:
         """Return what everybody is told.
 
         ``seq``, ``fingerprint``, ``classes``, ``clusters``, ``noise``, ``progress``, and ``exceptions``: rows by place
-        of the class in ``classes``, under ``-1`` those explicitly without label. A cluster whose leaves have different
-        names is ``mixed``, and ``names`` are those of its leaves; else that is null.
+        of the class in ``classes``, under ``-1`` those explicitly without label. A cluster is told of by its ``key``,
+        its smallest leaf, and called by its ``title``; ``number`` is its id in ``clusters.json``, null once it was
+        opened or merged. One whose leaves have different names is ``mixed``, and ``names`` are those of its leaves;
+        else that is null.
         """
         group, state = self._group, history.state
         classes = state.all_classes()
@@ -75,10 +77,13 @@ def _clusters(group: Group, state: State) -> list[dict]:
         members = state.members(key)
         size = int(leaves.sizes[members].sum())
         names = np.unique(state.name[members])
+        title, number = group.title(tuple(members.tolist()))
         single = len(names) == 1 and names[0] != NONE
         found.append(
             {
                 "key": key,
+                "title": title,
+                "number": number,
                 "leaves": members.tolist(),
                 "size": size,
                 "share": size / len(group) if len(group) else 0.0,
@@ -93,7 +98,7 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 "can_open": len(members) > 1,
             }
         )
-    return sorted(found, key=lambda entry: (-entry["size"], entry["key"]))
+    return sorted(found, key=lambda entry: (-entry["size"], group.ids[int(leaves.start[entry["key"]])], entry["key"]))
 
 
 def _progress(group: Group, state: State, clusters: list[dict]) -> dict:

@@ -4,7 +4,7 @@ import { Refused, getJson, groupUrl, post, slideUrl } from "./api.js";
 import { BlindActions } from "./blindactions.js";
 import { Result } from "./blindresult.js";
 import { UNTOLD, Work } from "./blindwork.js";
-import { ask, askText, complain, say } from "./dialogs.js";
+import { ask, askText, complain, hush, say } from "./dialogs.js";
 import { $, count, h, percent, plural } from "./dom.js";
 import { bindKeys, showHelp } from "./keys.js";
 import { banner } from "./status.js";
@@ -86,6 +86,7 @@ function fail(error) {
 }
 
 function turnTo(page) {
+  hush();
   desk.page = page;
   for (const name of ["start", "work", "result"]) $(`#${name}`).hidden = name !== page;
   for (const id of ["#progress", "#undo", "#redo"]) $(id).hidden = page !== "work";

@@ -3,7 +3,7 @@
 import { groupUrl, slideUrl } from "./api.js";
 import { dimAround, cellAt, NEUTRAL, outline, readTile, towards } from "./blindtile.js";
 import { inkOn, nextColour } from "./colour.js";
-import { ask, say } from "./dialogs.js";
+import { ask, hush, say } from "./dialogs.js";
 import { $, count, h, plural } from "./dom.js";
 import { roundLength } from "./geometry.js";
 import { place } from "./outlines.js";
@@ -73,6 +73,7 @@ export class Work {
   // ---- where one is
 
   show(at) {
+    hush();
     this.at = at;
     const { tile } = this;
     const info = this.desk.infos[tile.slide];

@@ -8,7 +8,8 @@ import { NOISE_KEY } from "./store.js";
 const ROW_PX = 54;
 const SPARE = 4;
 
-export const clusterTitle = (cluster) => (cluster.key === NOISE_KEY ? "Noise" : `Cluster ${cluster.key}`);
+/** What a cluster is called, here as in the pictures and files of the workflow. */
+export const clusterTitle = (cluster) => (cluster.key === NOISE_KEY ? "Noise" : `Cluster ${cluster.title}`);
 
 /** Chip with the name of a class on its colour. */
 export function chip(name, classes) {
@@ -43,7 +44,7 @@ export class ClusterList {
 
   refresh() {
     const { store } = this;
-    this.listed = store.clusters.sort(ORDERS[this.order.value]);
+    this.listed = [...store.clusters].sort(ORDERS[this.order.value]);
     const { noise } = store.doc;
     if (noise?.size) this.listed.push({ key: NOISE_KEY, size: noise.size, share: noise.size / store.cells.n, name: null, leaves: [], representatives: [], colour: "#98a2ae" });
     this.most = Math.max(...this.listed.map((c) => c.share), 1e-9);
@@ -78,7 +79,7 @@ export class ClusterList {
     const { store } = this;
     const selected = store.selected === cluster.key, ticked = store.ticked.has(cluster.key), lit = store.hover === cluster.key;
     const colour = store.doc.classes.find((c) => c.name === cluster.name)?.colour;
-    const sign = JSON.stringify([cluster.key, cluster.size, cluster.name, colour, cluster.mixed, at, selected, ticked, lit, this.listed.length, this.most]);
+    const sign = JSON.stringify([cluster.key, cluster.title, cluster.size, cluster.name, colour, cluster.mixed, at, selected, ticked, lit, this.listed.length, this.most]);
     this.kept ??= new Map();
     const kept = this.kept.get(cluster.key);
     if (kept?.sign === sign && kept.group === store.group) return kept.element;
@@ -113,7 +114,7 @@ export class ClusterList {
       h("span", { class: "thumbs" }, cluster.representatives.slice(0, 3).map((row) => h("img", { src: cropUrl(store.group.id, row), alt: "", width: 40, height: 40, loading: "lazy", decoding: "async", draggable: "false" }))),
       h("span", { class: "what" },
         h("span", { class: "title" }, cluster.name ? chip(cluster.name, store.doc.classes) : h("b", {}, clusterTitle(cluster)), cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
-        h("span", { class: "size" }, cluster.name ? `#${cluster.key} · ` : "", `${count(cluster.size)} · ${percent(cluster.share)}`)),
+        h("span", { class: "size" }, cluster.name ? `${clusterTitle(cluster)} · ${count(cluster.size)}` : `${count(cluster.size)} · ${percent(cluster.share)}`)),
       noise ? h("span") : h("span", { class: "sure", title: sure }, h("i", { style: { width: `${Math.round(100 * cluster.mean_confidence)}%` } })),
     );
     return option;

@@ -51,4 +51,7 @@ export function say(text, { kind = "note", lasts = 4200, action } = {}) {
   $("#said").textContent = text;
 }
 
+/** Take away what was told of a page that is left; problems stay. */
+export const hush = () => document.querySelectorAll("#toasts .note").forEach((toast) => toast.remove());
+
 export const complain = (error) => say(error.message ?? String(error), { kind: "problem", lasts: 12000 });

@@ -38,8 +38,8 @@ export class Labels {
     this.classOf.fill(-1);
     for (const cluster of doc.clusters) {
       cluster.leaves.forEach((leaf, i) => {
-        // A mixed cluster says the class of each of its leaves.
-        this.classOf[leaf] = cluster.mixed ? cluster.leaf_classes[i] : (number.get(cluster.name) ?? -1);
+        // A mixed cluster says the name of each of its leaves.
+        this.classOf[leaf] = number.get(cluster.mixed ? cluster.names[i] : cluster.name) ?? -1;
       });
     }
   }

@@ -118,7 +118,7 @@ function place() {
     x: Math.round(view.x),
     y: Math.round(view.y),
     zoom: slideView.pan.untouched ? null : Number(view.scale.toPrecision(4)),
-    cluster: store.selected,
+    cluster: store.selected === NOISE_KEY ? "noise" : (store.cluster?.title ?? null),
     by: store.display.by === "label" ? "label" : null,
     filled: store.display.filled ? 1 : null,
     panel: store.panel,
@@ -151,8 +151,8 @@ function offerOlder() {
 
 function restorePlace({ x, y, zoom, cluster, panel }) {
   if (zoom) slideView.pan.goTo(Number(x), Number(y), Number(zoom), false);
-  const key = Number(cluster);
-  if (cluster !== undefined && (store.byKey.has(key) || key === NOISE_KEY)) store.select(key);
+  const key = cluster === "noise" ? NOISE_KEY : store.clusters.find((c) => c.title === cluster)?.key;
+  if (key !== undefined) store.select(key);
   else goToUnnamed();
   if (panel === "review") review.start();
 }
@@ -278,7 +278,7 @@ async function openCluster() {
   if (!cluster.can_open) return say("This cluster is as fine as clusters get.");
   if (!(await actions.do({ do: "open", cluster: cluster.key }))) return;
   const children = store.clusters.filter((c) => c.leaves.every((leaf) => cluster.leaves.includes(leaf)));
-  say(`${clusterTitle(cluster)} opened into ${children.map((c) => c.key).join(" and ")}.`);
+  say(`${clusterTitle(cluster)} opened into ${children.map((c) => c.title).join(" and ")}.`);
   if (children.length) store.select(children[0].key);
 }
 
@@ -287,8 +287,10 @@ async function mergeTicked() {
   if (keys.length < 2) return say("Tick two clusters or more (T), then merge them.");
   store.ticked.clear();
   if (!(await actions.do({ do: "merge", clusters: keys }))) return;
-  say(`${plural(keys.length, "cluster")} merged.`);
-  store.select(Math.min(...store.doc.clusters.filter((c) => keys.some((key) => c.leaves.includes(key))).map((c) => c.key)));
+  const merged = store.clusters.find((c) => keys.every((key) => c.leaves.includes(key)));
+  if (!merged) return;
+  say(`${plural(keys.length, "cluster")} merged into ${clusterTitle(merged).toLowerCase()}.`);
+  store.select(merged.key);
 }
 
 function startReview() {

@@ -141,9 +141,9 @@ export class Store {
     return this.byKey.has(key) ? new Set(this.byKey.get(key).leaves) : null;
   }
 
-  /** Clusters as listed: largest first. */
+  /** Clusters, largest first, as the server lists them. */
   get clusters() {
-    return [...this.doc.clusters].sort((a, b) => b.size - a.size || a.key - b.key);
+    return this.doc.clusters;
   }
 
   /** The largest cluster without a name, not counting `except`. */
