@@ -94,11 +94,20 @@ def server(demo, cmu, tmp_path):
     folder.mkdir(parents=True)
     for name in _NEEDED:
         shutil.copy2(demo / name, folder)
-    one = Server(tmp_path / "results", cmu.parent, tmp_path / "server.log")
+    with running(tmp_path / "results", cmu.parent) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def running(results: Path, slides: Path):
+    """A server that is started, and ended whatever happens."""
+    one = Server(results, slides, results.parent / "server.log")
     one.address = one.start()
-    yield one
-    with contextlib.suppress(ProcessLookupError):
-        one.kill()
+    try:
+        yield one
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            one.kill()
 
 
 @pytest.fixture

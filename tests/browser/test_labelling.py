@@ -8,7 +8,8 @@ import geopandas
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE, picture, probe
+from ..labelling_results import make
+from .conftest import SLIDE, picture, probe, running
 
 
 def named(page, clusters):
@@ -295,6 +296,21 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     dialog.get_by_role("button", name="Do mine all the same").click()
     expect(ben.locator("#toasts")).to_contain_text("lymphocyte")
     expect(ada.locator(f"#cluster-{first}")).to_contain_text("lymphocyte")
+
+
+def test_the_others_see_which_slide_one_looks_at(tmp_path, new_page):
+    results = make(tmp_path, slides={"a": 60, "b": 70}, group="cohort", edge=600)
+    with running(results, tmp_path) as server:
+        ada, ben = new_page(server.address), new_page(server.address)
+        probe(ben, "callMe", "Ben")
+        ben.reload()
+        ben.wait_for_selector("body[data-ready]")
+        other = ada.locator("#people .other")
+        expect(other).to_have_attribute("title", "Ben is here, on a")
+        ben.keyboard.press("PageDown")
+        expect(other).to_have_attribute("title", "Ben is here, on b")
+        ben.close()
+        expect(other).to_have_count(0)
 
 
 def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server, new_page):

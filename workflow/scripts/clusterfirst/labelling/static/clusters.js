@@ -113,7 +113,7 @@ export class ClusterList {
       h("span", { class: "swatch", style: { background: cluster.colour } }),
       h("span", { class: "thumbs" }, cluster.representatives.slice(0, 3).map((row) => h("img", { src: cropUrl(store.group.id, row), alt: "", width: 40, height: 40, loading: "lazy", decoding: "async", draggable: "false" }))),
       h("span", { class: "what" },
-        h("span", { class: "title" }, cluster.name ? chip(cluster.name, store.doc.classes) : h("b", {}, clusterTitle(cluster)), cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
+        h("span", { class: "title" }, cluster.name ? chip(cluster.name, store.doc.classes) : h("b", { title: clusterTitle(cluster) }, clusterTitle(cluster)), cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
         h("span", { class: "size" }, cluster.name ? `${clusterTitle(cluster)} · ${count(cluster.size)}` : `${count(cluster.size)} · ${percent(cluster.share)}`)),
       noise ? h("span") : h("span", { class: "sure", title: sure }, h("i", { style: { width: `${Math.round(100 * cluster.mean_confidence)}%` } })),
     );

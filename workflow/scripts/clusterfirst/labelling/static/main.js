@@ -83,6 +83,7 @@ async function openGroup(group, place = {}) {
   const slide = group.slides.findIndex((s) => s.id === place.slide);
   openSlide(Math.max(slide, 0));
   restorePlace(place);
+  status.people(store.doc.holders ?? [], store.project.who);
   listen();
   actions.resume();
   offerOlder();
@@ -99,6 +100,7 @@ function openSlide(number) {
   $("#slide").value = String(number);
   if (info.problem) say(info.problem, { kind: "problem", lasts: 15000 });
   store.emit("slide");
+  tellSlideSoon();
 }
 
 function fillSelect(select, options) {
@@ -168,11 +170,17 @@ store.on("selection display slide panel", keep);
 
 // ---- the others
 
-let events;
+let events, telling;
+
+/** The others are told which slide we look at, once we stay on it. */
+function tellSlideSoon() {
+  clearTimeout(telling);
+  if (events) telling = setTimeout(listen, 700);
+}
 
 function listen() {
+  clearTimeout(telling);
   events?.close();
-  status.people(store.doc.holders ?? [], store.project.who);
   const { group } = store;
   const slide = group.slides[store.slide].id;
   events = new EventSource(`${groupUrl(group.id)}/events?slide=${encodeURIComponent(slide)}`);
@@ -238,6 +246,7 @@ async function nameMyself() {
   try {
     const found = await post("/api/who", { who: name });
     store.project.who = found.who ?? name;
+    status.people(store.doc.holders ?? [], store.project.who);
     listen();
   } catch (error) {
     complain(error);

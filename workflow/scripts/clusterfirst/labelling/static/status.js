@@ -35,7 +35,10 @@ export class Status {
     const others = holders.filter((holder) => holder.who !== me);
     const initials = (who) => who.split(/\s+/).map((part) => part[0]).join("").slice(0, 2).toUpperCase();
     $("#people").replaceChildren(
-      ...others.map(({ who, slide }) => h("span", { class: "person other", title: `${who} is here${slide ? `, on ${slide}` : ""}`, role: "img", "aria-label": `${who} is here too` }, initials(who))),
+      ...others.map(({ who, slide }) => {
+        const where = `${who} is here${slide ? `, on ${slide}` : ""}`;
+        return h("span", { class: "person other", title: where, role: "img", "aria-label": where }, initials(who));
+      }),
       h("button", { class: "person me", id: "me", title: `You: ${me ?? "no name"}. Click to change`, "aria-label": `You are ${me ?? "without a name"}: change` }, me ? initials(me) : icon("person")),
     );
   }
