@@ -156,6 +156,16 @@ def test_pictures_and_outlines(start):
     assert ada.http.get("/api/groups/a/crops/1.jpg?um=0").status_code == 400
 
 
+def test_pictures_by_row_are_kept_by_browsers_for_these_cells_only(start, results):
+    ada = Browser(start(), None)
+    for url in ("groups/a/crops/3.jpg", "slides/a/outlines/0_0.bin"):
+        assert ada.http.get(f"/api/{url}").headers["cache-control"] == "no-cache"
+        assert "max-age" in ada.http.get(f"/api/{url}?v=0123").headers["cache-control"]
+    shutil.rmtree(results.parent / "slides")
+    blank = Browser(start(), None).http.get("/api/groups/a/crops/3.jpg?v=0123")
+    assert (blank.status_code, blank.headers["cache-control"]) == (200, "no-store"), "the slide may come back"
+
+
 def test_naming_a_cluster_names_its_cells_and_is_told_in_what_changed(start):
     ada = Browser(start(), "Ada")
     before = ada.state()

@@ -150,6 +150,35 @@ def test_a_journal_that_was_taken_away_is_not_written_to(tmp_path, replaced):
         book.append("Ada", "lost", {"do": "undo"})
 
 
+def test_two_servers_that_no_lock_kept_apart_write_over_nothing(tmp_path):
+    one = Journal.open(tmp_path / "journal.jsonl", HEADER)
+    other = Journal.open(tmp_path / "journal.jsonl", HEADER)
+    one.append("Ada", "first", {"do": "undo"})
+    with pytest.raises(ClusterfirstError, match="changed by somebody else"):
+        other.append("Grace", "second", {"do": "undo"})
+    one.append("Ada", "third", {"do": "undo"})
+    assert [entry.id for entry in Journal.open(one.path, HEADER).entries] == ["first", "third"]
+
+
+def test_a_new_journal_is_on_disk_with_the_folders_it_lies_in(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+    monkeypatch.setattr(journal.os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), real(file)))
+    book = Journal.open(tmp_path / "group/labels/journal.jsonl", HEADER)
+    assert synced == [place.stat().st_ino for place in (book.path, book.path.parent, book.path.parent.parent)]
+
+
+def test_on_a_full_disk_the_lock_is_held_all_the_same_and_let_go(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "pwrite", full)
+    lock = Lock(tmp_path)
+    with pytest.raises(Held):
+        Lock(tmp_path)
+    lock.release()
+    Lock(tmp_path).release()
+
+
 def test_a_journal_is_not_written_through_a_link(tmp_path):
     (tmp_path / "outside").write_bytes(b"")
     (tmp_path / "journal.jsonl").symlink_to(tmp_path / "outside")

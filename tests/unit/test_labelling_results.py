@@ -116,6 +116,17 @@ def test_damaged_clusters_are_an_error_that_names_the_file(results):
         load_group(open_results(results).groups["a"])
 
 
+@pytest.mark.parametrize(
+    ("file", "content"), [("reduction.json", "{}"), ("clusters.json", "[1]"), ("clusters.json", "{")]
+)
+def test_damaged_files_of_one_slide_do_not_keep_the_others_from_being_labelled(results, file, content):
+    shutil.copytree(results / "a", results / "b")
+    (results / "b" / file).write_text(content)
+    found = open_results(results)
+    assert list(found.groups) == ["a"]
+    assert "run the workflow again" in found.left_out["b"]
+
+
 def test_links_out_of_the_folder_are_left_out(results, tmp_path_factory):
     outside = make(tmp_path_factory.mktemp("outside"), slides={"secret": 30}, edge=600)
     (results / "secret").symlink_to(outside / "secret")

@@ -237,6 +237,7 @@ def test_merged_leaves_of_far_places_part_at_the_last_merge_that_joined_them():
         ({"do": "classes", "classes": [{"name": "x", "colour": "#000000"}] * 2}, "same name"),
         ({"do": "classes", "classes": []}, "in use"),
         ({"do": "labels", "names": [{"class": "new", "leaves": [0]}]}, "not in the list"),
+        ({"do": "labels", "names": [{"class": ["new"], "leaves": [0]}]}, "not in the list"),
     ],
 )
 def test_what_makes_no_sense_is_refused(action, why):
@@ -265,6 +266,8 @@ def test_ranges_say_the_same_rows(chosen):
         ({"do": "cells", "rows": "0-59", "class": ""}, {"do": "name", "leaves": [0], "class": "tumour"}, False),
         ({"do": "open", "cluster": 0}, {"do": "name", "leaves": [0], "class": "tumour"}, True),
         (CLASSES, CLASSES, True),
+        ({"do": "labels", "classes": CLASSES["classes"], "names": [], "cells": []}, CLASSES, True),
+        ({"do": "labels", "classes": [], "names": [], "cells": []}, CLASSES, False),
     ],
 )
 def test_two_people_conflict_where_they_change_the_same(first, second, meets):

@@ -223,7 +223,14 @@ def crop(request: Request, group: str, row: int, um: float = 32, px: int = 96) -
     desk: Desk = request.app.state.desk
     ring = desk.outlines.of(slide).ring(own)
     data = desk.pixels.crop(slide.id, float(found.x[row]), float(found.y[row]), ring, um=um, px=px)
-    return Response(data, media_type="image/jpeg", headers=_HOURLY)
+    # White paper that stands in for a slide must not outlast the slide's return.
+    shown = desk.pixels.facts(slide.id)["problem"] is None
+    return Response(data, media_type="image/jpeg", headers=_by_row(request) if shown else {"Cache-Control": "no-store"})
+
+
+def _by_row(request: Request) -> dict[str, str]:
+    """Rows are other cells after segmenting anew: browsers keep what they ask for with ``?v=<fingerprint>``."""
+    return _HOURLY if "v" in request.query_params else {"Cache-Control": "no-cache"}
 
 
 @router.get("/api/groups/{group:path}/events")
@@ -331,7 +338,7 @@ def tile(request: Request, slide: str, level: int, column: int, row: int) -> Res
 def outlines(request: Request, slide: str, column: int, row: int) -> Response:
     """Outlines of a block, see `Outlines.pack`."""
     data = request.app.state.desk.outlines.of(slide_of(request, slide)).pack(column, row)
-    return Response(data, media_type="application/octet-stream", headers=_HOURLY)
+    return Response(data, media_type="application/octet-stream", headers=_by_row(request))
 
 
 ROUTERS = [blind.router, router]

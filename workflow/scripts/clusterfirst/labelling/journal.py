@@ -72,10 +72,13 @@ class Lock:
             ) from None
         except OSError as error:
             log.warning("%s lies on a file system without locks (%s): start one server at a time", folder, error)
-        os.ftruncate(self._file, 0)
-        os.pwrite(
-            self._file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}).encode(), 0
-        )
+        told = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}).encode()
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, told, 0)
+        except OSError as error:
+            # It is held all the same. With a full disk labels can still be looked at.
+            log.warning("%s: who holds it could not be written down (%s)", folder / ".lock", error)
 
     def _holder(self) -> str:
         try:
@@ -140,6 +143,7 @@ class Journal:
             if found is None:
                 journal._write({"clusterfirst": "labels", "version": VERSION, **header})
                 _sync_folder(path.parent)
+                _sync_folder(path.parent.parent)  # the folder of labels may be as new as the journal
             elif end < len(data):
                 os.fsync(file)
             return journal
@@ -183,7 +187,7 @@ class Journal:
         self._end += len(line)
 
     def _check_place(self) -> None:
-        """Refuse to write into a file that nobody will find again."""
+        """Refuse to write into a file that nobody will find again, and over what somebody else has written."""
         own = os.fstat(self._file)
         try:
             there = os.stat(self.path, follow_symlinks=False)
@@ -191,6 +195,12 @@ class Journal:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
             raise ClusterfirstError(f"{self.path} was moved, replaced or deleted: put it back, and start the app again")
+        # Where the file system has no locks, or the lock was deleted, nothing else keeps two servers apart.
+        if there.st_size != self._end:
+            raise ClusterfirstError(
+                f"{self.path} was changed by somebody else: end any other server of these results, and start this one "
+                "again"
+            )
 
     def _take_back(self, error: OSError) -> None:
         try:

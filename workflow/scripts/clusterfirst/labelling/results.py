@@ -216,6 +216,8 @@ def open_results(folder: str | os.PathLike) -> Results:
                 groups[name] = group
         except ClusterfirstError as error:
             left_out.setdefault(name, str(error))
+        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            left_out.setdefault(name, f"its files cannot be read ({error!r}): run the workflow again")
     if not groups:
         why = "".join(f"\n  {name}: {reason}" for name, reason in sorted(left_out.items()))
         raise ClusterfirstError(f"nothing in {root} is ready to be labelled: run the workflow to its end first{why}")

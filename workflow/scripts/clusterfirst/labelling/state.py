@@ -197,7 +197,8 @@ def touched(action: dict, state: State, leaves: Leaves) -> Touched:
         case {"do": "labels"}:
             rows = [ranges.decode(entry["rows"], len(leaves.of_cell)) for entry in action["cells"]]
             names = frozenset(leaf for entry in action["names"] for leaf in entry["leaves"])
-            return Touched(names=names, rows=np.unique(np.concatenate([np.empty(0, np.int64), *rows])))
+            rows = np.unique(np.concatenate([np.empty(0, np.int64), *rows]))
+            return Touched(names=names, rows=rows, classes=bool(action["classes"]))
     return Touched()
 
 
@@ -313,7 +314,8 @@ def _check_labels(action: dict, state: State, leaves: Leaves) -> dict:
     if not isinstance(names, list) or not isinstance(cells, list):
         raise ClusterfirstError("names and cells are lists")
     for entry in [*names, *cells]:
-        if not isinstance(entry, dict) or entry.get("class") not in known | {""}:
+        word = entry.get("class") if isinstance(entry, dict) else None
+        if not isinstance(word, str) or word not in known | {""}:
             raise ClusterfirstError("labels are of a class that is not in the list")
     if any(entry["class"] == "" for entry in names):
         raise ClusterfirstError("a cluster's name has 1 to 80 characters")

@@ -5,14 +5,17 @@
  * in the queue (and in the browser's session) and is sent again.
  */
 
-import { Refused, groupUrl, post } from "./api.js";
+import { Refused, groupUrl, newId, post } from "./api.js";
 
 const LONGEST_WAIT_S = 10;
+
+/** No token any more (the server was started again), or another server holds the labels: what waits is not given up. */
+const LATER = new Set([401, 423]);
 
 export class Actions {
   /**
    * @param {import("./store.js").Store} store
-   * @param {object} tells `waiting(number, retryNow)`, `connected()`, `refused(error)`, `conflict(conflict) → Promise<boolean>`
+   * @param {object} tells `waiting(number, seconds, retryNow, why)`, `connected()`, `refused(error)`, `conflict(conflict) → Promise<boolean>`
    *   (true: do it all the same), `reload() → Promise` (fetch the whole state)
    */
   constructor(store, tells) {
@@ -22,14 +25,16 @@ export class Actions {
     this.running = false;
   }
 
-  /** Take up what an earlier page of this tab could not send. */
+  /** Take up what an earlier page of this tab could not send. What waits for another group goes on waiting. */
   resume() {
-    this.queue = JSON.parse(sessionStorage.getItem(this.key) ?? "[]").map((item) => ({ ...item, done: () => {} }));
+    const waiting = new Set(this.queue.map((item) => item.id));
+    const kept = JSON.parse(sessionStorage.getItem(this.key(this.store.group.id)) ?? "[]");
+    this.queue.push(...kept.filter((item) => !waiting.has(item.id)).map((item) => ({ ...item, done: () => {} })));
     if (this.queue.length) this.run();
   }
 
-  get key() {
-    return `clusterfirst:unsent:${this.store.group.id}`;
+  key(group) {
+    return `clusterfirst:unsent:${group}`;
   }
 
   /**
@@ -40,24 +45,32 @@ export class Actions {
    * @returns {Promise<boolean>} whether it was done
    */
   do(action, { base = this.store.doc.seq, yields = false } = {}) {
+    const group = this.store.group.id, { fingerprint } = this.store.doc;
     return new Promise((done) => {
-      this.queue.push({ group: this.store.group.id, id: crypto.randomUUID(), base, yields, action, done });
-      this.remember();
+      this.queue.push({ group, id: newId(), base, fingerprint, yields, action, done });
+      this.remember(group);
       this.run();
     });
   }
 
-  remember() {
-    sessionStorage.setItem(this.key, JSON.stringify(this.queue.map(({ group, id, base, yields, action }) => ({ group, id, base, yields, action }))));
+  remember(group) {
+    const own = this.queue.filter((item) => item.group === group);
+    try {
+      sessionStorage.setItem(this.key(group), JSON.stringify(own.map(({ group, id, base, fingerprint, yields, action }) => ({ group, id, base, fingerprint, yields, action }))));
+    } catch {
+      // No room for so much: it is sent all the same, only a reload would lose it.
+    }
   }
 
   async run() {
     if (this.running) return;
     this.running = true;
     while (this.queue.length) {
-      const done = await this.send(this.queue[0]);
-      this.queue.shift().done(done);
-      this.remember();
+      const [item] = this.queue;
+      const done = await this.send(item);
+      this.queue.splice(this.queue.indexOf(item), 1);
+      this.remember(item.group);
+      item.done(done);
     }
     this.running = false;
     this.tells.connected();
@@ -69,21 +82,24 @@ export class Actions {
       try {
         return await this.offer(item);
       } catch (error) {
-        if (error instanceof Refused && error.status < 500) {
+        const answered = error instanceof Refused;
+        if (answered && error.status < 500 && !LATER.has(error.status)) {
           this.tells.refused(error);
           return false;
         }
-        await this.pause(Math.min(2 ** tried, LONGEST_WAIT_S));
+        await this.pause(Math.min(2 ** tried, LONGEST_WAIT_S), answered ? error.message : "Connection lost");
       }
     }
   }
 
   async offer(item) {
     const url = `${groupUrl(item.group)}/actions`;
-    const message = { base: item.base, id: item.id, action: item.action, force: Boolean(item.force) };
+    const { base, id, action, fingerprint } = item;
+    const message = { base, id, action, fingerprint, force: Boolean(item.force) };
     try {
       const { seq, state } = await post(url, message);
-      if (item.group === this.store.group.id) this.store.apply({ ...state, seq });
+      // The whole state may have come meanwhile, and be newer.
+      if (item.group === this.store.group.id && seq >= this.store.doc.seq) this.store.apply({ ...state, seq });
       return true;
     } catch (error) {
       if (!(error instanceof Refused && error.status === 409 && error.body?.conflict)) throw error;
@@ -96,17 +112,18 @@ export class Actions {
     const mine = item.yields || (await this.tells.conflict(conflict, item.action));
     await this.tells.reload();
     if (item.yields || !mine) return mine;
-    Object.assign(item, { id: crypto.randomUUID(), force: true });
+    Object.assign(item, { id: newId(), force: true });
+    this.remember(item.group);
     return this.send(item);
   }
 
-  pause(seconds) {
+  pause(seconds, why) {
     return new Promise((go) => {
       const timer = setTimeout(go, 1000 * seconds);
       this.tells.waiting(this.queue.length, seconds, () => {
         clearTimeout(timer);
         go();
-      });
+      }, why);
     });
   }
 }

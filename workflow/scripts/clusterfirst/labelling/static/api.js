@@ -14,8 +14,17 @@ const HEADERS = { "X-Clusterfirst": "1", "Content-Type": "application/json" };
 export const groupUrl = (group) => `/api/groups/${encodeURIComponent(group)}`;
 export const slideUrl = (slide) => `/api/slides/${encodeURIComponent(slide)}`;
 
+/** Of the clustering shown. Browsers keep pictures and outlines by row, and rows are other cells after segmenting anew. */
+let version = "";
+export const setVersion = (fingerprint) => (version = fingerprint.slice(0, 12));
+
 /** A crop around a cell. */
-export const cropUrl = (group, row, um = 32) => `${groupUrl(group)}/crops/${row}.jpg?um=${um}`;
+export const cropUrl = (group, row, um = 32) => `${groupUrl(group)}/crops/${row}.jpg?um=${um}&v=${version}`;
+export const outlinesUrl = (slide, block) => `${slide}/outlines/${block}.bin?v=${version}`;
+
+/** An id for a request. Browsers offer `randomUUID` to https and localhost only. */
+export const newId = () =>
+  crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function body(answer) {
   const text = await answer.text();

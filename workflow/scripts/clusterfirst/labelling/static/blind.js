@@ -31,7 +31,7 @@ const desk = {
 };
 
 desk.actions = new BlindActions(desk, {
-  waiting: (n, seconds, retry) => banner(`Connection lost: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
+  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
   connected: () => banner(""),
   refused,
 }, (told, batch) => {

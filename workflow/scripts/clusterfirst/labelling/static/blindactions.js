@@ -10,8 +10,8 @@ export class BlindActions extends Actions {
     this.answered = answered;
   }
 
-  get key() {
-    return `clusterfirst:unsent-blind:${this.store.group.id}`;
+  key(group) {
+    return `clusterfirst:unsent-blind:${group}`;
   }
 
   async offer({ group, id, action: { batch, ...rest } }) {

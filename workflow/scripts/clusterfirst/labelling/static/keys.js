@@ -3,6 +3,9 @@
 import { $, h } from "./dom.js";
 import { ask } from "./dialogs.js";
 
+/** Keys that say or accept something: one pressed for too long must not name the next cluster too, which follows by itself. */
+const ONCE = /^([1-9xX]|Enter|Backspace|Delete)$/;
+
 /**
  * Bind the keys.
  * @param {[string, string, string, (event: KeyboardEvent) => void][]} table section, keys (as `event.key`, separated by
@@ -17,6 +20,7 @@ export function bindKeys(table, first) {
     const typing = event.target.matches("input:not([type=range]), select, textarea");
     if (typing && event.key === "Escape") return event.target.blur();
     if (typing) return;
+    if (event.repeat && ONCE.test(event.key)) return event.preventDefault();
     if (first(event)) return event.preventDefault();
     if (event.target.matches("button, input") && (event.key === "Enter" || event.key === " ")) return;
     const run = does.get(name(event));

@@ -1,7 +1,7 @@
 /** The app: opens a group, joins the views, and says what each key does. */
 
 import { Actions } from "./actions.js";
-import { getBuffer, getJson, groupUrl, post, slideUrl } from "./api.js";
+import { getBuffer, getJson, groupUrl, newId, post, setVersion, slideUrl } from "./api.js";
 import { decodeCells } from "./cells.js";
 import { ClusterList, clusterTitle } from "./clusters.js";
 import { Detail } from "./detail.js";
@@ -33,7 +33,7 @@ const status = new Status(store);
 const list = new ClusterList(store);
 const hint = new Hint();
 const actions = new Actions(store, {
-  waiting: (n, seconds, retry) => banner(`Connection lost: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
+  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
   connected: () => banner(""),
   refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
   conflict: askConflict,
@@ -72,6 +72,7 @@ async function openGroup(group, place = {}) {
       Promise.all(group.slides.map(async (slide) => ({ ...slide, ...(await getJson(slideUrl(slide.id))) }))),
     ]);
     store.infos = infos;
+    setVersion(doc.fingerprint);
     store.open(group, decodeCells(buffer), doc);
   } catch (error) {
     $("#cover-text").textContent = `${group.name} cannot be opened: ${error.message}`;
@@ -87,6 +88,7 @@ async function openGroup(group, place = {}) {
   listen();
   actions.resume();
   offerOlder();
+  warnOfOlder(doc);
   $("#cover").hidden = true;
   document.title = `${group.name} – clusterfirst`;
 }
@@ -134,14 +136,14 @@ function restoreDisplay({ by, filled }) {
 
 /** Labels of an earlier clustering of the same cells can be taken over, as long as there are none of this one. */
 function offerOlder() {
-  const [older] = store.doc.older ?? [];
+  const older = store.doc.older?.find((one) => one.same_cells);
   if (!older || store.doc.seq > 0) return;
   banner("These cells were clustered anew since somebody labelled them.", {
     text: "Take the earlier labels over",
     run: async () => {
       banner("");
       try {
-        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: crypto.randomUUID(), fingerprint: older.fingerprint });
+        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: newId(), fingerprint: older.fingerprint });
         store.apply({ ...state, seq });
         say("The earlier labels have been taken over. Undo takes them away.");
       } catch (error) {
@@ -149,6 +151,11 @@ function offerOlder() {
       }
     },
   });
+}
+
+/** What is shown is no longer what the workflow made: until the server is started anew it goes on with the earlier clusters. */
+function warnOfOlder({ recomputed }) {
+  if (recomputed) banner("The cells were clustered anew since the server started. End it and start it again, then reload this page.");
 }
 
 function restorePlace({ x, y, zoom, cluster, panel }) {
@@ -212,8 +219,18 @@ const reloadSoon = () => {
 };
 
 async function reloadState() {
+  const { group } = store;
   try {
-    store.apply(await getJson(`${groupUrl(store.group.id)}/state`));
+    const doc = await getJson(`${groupUrl(group.id)}/state`);
+    if (store.group !== group) return;
+    if (doc.fingerprint !== store.doc.fingerprint) {
+      // The cells in this page are of another clustering: its leaves must not be named.
+      banner("The cells were clustered anew. What you do in this page is not taken any more.", { text: "Reload", run: () => location.reload() });
+      return;
+    }
+    warnOfOlder(doc);
+    // An answer to our own may have overtaken it.
+    if (doc.seq >= store.doc.seq) store.apply(doc);
   } catch {
     lost = true; // the stream of events says when the server is back
   }

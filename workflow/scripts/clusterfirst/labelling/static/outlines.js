@@ -1,5 +1,6 @@
 /** Cells from near: their outlines, fetched in blocks of 1024 × 1024 pixels of the slide and drawn as paths by colour. */
 
+import { outlinesUrl } from "./api.js";
 import { inPolygon } from "./geometry.js";
 
 export const BLOCK = 1024;
@@ -61,7 +62,7 @@ export class Outlines {
     const stop = new AbortController();
     this.loading.set(key, stop);
     try {
-      const answer = await fetch(`${this.url}/outlines/${key}.bin`, { signal: stop.signal });
+      const answer = await fetch(outlinesUrl(this.url, key), { signal: stop.signal });
       if (!answer.ok) throw new Error(`outlines ${key}: ${answer.status}`);
       this.blocks.set(key, decodeBlock(await answer.arrayBuffer(), bx, by, this.firstRow));
       if (this.blocks.size > KEPT) this.blocks.delete(this.blocks.keys().next().value);

@@ -16,7 +16,10 @@ export class Review {
     this.rows = [];
     this.corrected = new Set();
     store.on("state", () => this.isOpen && this.paint());
-    store.on("group", () => this.close());
+    store.on("group", () => {
+      this.pictures = null; // the same rows are other cells there
+      this.close();
+    });
   }
 
   get isOpen() {

@@ -1,0 +1,106 @@
+"""What the page does with actions until the server has them: run by node, where there is one."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from clusterfirst.labelling.app import STATIC
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+
+SCENE = """
+import assert from "node:assert/strict";
+import { newId } from "./api.js";
+import { Actions } from "./actions.js";
+
+const kept = new Map();
+let full = false;
+globalThis.sessionStorage = {
+  getItem: (key) => kept.get(key) ?? null,
+  setItem: (key, value) => { if (full) throw new Error("QuotaExceededError"); kept.set(key, value); },
+};
+const asked = [];
+let answer = () => [200, { seq: ++store.next, state: {} }];
+globalThis.fetch = async (url, { body }) => {
+  asked.push({ url, ...JSON.parse(body) });
+  const [status, told] = await answer(asked.at(-1));
+  return { ok: status === 200, status, statusText: "", json: async () => told, text: async () => JSON.stringify(told) };
+};
+const store = {
+  next: 0, group: { id: "a" }, doc: { seq: 0, fingerprint: "f" },
+  apply(changed) { this.doc = { ...this.doc, ...changed }; },
+};
+const refused = [], reasons = [];
+const tells = {
+  connected() {}, reload: async () => {}, conflict: async () => true,
+  refused: (error) => refused.push(error.status),
+  waiting: (n, seconds, retry, why) => { reasons.push(why); setTimeout(retry); },
+};
+const actions = new Actions(store, tells);
+"""
+
+ACTS = {
+    "an action says which clustering it means": """
+await actions.do({ do: "undo" });
+assert.equal(asked[0].fingerprint, "f");
+""",
+    "what is under way when another group is opened is not mistaken for an action there": """
+let go;
+answer = () => new Promise((done) => (go = () => done([200, { seq: 1, state: {} }])));
+const first = actions.do({ do: "name", leaves: [1] });
+const second = actions.do({ do: "name", leaves: [2] });
+store.group = { id: "b" };
+store.doc = { seq: 0, fingerprint: "g" };
+actions.resume();
+const third = actions.do({ do: "name", leaves: [3] });
+assert.deepEqual(JSON.parse(kept.get("clusterfirst:unsent:a")).map((item) => item.action.leaves), [[1], [2]]);
+for (const one of [first, second, third]) {
+  await new Promise(setTimeout);
+  go();
+  assert.equal(await one, true);
+}
+const sent = asked.map((one) => [one.url.split("/")[3], one.action.leaves[0], one.fingerprint]);
+assert.deepEqual(sent, [["a", 1, "f"], ["a", 2, "f"], ["b", 3, "g"]]);
+assert.deepEqual([...kept.values()], ["[]", "[]"]);
+assert.equal(await (go = null, answer = () => [200, { seq: 2, state: {} }], actions.do({ do: "undo" })), true);
+""",
+    "what a reload left is sent once": """
+kept.set("clusterfirst:unsent:a", JSON.stringify([{ group: "a", id: "left-over", base: 0, action: { do: "undo" } }]));
+actions.resume();
+actions.resume();
+await actions.do({ do: "redo" });
+assert.deepEqual(asked.map((one) => one.action.do), ["undo", "redo"]);
+""",
+    "no room in the browser is no reason not to send": """
+full = true;
+assert.equal(await actions.do({ do: "undo" }), true);
+""",
+    "an answer does not bring back what is older than what is shown": """
+store.doc = { seq: 7, fingerprint: "f", clusters: "new" };
+answer = () => [200, { seq: 5, state: { clusters: "old" } }];
+await actions.do({ do: "undo" });
+assert.deepEqual([store.doc.seq, store.doc.clusters], [7, "new"]);
+""",
+    "without a token, and while another server holds the labels, it waits": """
+const refusals = [[401, { error: "A token is needed" }], [423, { error: "held" }], [400, { error: "no" }]];
+answer = () => refusals.shift();
+assert.equal(await actions.do({ do: "undo" }), false);
+assert.deepEqual([reasons, refused], [["A token is needed", "held"], [400]]);
+""",
+    "there are ids without https, too": """
+Object.defineProperty(globalThis.crypto, "randomUUID", { value: undefined });
+assert.match(newId(), /^[0-9a-f]{32}$/);
+assert.notEqual(newId(), newId());
+""",
+}
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda name: name.replace(" ", "-"))
+def test_the_queue_of_actions(tmp_path, act):
+    for name in ("actions.js", "api.js"):
+        shutil.copy(STATIC / name, tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "scene.js").write_text(SCENE + ACTS[act] + 'console.log("played to the end");\n')
+    played = subprocess.run(["node", "scene.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (played.returncode, played.stdout) == (0, "played to the end\n"), played.stderr
