@@ -1,13 +1,15 @@
-"""What the page does with actions until the server has them: run by node, where there is one."""
+"""What the page does with actions until the server has them: run by the node that comes with Playwright."""
 
 import shutil
 import subprocess
+from pathlib import Path
 
+import playwright
 import pytest
 
 from clusterfirst.labelling.app import STATIC
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+NODE = Path(playwright.__file__).parent / "driver/node"
 
 SCENE = """
 import assert from "node:assert/strict";
@@ -102,5 +104,7 @@ def test_the_queue_of_actions(tmp_path, act):
         shutil.copy(STATIC / name, tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "scene.js").write_text(SCENE + ACTS[act] + 'console.log("played to the end");\n')
-    played = subprocess.run(["node", "scene.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    played = subprocess.run(
+        [str(NODE), "scene.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (played.returncode, played.stdout) == (0, "played to the end\n"), played.stderr

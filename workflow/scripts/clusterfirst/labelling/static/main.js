@@ -88,7 +88,7 @@ async function openGroup(group, place = {}) {
   listen();
   actions.resume();
   offerOlder();
-  warnOfOlder(doc);
+  warnOfOlder(store.doc);
   $("#cover").hidden = true;
   document.title = `${group.name} – clusterfirst`;
 }

@@ -64,6 +64,7 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
 export class PointPicture {
   paint(context, view, ratio, grid, labels, palette, diameter) {
     const { width, height } = context.canvas;
+    if (!width || !height) return;
     if (this.image?.width !== width || this.image?.height !== height) {
       this.image = new ImageData(width, height);
       this.pixels = new Uint32Array(this.image.data.buffer);

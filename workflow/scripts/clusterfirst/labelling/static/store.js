@@ -89,6 +89,8 @@ export class Store {
   point(row) {
     const cluster = row === null ? null : this.labels.clusterAt(row);
     if (row !== null) this.selected = cluster ? cluster.key : NOISE_KEY;
+    // A click that missed the next cell: a key must not name the whole cluster of the last one.
+    else if (this.cursor !== null) this.selected = null;
     Object.assign(this, { cursor: row, picked: null });
     this.emit("selection");
   }
