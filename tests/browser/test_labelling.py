@@ -202,7 +202,7 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
     expect(crops).to_have_count(24)
     rows = page.evaluate("clusterfirst.store.cursor")
     page.keyboard.press("2")
-    expect(page.locator("#accept")).to_have_text("Accept the other 23")
+    expect(page.locator("#accept")).to_have_text("Accept the other 23 (Enter)")
     assert label_of(page, rows) == "lymphocyte"
     expect(crops.nth(1)).to_be_focused()
     picture(page, "review")

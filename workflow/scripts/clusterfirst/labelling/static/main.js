@@ -294,6 +294,8 @@ function afterNaming(done) {
   if (done.target.kind === "cluster") {
     hint.did(0);
     hint.did(1);
+    // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
+    store.hoverOver(null);
     if (done.name !== null) goToUnnamed();
   } else if (done.picked) store.pick([], "");
 }

@@ -21,8 +21,9 @@ export class Status {
     share.setAttribute("aria-label", `${percent(named)} of ${count(progress.cells)} cells named`);
     $("#cells-named").textContent = percent(named);
     $("#clusters-named").textContent = `${progress.clusters_named} / ${progress.clusters}`;
-    const { estimated_efficiency: value, estimate } = progress;
-    $("#efficiency").textContent = value == null ? "–" : `≈ ${percent(value)}`;
+    const { estimate } = progress;
+    // The range, not its best guess: that says next to nothing while most named clusters have not been looked into.
+    $("#efficiency").textContent = estimate ? `${Math.round(100 * estimate.low)}–${Math.round(100 * estimate.high)} %` : "–";
     $("#efficiency").title = estimate
       ? `${percent(estimate.low)} to ${percent(estimate.high)} (95 %), from ${estimate.cells} cells looked at in ${estimate.clusters} of ${estimate.named} named clusters`
       : "Review some cells of named clusters, and this says how many cells will be right.";
