@@ -1,11 +1,11 @@
 """Print what came of a slide: ``python summary.py results/<slide>``. Not part of the workflow; for people."""
 
-import csv
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from clusterfirst import costs
 from clusterfirst.io import read_json
 
 STAGES = ("tile", "filter_tiles", "outline", "segment", "embed", "reduce", "cluster", "annotate")
@@ -33,20 +33,10 @@ def summary(folder: Path) -> str:
 
 
 def timings(folder: Path) -> list[tuple[str, float]]:
-    """Seconds per stage, all shards together, from Snakemake's benchmark files."""
-    return [(name, sum(map(seconds, latest(folder / "benchmarks", name)))) for name in STAGES]
-
-
-def latest(folder: Path, name: str) -> list[Path]:
-    """The files of a stage's jobs; of an earlier run with other shards, none."""
-    files = sorted(folder.glob(f"{name}*.tsv"), key=lambda path: path.stat().st_mtime)
-    return [path for path in files if path.stem.split("-of-")[1:] == files[-1].stem.split("-of-")[1:]]
-
-
-def seconds(path: Path) -> float:
-    """Seconds of one job."""
-    with path.open() as file:
-        return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    """Seconds per stage, all shards together."""
+    table = costs.read({folder.name: sorted((folder / "benchmarks").glob("*.tsv"))})
+    taken = dict(zip(table["stage"], table["seconds"], strict=True))
+    return [(name, taken.get(name, 0.0)) for name in STAGES]
 
 
 if __name__ == "__main__":
