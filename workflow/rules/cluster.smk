@@ -25,7 +25,7 @@ rule cluster:
         mem_mb=need("cluster", "mem_mb"),
         runtime=need("cluster", "runtime"),
         disk_mb=need("cluster", "disk_mb"),
-        gpu=rapids_gpus(),
+        gpu=GPUS_OF["cluster"],
     params:
         settings=stage("clustering"),
         gpu=CONFIG["gpu"],

@@ -25,7 +25,6 @@ from clusterfirst import settings as book
 from clusterfirst import sweeps
 from clusterfirst.io import ClusterfirstError
 
-SLIDES_DIR = "resources/slides"
 started = time.time()
 # What a finished slide consists of. All of it is asked for, so that a deleted file is made again.
 CONTRACT = """
@@ -53,12 +52,6 @@ def read_schema(name):
 SCHEMA = read_schema("config")
 
 
-def is_sample_slide(path):
-    """Whether the workflow itself can fetch that slide."""
-    folder, _, name = path.rpartition("/")
-    return folder == SLIDES_DIR and name in registry.SLIDES
-
-
 def is_there(path):
     """Whether a file of the sheet is there or will be; only the process that plans looks.
 
@@ -69,7 +62,7 @@ def is_there(path):
         not workflow.is_main_process
         or in_storage(path)
         or Path(path).is_file()
-        or is_sample_slide(path)
+        or registry.is_sample_slide(path)
     )
 
 
@@ -117,6 +110,7 @@ CONFIG, SAMPLES = validated()
 # As Path writes it: ./results would be another file to Snakemake than results, and no size of it would be known.
 RESULTS = Path(CONFIG["results"]).as_posix()
 RESULTS_ON_DISK = relocated(RESULTS)
+STORED = in_storage(f"{RESULTS}/")
 MODELS_DIR = CONFIG["models_dir"].rstrip("/")
 
 
@@ -287,10 +281,13 @@ def gpus(stage_name):
     return count
 
 
-def rapids_gpus():
-    """One GPU for what cuML can compute, if it is installed here and the config does not say never."""
-    installed = importlib.util.find_spec("cuml") is not None
-    return int(installed and CONFIG["gpu"] is not False)
+# Looked for once: it searches the disk.
+CUML_IS_HERE = importlib.util.find_spec("cuml") is not None
+
+
+def rapids_gpus(wildcards):
+    """A resource function: one GPU for what cuML can compute, if it is installed here and the config does not say never."""
+    return int(CUML_IS_HERE and CONFIG["gpu"] is not False)
 
 
 def category(wildcards):

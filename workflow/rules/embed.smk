@@ -21,7 +21,7 @@ rule embed:
         mem_mb=need("embed", "mem_mb"),
         runtime=need("embed", "runtime"),
         disk_mb=need("embed", "disk_mb"),
-        gpu=gpus("embedding"),
+        gpu=GPUS_OF["embed"],
     params:
         settings=stage("embedding"),
         # The models that the weights belong to, in the same order.

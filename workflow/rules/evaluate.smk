@@ -115,7 +115,7 @@ rule validate_clusters:
         mem_mb=need("validate_clusters", "mem_mb"),
         runtime=need("validate_clusters", "runtime"),
         disk_mb=need("validate_clusters", "disk_mb"),
-        gpu=rapids_gpus(),
+        gpu=GPUS_OF["validate_clusters"],
     params:
         gpu=CONFIG["gpu"],
     script:

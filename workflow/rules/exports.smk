@@ -7,7 +7,7 @@ def newest_labels(folder):
 
     The app writes beside the results, on this disk; nothing is looked for in a storage.
     """
-    if in_storage(f"{RESULTS}/"):
+    if STORED:
         return None
     found = labelled.newest(relocated(f"{RESULTS}/{folder}/labels"))
     return found and f"{RESULTS}/{folder}/labels/{found.name}"
@@ -32,7 +32,7 @@ def labelled_slides(wildcards):
     """An input function: the same of all slides; that there are none is an error only to those who ask."""
     if files := label_files(SAMPLES):
         return files
-    if in_storage(f"{RESULTS}/"):
+    if STORED:
         raise WorkflowError(
             "labels are files that the labelling app writes on this disk, but the results go to a storage: copy them to "
             "a folder, label there, and run `snakemake labels` there (docs/cloud.md)"

@@ -25,10 +25,12 @@ rule fetch_weights:
 
 use rule fetch_weights as fetch_slide with:
     output:
-        slide=named(f"{SLIDES_DIR}/{{file}}"),
+        slide=named(f"{registry.SLIDES_DIR}/{{file}}"),
     log:
-        named(f"{SLIDES_DIR}/logs/{{file}}.log"),
+        named(f"{registry.SLIDES_DIR}/logs/{{file}}.log"),
     benchmark:
-        named(f"{SLIDES_DIR}/logs/{{file}}.tsv")
+        named(f"{registry.SLIDES_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
-        file=still_to_fetch(named(f"{SLIDES_DIR}/{name}") for name in registry.SLIDES),
+        file=still_to_fetch(
+            named(f"{registry.SLIDES_DIR}/{name}") for name in registry.SLIDES
+        ),

@@ -21,7 +21,7 @@ rule reduce:
         mem_mb=need("reduce", "mem_mb"),
         runtime=need("reduce", "runtime"),
         disk_mb=need("reduce", "disk_mb"),
-        gpu=rapids_gpus(),
+        gpu=GPUS_OF["reduce"],
     params:
         settings=stage("reduction"),
         slides=names_of_members,

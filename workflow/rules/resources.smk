@@ -6,10 +6,14 @@ from functools import cache
 
 from clusterfirst import needs, sizes
 
-GPUS_OF = {"outline": gpus("segmentation"), "embed": gpus("embedding")}
-# Asked for once: it searches the disk.
-RAPIDS_GPUS = rapids_gpus()
-USE_RAPIDS = {"reduce", "cluster", "validate_clusters"}
+# How many GPUs a stage asks for; no others can use one.
+GPUS_OF = {
+    "outline": gpus("segmentation"),
+    "embed": gpus("embedding"),
+    "reduce": rapids_gpus,
+    "cluster": rapids_gpus,
+    "validate_clusters": rapids_gpus,
+}
 # All cells of their group concern them, even if they work for one of its slides.
 TOGETHER = {"cluster", "share_map", "share_clusters", "validate_clusters"}
 
@@ -70,11 +74,7 @@ def need(stage, resource):
             resource,
             size,
             settings_of(slide or group),
-            gpu=(
-                GPUS_OF[stage](wildcards)
-                if stage in GPUS_OF
-                else RAPIDS_GPUS * (stage in USE_RAPIDS)
-            ),
+            gpu=GPUS_OF[stage](wildcards) if stage in GPUS_OF else 0,
             given_mb=given_mb(slide) if slide else 0,
             **grown,
         )

