@@ -118,8 +118,7 @@ def draw_cells(
         A new image.
     """
     out = np.ascontiguousarray(image).copy()
-    # OpenCV's pixel 0 has its centre, not its edge, at 0.
-    fixed = [np.round((xy - 0.5) * (1 << _SHIFT)).astype(np.int32) for xy in polygons]
+    fixed = [_fixed(xy) for xy in polygons]
     if fill:
         inside = out.copy()
         for xy, number in zip(fixed, cluster_id, strict=True):
@@ -131,6 +130,16 @@ def draw_cells(
         width = max(1, round(line_px) - 1)
         cv2.polylines(out, ring, True, palette.rgb(key.colour(number)), width, cv2.LINE_AA, _SHIFT)
     return out
+
+
+def _fixed(xy: np.ndarray) -> np.ndarray:
+    """Points as OpenCV takes them: its pixel 0 has its centre, not its edge, at 0."""
+    return np.round((xy - 0.5) * (1 << _SHIFT)).astype(np.int32)
+
+
+def draw_outline(image: np.ndarray, xy: np.ndarray, rgb: tuple[int, int, int], *, width: int) -> None:
+    """Draw one outline into an image, in any colour; see `draw_cells`."""
+    cv2.polylines(image, [_fixed(xy)], True, rgb, width, cv2.LINE_AA, _SHIFT)
 
 
 class _CellsInView:
@@ -247,6 +256,53 @@ def overview(
     picture = Image.fromarray(drawn)
     scale_bar(picture, mpp=slide.mpp / scale)
     save(np.asarray(beside(picture, title, _legend(cluster_id, key))), path)
+
+
+def annotate_slide(
+    slide: Slide,
+    tiles: pd.DataFrame,
+    cells: pd.DataFrame,
+    cluster_id: np.ndarray,
+    plane: np.ndarray,
+    folder: str | os.PathLike,
+    *,
+    title: str,
+    line_um: float,
+    max_tiles: int | None,
+    overview_px: int,
+    threads: int = 1,
+    key: Key = CLUSTERS,
+) -> None:
+    """Write a picture of every tile (see `annotate_tiles`), ``overview.png`` and ``umap.png``.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    tiles
+        All of them, with ``kept``.
+    cells
+        The rows of ``masks.parquet``.
+    cluster_id
+        Per cell; or any other number that `key` knows.
+    plane
+        N × 2: where cells lie on the map.
+    folder
+        An existing folder.
+    title
+        Stands above the legends.
+    line_um, max_tiles, overview_px
+        The ``annotation`` section of the configuration.
+    threads, key
+        See `annotate_tiles`.
+    """
+    # Outlines from elsewhere may lie on tiles that the filter rejects.
+    tiles = tiles[tiles["kept"] | tiles["tile_id"].isin(cells["tile_id"])]
+    polygons, folder = cells["geometry"].to_numpy(), Path(folder)
+    drawn = {"line_um": line_um, "max_tiles": max_tiles, "threads": threads, "key": key}
+    annotate_tiles(slide, tiles, polygons, cluster_id, folder, **drawn)
+    overview(slide, polygons, cluster_id, folder / "overview.png", title=title, longest=overview_px, key=key)
+    plot_umap(plane, cluster_id, folder / "umap.png", title=title, key=key)
 
 
 def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:

@@ -6,13 +6,12 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import pandas as pd
 import shapely
 from PIL import Image, ImageDraw
 
-from .annotation import draw_cells, save, typeface
+from .annotation import draw_cells, draw_outline, save, typeface
 from .slides import Slide
 
 CROPS = 10
@@ -132,7 +131,7 @@ def _crop(slide: Slide, polygon, number: int, side: int) -> np.ndarray:
     picture = slide.read(x, y, edge, edge, mpp=edge * slide.mpp / _CROP_PX, patch=True)
     ring = (shapely.get_coordinates(polygon.exterior) - (x, y)) * (_CROP_PX / edge)
     # On a light line even a dark colour is seen on a dark nucleus.
-    cv2.polylines(picture, [np.round((ring - 0.5) * 16).astype(np.int32)], True, (255, 255, 255), 3, cv2.LINE_AA, 4)
+    draw_outline(picture, ring, (255, 255, 255), width=3)
     return draw_cells(picture, [ring], np.array([number]), line_px=1)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..annotation import draw_outline
 from ..io import ClusterfirstError
 from ..slides import Slide
 from .results import SlideInfo
@@ -127,10 +128,9 @@ class Pyramids:
             else:
                 image = slide.read(left, top, edge, edge, mpp=slide.mpp * edge / px, patch=True)
                 image = image if image.shape[:2] == (px, px) else cv2.resize(image, (px, px))
-            scale, bits = px / edge, 4
-            at = np.rint(((ring - (left, top)) * scale - 0.5) * 2**bits).astype(np.int32)
             image = np.ascontiguousarray(image)
-            return _jpeg(cv2.polylines(image, [at], True, _OUTLINE, 1, cv2.LINE_AA, bits))
+            draw_outline(image, (ring - (left, top)) * (px / edge), _OUTLINE, width=1)
+            return _jpeg(image)
 
         return self._cache.get((name, "crop", x, y, edge, px), make)
 
