@@ -92,6 +92,15 @@ def _to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Have the names in a folder on disk: a new file is not safe before its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _reserve(path: Path) -> None:
     """Take the room on the disk that a mapped file has on paper; where it fills up later, the process is killed."""
     if hasattr(os, "posix_fallocate"):  # not on macOS

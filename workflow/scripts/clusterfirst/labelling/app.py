@@ -36,6 +36,7 @@ from .asking import NAME, WHO, answer, known_person, person, session_of, slide_o
 from .blind import routes as blind
 from .desk import Desk
 from .journal import Held
+from .outlines import BLOCK_PX
 from .security import Guard
 from .session import Conflict, Stale, brief
 from .view import DEFAULT_CLASSES
@@ -320,8 +321,6 @@ async def import_labels(request: Request, group: str, slide: str) -> dict:
 @router.get("/api/slides/{slide}")
 def slide_facts(request: Request, slide: str) -> dict:
     """How a slide is cut into tiles, see `Pyramids.facts`; and the edge of blocks of outlines."""
-    from .outlines import BLOCK_PX
-
     return {**request.app.state.desk.pixels.facts(slide_of(request, slide).id), "block": BLOCK_PX}
 
 

@@ -42,6 +42,7 @@ class History:
         self.leaves = leaves
         self.state = State.empty(leaves)
         self.entries: list[Entry] = []
+        self._asked: set[tuple[str, str]] = set()
         self._touched: list[Touched] = []
         self._active: list[bool] = []
         self._target: dict[int, int] = {}
@@ -53,6 +54,10 @@ class History:
     def seq(self) -> int:
         """Number of the last action; 0 before the first."""
         return self.entries[-1].seq if self.entries else 0
+
+    def holds(self, who: str, id: str) -> bool:
+        """Say whether somebody's request of that id was done."""
+        return (who, id) in self._asked
 
     def can_undo(self, who: str) -> bool:
         """Say whether somebody has an action to undo."""
@@ -66,6 +71,7 @@ class History:
         """Take in an action that has been checked. An undo with nothing to undo does nothing."""
         at, do = len(self.entries), entry.action["do"]
         self.entries.append(entry)
+        self._asked.add((entry.who, entry.id))
         self._active.append(do not in ("undo", "redo"))
         if self._active[at]:
             self._touched.append(touched(entry.action, self.state, self.leaves))

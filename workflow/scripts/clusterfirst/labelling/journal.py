@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from ..io import ClusterfirstError
+from ..io import ClusterfirstError, sync_folder
 from .history import Entry
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,14 @@ _CRC = b',"crc":"'
 _TAIL = len(_CRC) + 8 + len('"}')
 
 
+def stamp(time: datetime) -> str:
+    """Write a time in UTC, to the millisecond."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def now() -> str:
-    """Return the time, UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return the time; see `stamp`."""
+    return stamp(datetime.now(UTC))
 
 
 class Held(ClusterfirstError):
@@ -142,8 +147,8 @@ class Journal:
             journal = cls(path, header, entries, file, end)
             if found is None:
                 journal._write({"clusterfirst": "labels", "version": VERSION, **header})
-                _sync_folder(path.parent)
-                _sync_folder(path.parent.parent)  # the folder of labels may be as new as the journal
+                sync_folder(path.parent)
+                sync_folder(path.parent.parent)  # the folder of labels may be as new as the journal
             elif end < len(data):
                 os.fsync(file)
             return journal
@@ -284,11 +289,3 @@ def read(path: Path) -> tuple[dict | None, list[Entry]]:
     """Read a journal that nobody writes to, a torn last line left out; see `parse`."""
     data = path.read_bytes()
     return parse(data[: _whole(data)], path)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@ has its form). Nothing is ever written over it; the workflow takes the latest. J
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import threading
 from collections import Counter
@@ -25,9 +24,10 @@ from .. import given, labelled, objects
 from ..clustering import palette
 from ..evaluation import truth
 from ..export import qupath
-from ..io import ClusterfirstError, atomic
+from ..io import ClusterfirstError, atomic, sync_folder
 from . import ranges
 from .history import History
+from .journal import stamp
 from .leaves import Leaves
 from .results import Group, SlideInfo
 from .session import Session, Stale
@@ -103,7 +103,7 @@ def export(session: Session, who: str) -> list[Path]:
         facts = {
             "slide": slide.id,
             "group": group.info.id,
-            "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": stamp(now),
             "who": who,
             "seq": labels.seq,
             "clustering": group.fingerprint,
@@ -159,18 +159,10 @@ def _write(folder: Path, facts: dict, cells: Iterator[str], now: datetime) -> Pa
                 for number, cell in enumerate(cells):
                     file.write((",\n  " if number else "\n  ") + cell)
                 file.write("\n ]\n}\n")
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             raise ClusterfirstError(f"labels could not be written to {path}: {error.strerror or error}") from error
     return path
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def export_qupath(session: Session) -> list[Path]:

@@ -171,7 +171,7 @@ class Session:
         if (who, id) in self._answers:
             return self._answers[who, id]
         # After a restart, or long ago: done already, and all that has come of it since is told.
-        if any(entry.id == id and entry.who == who for entry in self.history.entries):
+        if self.history.holds(who, id):
             return {"seq": self.history.seq, "state": {**self._view, **self._personal(who)}}
         return None
 

@@ -62,7 +62,7 @@ class Study:
         self.tiles = tiles.read(session.group, root)
         self._mutex = threading.RLock()
         self._journals: dict[str, Journal] = {}
-        self._entries: dict[str, list[Entry]] = {}
+        self._asked: dict[str, set[str]] = {}
         self._answers: dict[str, Answers] = {}
         self._deal = lru_cache(maxsize=16)(lambda size, seed: deal(self.tiles.cells, size=size, seed=seed))
         self._rows = lru_cache(maxsize=1024)(self._rows_of)
@@ -89,7 +89,7 @@ class Study:
                 answers.apply(key, self._rows(key), entry.action)
             except (ClusterfirstError, LookupError, TypeError) as error:
                 raise ClusterfirstError(f"{path}: action {entry.seq} makes no sense: {error}") from error
-        self._answers[who], self._entries[who] = answers, list(entries)
+        self._answers[who], self._asked[who] = answers, {entry.id for entry in entries}
 
     def _header(self, who: str) -> dict:
         return {"about": "blind", "group": self.group.info.id, "cells": self.cells, "who": who}
@@ -259,10 +259,11 @@ class Study:
             raise Stale("this page shows older outlines of the cells: nothing was done. Reload the page")
         key = self._key(*key)
         with self._mutex:
-            if not any(entry.id == id for entry in self._entries.get(who, [])):
+            if id not in self._asked.get(who, ()):
                 rows, answers = self._rows(key), self.of(who)
                 done = check(action, answers.batch(key, rows), self.classes()) | {"batch": list(key)}
-                self._entries.setdefault(who, []).append(self._journal(who).append(who, id, done))
+                self._journal(who).append(who, id, done)
+                self._asked.setdefault(who, set()).add(id)
                 answers.apply(key, rows, done)
                 self._answers[who] = answers
             return self.progress(who, key)

@@ -5,10 +5,10 @@ import { dimAround, cellAt, NEUTRAL, outline, readTile, towards } from "./blindt
 import { inkOn, nextColour } from "./colour.js";
 import { ask, hush, say } from "./dialogs.js";
 import { $, count, h, plural } from "./dom.js";
-import { roundLength } from "./geometry.js";
 import { place } from "./outlines.js";
 import { PanZoom } from "./panzoom.js";
 import { decodeRanges, encodeRanges } from "./ranges.js";
+import { showScale } from "./scalebar.js";
 import { Tiles } from "./tiles.js";
 
 /** The answer of a cell that cannot be told. */
@@ -306,11 +306,7 @@ export class Work {
   scaleBar() {
     if (!this.batch || this.last === this.pan.view.scale) return;
     this.last = this.pan.view.scale;
-    const um = this.um / this.last;
-    const length = roundLength(150 * um);
-    $("#scale-bar").style.width = `${length / um}px`;
-    $("#scale-text").textContent = `${length} µm`;
-    $("#scale").setAttribute("aria-label", `Scale bar: ${length} µm`);
+    showScale(this.um / this.last, 1 / this.last);
   }
 
   /** Say to those who do not see it which cell it is. */

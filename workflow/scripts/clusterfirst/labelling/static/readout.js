@@ -1,10 +1,9 @@
-/** Scale bar, magnification, and facts about the cell under the pointer. */
+/** Magnification and scale, and facts about the cell under the pointer. */
 
-import { $, count, h, percent } from "./dom.js";
-import { roundLength } from "./geometry.js";
+import { $, h, percent } from "./dom.js";
 import { chip, clusterTitle } from "./clusters.js";
+import { showScale } from "./scalebar.js";
 
-const LONGEST_PX = 150;
 /** µm to a screen pixel that microscopists call 40×. */
 const UM_AT_40 = 0.25;
 
@@ -19,12 +18,7 @@ export class Readout {
     if (!info || this.last === view.scale) return;
     this.last = view.scale;
     const um = info.mpp ? info.mpp / view.scale : null;
-    const unit = um ?? 1 / view.scale;
-    const length = roundLength(LONGEST_PX * unit);
-    $("#scale-bar").style.width = `${length / unit}px`;
-    const text = um === null ? `${count(length)} px` : length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
-    $("#scale-text").textContent = text;
-    $("#scale").setAttribute("aria-label", `Scale bar: ${text}`);
+    showScale(um, 1 / view.scale);
     const times = um === null ? null : (40 * UM_AT_40) / um;
     $("#readout").textContent = um === null ? `${(100 * view.scale).toFixed(0)} %` : `${times >= 10 ? times.toFixed(0) : times.toFixed(1)}× · ${um < 1 ? um.toFixed(2) : um.toFixed(1)} µm/px`;
   }
