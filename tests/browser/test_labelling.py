@@ -46,11 +46,11 @@ def test_from_clusters_to_named_cells(server, project, new_page):
     total = page.evaluate("clusterfirst.store.doc.clusters.length")
     order = page.evaluate("clusterfirst.store.clusters.map(c => c.key)")
 
-    # three clusters with keys; after each, the largest without a name follows by itself
+    # three clusters with keys; after each, the largest without a name follows by itself, before the server has answered
     for step, key in enumerate("443"):
         assert page.evaluate("clusterfirst.store.selected") == order[step]
         page.keyboard.press(key)
-        named(page, f"{step + 1} / {total}")
+    named(page, f"3 / {total}")
     names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
     assert names == ["epithelium", "epithelium", "stroma"]
     look_at(page, server.document["clusters"][0]["representatives"][2], 1)
@@ -196,10 +196,12 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
     first = page.evaluate("clusterfirst.store.selected")
     page.keyboard.press("4")
     named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
-    page.evaluate("key => clusterfirst.store.select(key)", first)
+    assert page.evaluate("clusterfirst.store.selected") != first  # the next one; R is for the one just named all the same
     page.keyboard.press("r")
     crops = page.locator("#review .crop")
     expect(crops).to_have_count(24)
+    expect(page.locator("#review")).to_contain_text("Cluster 0")
+    assert page.evaluate("clusterfirst.store.selected") == first
     rows = page.evaluate("clusterfirst.store.cursor")
     page.keyboard.press("2")
     expect(page.locator("#accept")).to_have_text("Accept the other 23 (Enter)")
@@ -230,8 +232,11 @@ def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
     assert page.evaluate("clusterfirst.store.labels.tally()[0]") == sizes[0]
     page.keyboard.press("Control+z")
     named(page, f"1 / {total}")
+    expect(page.locator("#toasts")).to_have_text("Took back: clusters 0 and 1 merged.")  # what it said before is gone
     page.keyboard.press("Control+z")
     named(page, f"0 / {total}")
+    expect(page.locator("#toasts")).to_have_text("Took back: cluster 0 = tumour.")
+    expect(page.locator("#target")).to_contain_text("Cluster 0")  # the next key is for it
     page.keyboard.press("Control+Shift+z")
     named(page, f"1 / {total}")
     page.keyboard.press("Control+Shift+z")
@@ -291,8 +296,16 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     named(ada, f"1 / {total}")
     ben.keyboard.press("2")
     dialog = ben.get_by_role("dialog", name="Somebody was faster")
-    expect(dialog).to_contain_text("Ada named a cluster tumour")
+    expect(dialog).to_contain_text("Ada named cluster 0 tumour")
+    expect(dialog).to_contain_text("Cluster 0 = lymphocyte")
+    expect(dialog.get_by_role("button", name="Keep theirs")).to_be_focused()
     assert ada.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "tumour"
+    # while Ben thinks, it changes again: he overrules what he was shown, and is asked again
+    ada.evaluate("key => clusterfirst.store.select(key)", first)
+    ada.keyboard.press("3")
+    expect(ada.locator(f"#cluster-{first}")).to_contain_text("stroma")
+    dialog.get_by_role("button", name="Do mine all the same").click()
+    expect(dialog).to_contain_text("Ada named cluster 0 stroma")
     dialog.get_by_role("button", name="Do mine all the same").click()
     expect(ben.locator("#toasts")).to_contain_text("lymphocyte")
     expect(ada.locator(f"#cluster-{first}")).to_contain_text("lymphocyte")
@@ -321,6 +334,15 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     server.kill()
     page.keyboard.press("2")
     expect(page.locator("#banner")).to_contain_text("not saved yet")
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)  # the page asks first, and stays
+    expect(page.locator("#banner")).to_contain_text("not saved yet")
+    for _ in range(50):
+        if asked:
+            break
+        page.wait_for_timeout(100)
+    assert asked == ["beforeunload"]
     server.start()
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")

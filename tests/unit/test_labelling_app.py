@@ -44,12 +44,12 @@ class Browser:
         self.base = told["seq"]
         return told
 
-    def ask(self, action: dict, *, id: str | None = None, base: int | None = None, force: bool = False):
+    def ask(self, action: dict, *, id: str | None = None, base: int | None = None, overrules: int = 0):
         asked = {
             "base": self.base if base is None else base,
             "id": id or str(uuid.uuid4()),
             "action": action,
-            "force": force,
+            "overrules": overrules,
         }
         return self.http.post(f"{self.url}/actions", json=asked)
 
@@ -262,7 +262,12 @@ def test_two_people_conflicts_are_told_and_nothing_is_overwritten(start):
     assert ada.state()["clusters"][0]["name"] == "tumour"
     other = grace.do({"do": "name", "leaves": clusters[1]["leaves"], "class": "stroma"})
     assert other["clusters"][0]["name"] == "tumour", "who was behind is told what others did"
-    assert grace.ask(hers, base=1, force=True).status_code == 200
+    ada.do({"do": "name", "leaves": clusters[0]["leaves"], "class": None})
+    newer = grace.ask(hers, base=1, overrules=conflict["seq"])
+    assert newer.status_code == 409, "what came after the conflict that was shown is not overruled"
+    conflict = newer.json()["conflict"]
+    assert conflict["action"]["class"] is None
+    assert grace.ask(hers, base=1, overrules=conflict["seq"]).status_code == 200
     assert ada.state()["clusters"][0]["name"] == "stroma"
     ada.do({"do": "undo"})
     assert [entry["name"] for entry in ada.state()["clusters"][:2]] == ["stroma", "stroma"], "undo is one's own"
@@ -276,7 +281,7 @@ def test_many_at_once_are_one_after_the_other(start):
     def work(who: str) -> None:
         browser = Browser(app, who)
         action = {"do": "cells", "rows": "3", "class": "stroma"}
-        answers.extend(browser.ask(action, force=True).json()["seq"] for _ in range(10))
+        answers.extend(browser.ask(action, overrules=10**6).json()["seq"] for _ in range(10))
 
     threads = [threading.Thread(target=work, args=(f"person {number}",)) for number in range(4)]
     for thread in threads:

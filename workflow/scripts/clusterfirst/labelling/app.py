@@ -55,7 +55,7 @@ _KINDS = {
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _HOURLY = {"Cache-Control": "private, max-age=3600"}
 _HEARTBEAT_S = 15
-_HOW = {"base", "force", "fingerprint"}
+_HOW = {"base", "overrules", "fingerprint"}
 
 router = APIRouter()
 
@@ -66,7 +66,7 @@ class ActionRequest(BaseModel):
     base: int = Field(ge=0)
     id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
     action: dict
-    force: bool = False
+    overrules: int = Field(default=0, ge=0)
     fingerprint: str | None = None
 
 
@@ -279,7 +279,8 @@ def act(request: Request, group: str, asked: ActionRequest) -> Response:
     """Do an action, see `Session.act` and `state`. It is on disk when the answer comes.
 
     Asked with the same ``id`` again it is done once. 409 with ``conflict`` if somebody else has changed the same since
-    ``base``, unless ``force``; 412 if ``fingerprint`` (which should be sent) is not that of the clustering served.
+    ``base``, unless the request ``overrules`` it (the ``seq`` of the conflict that was shown); 412 if ``fingerprint``
+    (which should be sent) is not that of the clustering served.
     """
     session = session_of(request, group)
     done = session.act(known_person(request), asked.id, asked.action, **asked.model_dump(include=_HOW))
@@ -346,7 +347,8 @@ ROUTERS = [blind.router, router]
 
 def _mendable(_request: Request, error: ClusterfirstError) -> Response:
     if isinstance(error, Conflict):
-        other = {"who": error.entry.who, "time": error.entry.time, "action": brief(error.entry.action)}
+        entry = error.entry
+        other = {"seq": entry.seq, "who": entry.who, "time": entry.time, "action": brief(entry.action)}
         return JSONResponse({"error": str(error), "conflict": other}, 409)
     status = {Held: 423, Stale: 412}.get(type(error), 400)
     return JSONResponse({"error": str(error)}, status)

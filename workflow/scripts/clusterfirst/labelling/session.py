@@ -113,7 +113,7 @@ class Session:
         }
 
     def act(
-        self, who: str, id: str, action: object, *, base: int, force: bool = False, fingerprint: str | None = None
+        self, who: str, id: str, action: object, *, base: int, overrules: int = 0, fingerprint: str | None = None
     ) -> dict:
         """Do an action, once it is on disk.
 
@@ -127,15 +127,16 @@ class Session:
             See `state`.
         base
             The last action that the person's browser knew of.
-        force
-            Do it though somebody else has changed the same.
+        overrules
+            The last action of somebody else that the person was shown as a conflict, and wants to overrule. What came
+            later is a conflict still.
         fingerprint
             Of the clustering that the browser shows: leaves of another one are others.
 
         Returns
         -------
         dict
-            ``seq``, and under ``state`` what has changed.
+            ``seq``, and under ``state`` what has changed; of undo and redo, under ``turned``, the action concerned.
 
         Raises
         ------
@@ -150,10 +151,10 @@ class Session:
             if base > self.history.seq or fingerprint not in (None, self.group.fingerprint):
                 raise Stale("this page shows an older clustering of the cells: nothing was done. Reload the page")
             action = check(action, self.history.state, self.group.leaves)
-            if action["do"] in ("undo", "redo"):
-                self.history.target(who, action["do"])
+            turns = action["do"] in ("undo", "redo")
+            turned = {"turned": brief(self.history.target(who, action["do"]).action)} if turns else {}
             other = self.history.conflict(action, who, base)
-            if other and not force:
+            if other and other.seq > overrules:
                 raise Conflict(other)
             if self._journal is None:
                 self._begin()
@@ -162,9 +163,9 @@ class Session:
             before, self._view = self._view, self._eye.of(self.history)
             # A browser that has not seen what others did since `base` is told everything.
             state = changes(before, self._view) if base == entry.seq - 1 else self._view
-            answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}}
+            answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}, **turned}
             self._remember((who, id), answer)
-            self._tell({"seq": entry.seq, "who": who, "action": brief(action)})
+            self._tell({"seq": entry.seq, "who": who, "action": brief(action), **turned})
             return answer
 
     def _answer(self, id: str, who: str) -> dict | None:

@@ -5,7 +5,7 @@ import { getBuffer, getJson, groupUrl, newId, post, setVersion, slideUrl } from 
 import { decodeCells } from "./cells.js";
 import { ClusterList, clusterTitle } from "./clusters.js";
 import { Detail } from "./detail.js";
-import { ask, askText, complain, say } from "./dialogs.js";
+import { ask, askText, complain, hush, say } from "./dialogs.js";
 import { $, h, plural } from "./dom.js";
 import { Hint } from "./hint.js";
 import { bindKeys, showHelp } from "./keys.js";
@@ -17,6 +17,7 @@ import { Scatter } from "./scatter.js";
 import { SlideView } from "./slideview.js";
 import { Status, banner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
+import { clustersOf, did, thing } from "./telling.js";
 import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
@@ -39,7 +40,7 @@ const actions = new Actions(store, {
   conflict: askConflict,
   reload: reloadState,
 });
-const naming = new Naming(store, actions, afterNaming);
+const naming = new Naming(store, actions, followOn);
 const review = new Review(store, actions, (row) => showCell(row));
 new Detail(store, { open: openCluster, merge: mergeTicked, review: startReview, show: (row) => (store.point(row), showCell(row)) });
 
@@ -201,10 +202,10 @@ function listen() {
 
 let lost = false;
 
-function heard({ seq, who, action, holders }) {
+function heard({ seq, who, action, turned, holders }) {
   if (holders) status.people(holders, store.project.who);
   if (seq === undefined || seq <= store.doc.seq) return;
-  if (who !== store.project.who) say(`${who} ${describe(action)}.`);
+  if (who !== store.project.who) say(`${who} ${did(action, store, turned)}.`);
   heardOf = seq;
   reloadSoon();
 }
@@ -236,24 +237,15 @@ async function reloadState() {
   }
 }
 
-function describe(action) {
-  switch (action?.do) {
-    case "name": return action.class === null ? "took a name away" : `named a cluster ${action.class}`;
-    case "cells": return "labelled cells";
-    case "classes": return "changed the classes";
-    case "open": return "opened a cluster";
-    case "merge": return "merged clusters";
-    default: return "changed something";
-  }
-}
-
-function askConflict(conflict) {
-  const { who, time, action } = conflict;
-  const when = time ? ` at ${new Date(time).toLocaleTimeString()}` : "";
+function askConflict({ who, time, action }, mine) {
+  const rows = [
+    ["Theirs", `${who} ${did(action, store)} at ${new Date(time).toLocaleTimeString()}.`],
+    ["Yours", `${sentence(mine.do === "undo" || mine.do === "redo" ? `${mine.do} of your last action` : thing(mine, store))}.`],
+  ];
   return ask(
     "Somebody was faster",
-    [h("p", {}, `${who} ${describe(action)}${when}, and it concerns the same cells. Nothing has been overwritten.`)],
-    [["Keep theirs", false], ["Do mine all the same", true, "primary"]],
+    [h("p", {}, "It concerns the same cells. Nothing has been overwritten."), h("dl", { class: "pairs" }, rows.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))))],
+    [["Do mine all the same", true], ["Keep theirs", false, "primary"]],
   );
 }
 
@@ -283,21 +275,36 @@ function picked(rows, how) {
 }
 
 function goToUnnamed() {
-  const next = store.nextUnnamed();
+  const next = store.nextUnnamed(naming.underWay);
   if (next) store.select(next.key);
   else if (store.doc.clusters.length) say("All clusters have names. R reviews the least certain cells of the selected one.");
 }
 
-/** Once a cluster has its name, the largest without one follows. */
-function afterNaming(done) {
-  if (review.named(done)) return;
-  if (done.target.kind === "cluster") {
-    hint.did(0);
-    hint.did(1);
-    // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
-    store.hoverOver(null);
-    if (done.name !== null) goToUnnamed();
-  } else if (done.picked) store.pick([], "");
+/**
+ * While a cluster takes its name, the largest without one follows: were it the target for a moment longer, a second key
+ * would name it again. Cells stay picked: a second key corrects the first.
+ */
+function followOn(target, name) {
+  if (target.kind === "cells") return review.naming(target);
+  hint.did(0);
+  hint.did(1);
+  // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
+  store.hoverOver(null);
+  if (name === null) return null;
+  const next = store.nextUnnamed(naming.underWay);
+  store.select(next?.key ?? null, target.cluster.key);
+  return next || say("All clusters have names. R reviews the least certain cells of the last one.");
+}
+
+/** Undo or redo. What a name was taken back from is selected: the next key is for it. */
+async function turnBack(what) {
+  const done = await actions.do({ do: what });
+  if (!done) return;
+  const { turned } = done;
+  hush();
+  say(`${what === "undo" ? "Took back" : "Did again"}: ${thing(turned, store)}.`);
+  const named = turned?.do === "name" && what === "undo" ? clustersOf(turned.leaves, store) : [];
+  if (named.length === 1) store.select(named[0].key);
 }
 
 async function openCluster() {
@@ -321,14 +328,17 @@ async function mergeTicked() {
   store.select(merged.key);
 }
 
-function startReview() {
+/** Review the selected cluster; if nobody selected one since the last was named, that one. */
+async function startReview() {
   hint.did(2);
-  review.start();
+  const { justNamed } = store;
+  await naming.underWay.get(justNamed);
+  await review.start(store.byKey.has(justNamed) ? justNamed : store.selected);
 }
 
 async function exportLabels(format = "labels") {
   const [text, buttons] = {
-    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Done", null, "primary"], ["Cells for QuPath", "qupath"]]],
+    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
     qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
   }[format];
   try {
@@ -391,6 +401,8 @@ const toggle = (name) => store.show({ [name]: !store.display[name] });
 const turn = (by) => openSlide((store.slide + by + store.infos.length) % store.infos.length);
 const opacity = (by) => store.show({ opacity: Math.min(1, Math.max(0, store.display.opacity + by)) });
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** The view that keys like + and the arrows are for. */
 const focusedView = () => (document.activeElement === $("#umap") ? scatter.pan : slideView.pan);
 
@@ -400,8 +412,8 @@ const KEYS = [
   ["Name", "x", "Leave the cell out", () => naming.exclude()],
   ["Name", "n", "Largest cluster without a name", goToUnnamed],
   ["Name", "a", "Add a class", () => $("#new-class").focus()],
-  ["Name", "Ctrl+z", "Undo", () => actions.do({ do: "undo" })],
-  ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => actions.do({ do: "redo" })],
+  ["Name", "Ctrl+z", "Undo", () => turnBack("undo")],
+  ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => turnBack("redo")],
   ["Clusters", "j k", "Next, previous cluster", (e) => list.step(e.key.toLowerCase() === "j" ? 1 : -1)],
   ["Clusters", "o", "Open into its children", openCluster],
   ["Clusters", "t", "Tick for merging", () => list.tick(store.selected)],
@@ -426,8 +438,8 @@ bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey
 // ---- buttons
 
 const click = (id, run) => $(id).addEventListener("click", run);
-click("#undo", () => actions.do({ do: "undo" }));
-click("#redo", () => actions.do({ do: "redo" }));
+click("#undo", () => turnBack("undo"));
+click("#redo", () => turnBack("redo"));
 click("#export", () => exportLabels());
 click("#import", () => $("#import-file").click());
 $("#import-file").addEventListener("change", (event) => {

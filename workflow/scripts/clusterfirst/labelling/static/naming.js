@@ -7,10 +7,12 @@ import { $, count, h, icon, percent, plural } from "./dom.js";
 import { encodeRanges } from "./ranges.js";
 
 export class Naming {
-  /** @param {(after: object) => void} named called after something was named, with what it was */
-  constructor(store, actions, named) {
-    Object.assign(this, { store, actions, named });
+  /** @param {(target: object, name: string|null) => void} naming called as soon as something is being named: the next key is for what follows */
+  constructor(store, actions, naming) {
+    Object.assign(this, { store, actions, naming });
     this.editing = null;
+    /** Clusters whose name is on its way, by key: promises. */
+    this.underWay = new Map();
     this.list = $("#classes");
     $("#add-class").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -125,7 +127,7 @@ export class Naming {
     for (let row = 0; row < cells.n; row++) if (labels.exception[row] === i) rows.push(row);
     if (leaves.length || rows.length) {
       const used = `${count(labels.tally()[i])} cells are called “${name}”. They lose that name. Undo brings it back step by step.`;
-      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], [["Keep it", false], ["Delete", true, "danger"]]))) return;
+      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], [["Delete", true, "danger"], ["Keep it", false, "primary"]]))) return;
     }
     this.editing = null;
     if (leaves.length) await this.actions.do({ do: "name", leaves, class: null });
@@ -152,19 +154,28 @@ export class Naming {
   }
 
   async put(name, said) {
-    const { target, selected } = this.store;
+    const { store } = this, { target } = store;
     if (!target) return say("Select a cluster or a cell first. N goes to the largest cluster without a name.");
-    const picked = this.store.picked;
     const started = performance.now();
     const action =
       target.kind === "cluster" ? { do: "name", leaves: target.cluster.leaves, class: name } : { do: "cells", rows: encodeRanges(target.rows), class: name };
-    const base = this.store.doc.seq;
-    if (name && this.store.classesAreOffered) await this.actions.do({ do: "classes", classes: this.classes }, { yields: true });
-    if (!(await this.actions.do(action, { base }))) return;
+    if (name) this.sendOffered();
+    const key = target.kind === "cluster" && name !== null ? target.cluster.key : null;
+    const sent = this.actions.do(action);
+    if (key !== null) this.underWay.set(key, sent);
+    this.naming(target, name);
+    const done = await sent;
+    if (this.underWay.get(key) === sent) this.underWay.delete(key);
+    if (!done) return;
     this.took = performance.now() - started;
     const what = target.kind === "cluster" ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})` : plural(target.rows.length, "cell");
-    say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.`);
-    this.named({ target, name, picked, selected });
+    say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.${key !== null && store.justNamed === key ? " R reviews it." : ""}`);
+  }
+
+  /** Until somebody names something, classes are offered only: the first name brings them along. */
+  sendOffered() {
+    if (!this.store.classesAreOffered || this.offered) return;
+    this.offered = this.actions.do({ do: "classes", classes: this.classes }, { yields: true }).finally(() => (this.offered = null));
   }
 }
 
