@@ -56,8 +56,11 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     assert [path for path in asked if not path.startswith(allowed)] == []  # what tells of clusters is not asked for
 
     # cell by cell; Tab goes on without an answer, Shift+Tab back; X: it cannot be told
-    for key in "12x":
+    for key in "1/":
         page.keyboard.press(key)
+    page.keyboard.type("lymph")
+    page.keyboard.press("Enter")
+    page.keyboard.press("x")
     expect(page.locator("#target")).to_contain_text(f"Cell 4 of {first}")
     page.keyboard.press("Tab")
     expect(page.locator("#target")).to_contain_text(f"Cell 5 of {first}")
@@ -174,10 +177,15 @@ def test_everything_has_a_name_can_be_read_and_fits(server, new_page, scheme):
 def test_the_way_there_and_out_of_the_picture_and_back(server, new_page):
     page = new_page(server.address)
     page.click("#blind")
+    expect(page.locator("#sample-facts")).to_contain_text("batches of whole tiles")
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#sample-seed")).to_be_visible()
     page.click("#batches button >> nth=0")
     expect(page.locator("#tile-view")).to_be_focused()
-    page.keyboard.press("Escape")  # lets the cell go; Tab is no longer for cells
+    page.keyboard.press("Escape")  # deselects the cell; Tab is no longer for cells
     page.keyboard.press("Tab")
     expect(page.locator("#zoom-in")).to_be_focused()
-    page.click("#naming")
+    page.locator("#naming").focus()
+    page.keyboard.press("Enter")
     expect(page.locator("#target")).to_contain_text("All of")

@@ -5,6 +5,7 @@ import json
 import re
 
 import geopandas
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -54,10 +55,11 @@ def test_from_clusters_to_named_cells(server, project, new_page):
     names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
     assert names == ["epithelium", "epithelium", "stroma"]
     look_at(page, server.document["clusters"][0]["representatives"][2], 1)
-    page.keyboard.press("c")
+    # with the first name, cells take the colours of classes
     expect(page.locator("[data-by=label]")).to_have_attribute("aria-checked", "true")
     picture(page, "naming")
     page.keyboard.press("c")
+    expect(page.locator("[data-by=cluster]")).to_have_attribute("aria-checked", "true")
 
     # a cluster is opened into its two children
     page.keyboard.press("o")
@@ -116,6 +118,7 @@ def test_from_clusters_to_named_cells(server, project, new_page):
     for key in ("seq", "clusters", "exceptions", "progress"):
         assert after[key] == state[key]
     assert probe(page, "place") == pytest.approx(place, rel=1e-2)
+    expect(page.locator("[data-by=cluster]")).to_have_attribute("aria-checked", "true")  # chosen, and kept
 
     # export, and the workflow gives every cell the name that it has in the page
     page.click("#export")
@@ -196,7 +199,9 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
     first = page.evaluate("clusterfirst.store.selected")
     page.keyboard.press("4")
     named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
-    assert page.evaluate("clusterfirst.store.selected") != first  # the next one; R is for the one just named all the same
+    assert (
+        page.evaluate("clusterfirst.store.selected") != first
+    )  # the next one; R is for the one just named all the same
     page.keyboard.press("r")
     crops = page.locator("#review .crop")
     expect(crops).to_have_count(24)
@@ -245,6 +250,10 @@ def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
 
 def test_a_lasso_on_the_umap_picks_cells(server, new_page):
     page = new_page(server.address)
+    # up is up, as in the pictures of the workflow
+    height = np.load(server.results / SLIDE / "umap2d.npy")[:, 1]
+    top, bottom = (probe(page, "onMap", int(row))[1] for row in (height.argmax(), height.argmin()))
+    assert top < bottom
     box = page.locator("#umap").bounding_box()
     page.keyboard.down("Shift")
     page.mouse.move(box["x"] + 5, box["y"] + 5)
@@ -263,11 +272,39 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
     first = page.evaluate("clusterfirst.store.selected")
     page.keyboard.press("1")
     named(page, f"1 / {total}")
-    page.fill("#new-class", "mast cell")
+    page.fill("#new-class", "tumour")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("There is a class “tumour” already.")
+    page.keyboard.type("mast cell")  # what was refused is typed over
     page.keyboard.press("Enter")
     expect(page.locator("#classes")).to_contain_text("mast cell")
+    expect(page.locator("#new-class")).to_have_value("")
+    page.keyboard.press("Escape")
+
+    # a tenth class has no key: part of its name does, and adds one that is not there
+    second = page.evaluate("clusterfirst.store.selected")
+    page.keyboard.press("Enter")
+    page.keyboard.type("cell")
+    expect(page.locator("dialog [role=option]")).to_have_text(["7plasma cell", "mast cell", "+Add “cell”"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    named(page, f"2 / {total}")
+    assert page.evaluate("key => clusterfirst.store.byKey.get(key).name", second) == "mast cell"
+    page.keyboard.press("/")
+    page.keyboard.type("adipocyte")
+    page.keyboard.press("Enter")
+    named(page, f"3 / {total}")
+    expect(page.locator("#classes")).to_contain_text("adipocyte")
+
     page.get_by_role("button", name="Edit tumour").click()
-    page.get_by_label("Name of the class").fill("carcinoma")
+    page.get_by_label("Name of the class").fill("carci")
+    page.get_by_label("Name of the class").press("End")
+    page.evaluate(
+        "clusterfirst.actions.do({ do: 'name', leaves: clusterfirst.store.clusters[5].leaves, class: 'stroma' })"
+    )
+    named(page, f"4 / {total}")
+    page.keyboard.type("noma")  # what others do takes neither the text nor the focus away
+    expect(page.get_by_label("Name of the class")).to_have_value("carcinoma")
     page.get_by_label("Colour of the class").fill("#ff0000")
     page.get_by_role("button", name="Keep").click()
     expect(page.locator("#classes")).to_contain_text("carcinoma")
@@ -278,7 +315,7 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
     page.get_by_role("button", name="Delete carcinoma").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#classes")).not_to_contain_text("carcinoma")
-    named(page, f"0 / {total}")
+    named(page, f"3 / {total}")
 
 
 def test_who_names_the_same_cluster_second_is_asked(server, new_page):
@@ -334,6 +371,7 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     server.kill()
     page.keyboard.press("2")
     expect(page.locator("#banner")).to_contain_text("not saved yet")
+    expect(page.locator("#saved")).to_have_text("Offline · 1 unsent")
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.close(run_before_unload=True)  # the page asks first, and stays
@@ -347,6 +385,7 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")
     expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#saved")).to_have_text("Saved")
     lines = [
         json.loads(line) for path in server.labels.glob("journal-*.jsonl") for line in path.read_text().splitlines()
     ]
@@ -376,9 +415,27 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_pag
         "slide-view",
         "umap",
         "opacity",
+        "find-class",
         "new-class",
         "alone",
     } <= reached
+
+    # keys of one character can be switched off, and stay so
+    page.click("#help")
+    expect(page.locator("dialog .primary")).to_be_focused()
+    page.get_by_label("Shortcuts of a single character").uncheck()
+    page.keyboard.press("Enter")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    for key in "2o?":
+        page.keyboard.press(key)
+    expect(page.locator("dialog")).to_have_count(0)
+    assert page.evaluate("[clusterfirst.actions.queue.length, clusterfirst.store.doc.progress.clusters_named]") == [
+        0,
+        1,
+    ]
+    page.keyboard.press("Control+z")
+    expect(page.locator("#toasts")).to_contain_text("Took back: cluster 0 = tumour.")
 
 
 def test_a_cell_is_found_and_labelled_by_keyboard_alone(server, new_page):
@@ -417,6 +474,23 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
     assert probe(page, "overlapping") == []
 
 
+@pytest.mark.parametrize(("width", "height"), [(780, 437), (420, 420)])
+def test_in_a_small_window_panels_follow_one_another(server, new_page, width, height):
+    page = new_page(server.address, width=width, height=height)
+    page.keyboard.press("1")
+    expect(page.locator(".chip").first).to_be_attached()
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
+    assert probe(page, "overlapping") == []
+    for part in ("#slide-view", "#classes .class-name >> nth=8", "#clusters .chip", "#review-cluster", "#umap"):
+        page.locator(part).scroll_into_view_if_needed()
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
 def test_pure_functions(server, new_page):
     page = new_page(server.address)
     found = probe(page, "pure")
@@ -431,6 +505,7 @@ def test_pure_functions(server, new_page):
         "stays": True,
         "ink": ["#000000", "#ffffff"],
         "packed": "ff0c0b0a",
+        "apart": True,
     }
 
 

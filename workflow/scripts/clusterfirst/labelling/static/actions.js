@@ -23,7 +23,7 @@ export class Actions {
     this.tells = tells;
     this.queue = [];
     this.running = false;
-    addEventListener("beforeunload", (event) => this.queue.length && event.preventDefault());
+    this.idle = null;
   }
 
   /** Take up what an earlier page of this tab could not send. What waits for another group goes on waiting. */
@@ -31,6 +31,7 @@ export class Actions {
     const waiting = new Set(this.queue.map((item) => item.id));
     const kept = JSON.parse(sessionStorage.getItem(this.key(this.store.group.id)) ?? "[]");
     this.queue.push(...kept.filter((item) => !waiting.has(item.id)).map((item) => ({ ...item, done: () => {} })));
+    this.tells.queued?.(this.queue.length);
     if (this.queue.length) this.run();
   }
 
@@ -55,6 +56,7 @@ export class Actions {
   }
 
   remember(group) {
+    this.tells.queued?.(this.queue.length);
     const own = this.queue.filter((item) => item.group === group);
     try {
       sessionStorage.setItem(this.key(group), JSON.stringify(own.map(({ done, ...item }) => item)));
@@ -130,4 +132,9 @@ export class Actions {
       }, why);
     });
   }
+}
+
+/** Let the browser ask before a page is closed that has not sent everything. */
+export function warnBeforeLeaving(actions) {
+  addEventListener("beforeunload", (event) => actions.queue.length && event.preventDefault());
 }

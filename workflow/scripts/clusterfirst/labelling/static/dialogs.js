@@ -31,7 +31,7 @@ export function ask(title, content, buttons) {
     });
     document.body.append(dialog);
     dialog.showModal();
-    ($("input", dialog) ?? $(".dialog-buttons .primary", dialog) ?? $(".dialog-buttons button", dialog)).focus();
+    ($("input:not([type=checkbox])", dialog) ?? $(".dialog-buttons .primary", dialog) ?? $(".dialog-buttons button", dialog)).focus();
   });
 }
 

@@ -1,6 +1,6 @@
 /** The app: opens a group, joins the views, and says what each key does. */
 
-import { Actions } from "./actions.js";
+import { Actions, warnBeforeLeaving } from "./actions.js";
 import { getBuffer, getJson, groupUrl, newId, post, setVersion, slideUrl } from "./api.js";
 import { decodeCells } from "./cells.js";
 import { ClusterList, clusterTitle } from "./clusters.js";
@@ -15,7 +15,7 @@ import { Readout } from "./readout.js";
 import { Review } from "./review.js";
 import { Scatter } from "./scatter.js";
 import { SlideView } from "./slideview.js";
-import { Status, banner } from "./status.js";
+import { Saved, Status, banner, unbanner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
 import { clustersOf, did, thing } from "./telling.js";
 import { bindTheme } from "./theme.js";
@@ -33,13 +33,16 @@ const scatter = new Scatter($("#umap"), store, (row) => {
 const status = new Status(store);
 const list = new ClusterList(store);
 const hint = new Hint();
+const saved = new Saved();
 const actions = new Actions(store, {
-  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
-  connected: () => banner(""),
+  queued: (unsent) => saved.tell({ unsent }),
+  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
+  connected: () => unbanner("unsent"),
   refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
   conflict: askConflict,
   reload: reloadState,
 });
+warnBeforeLeaving(actions);
 const naming = new Naming(store, actions, followOn);
 const review = new Review(store, actions, (row) => showCell(row));
 new Detail(store, { open: openCluster, merge: mergeTicked, review: startReview, show: (row) => (store.point(row), showCell(row)) });
@@ -124,14 +127,14 @@ function place() {
     y: Math.round(view.y),
     zoom: slideView.pan.untouched ? null : Number(view.scale.toPrecision(4)),
     cluster: store.selected === NOISE_KEY ? "noise" : (store.cluster?.title ?? null),
-    by: store.display.by === "label" ? "label" : null,
+    by: store.chosenBy,
     filled: store.display.filled ? 1 : null,
     panel: store.panel,
   };
 }
 
 function restoreDisplay({ by, filled }) {
-  store.display.by = by === "label" ? "label" : "cluster";
+  if (by === "label" || by === "cluster") store.chosenBy = by;
   store.display.filled = Boolean(filled);
 }
 
@@ -142,7 +145,7 @@ function offerOlder() {
   banner("These cells were clustered anew since somebody labelled them.", {
     text: "Take the earlier labels over",
     run: async () => {
-      banner("");
+      unbanner("news");
       try {
         const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: newId(), fingerprint: older.fingerprint });
         store.apply({ ...state, seq });
@@ -193,14 +196,9 @@ function listen() {
   const slide = group.slides[store.slide].id;
   events = new EventSource(`${groupUrl(group.id)}/events?slide=${encodeURIComponent(slide)}`);
   events.onmessage = (event) => heard(JSON.parse(event.data));
-  events.onopen = () => lost && ((lost = false), reloadState(), actions.queue.length || banner(""));
-  events.onerror = () => {
-    lost = true;
-    if (!actions.queue.length) banner("Connection lost. What you do now is kept and sent as soon as the server answers.");
-  };
+  events.onopen = () => saved.lost && (saved.tell({ lost: false }), reloadState());
+  events.onerror = () => saved.tell({ lost: true });
 }
-
-let lost = false;
 
 function heard({ seq, who, action, turned, holders }) {
   if (holders) status.people(holders, store.project.who);
@@ -233,7 +231,7 @@ async function reloadState() {
     // An answer to our own may have overtaken it.
     if (doc.seq >= store.doc.seq) store.apply(doc);
   } catch {
-    lost = true; // the stream of events says when the server is back
+    saved.tell({ lost: true }); // the stream of events says when the server is back
   }
 }
 
@@ -269,7 +267,7 @@ $("#people").addEventListener("click", (event) => event.target.closest("#me") &&
 /** Cells were picked by lasso or region. With none inside, the next key must not name what was selected before. */
 function picked(rows, how) {
   store.pick(rows, how);
-  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc lets them go.`);
+  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc deselects them.`);
   store.select(null);
   say("No cells in there.");
 }
@@ -386,7 +384,7 @@ function stepCell(by) {
   return labels;
 }
 
-function letGo() {
+function deselect() {
   if (store.picked) store.pick([], "");
   else if (store.cursor !== null) store.select(store.selected);
   else if (store.selected !== null) store.select(null);
@@ -410,8 +408,8 @@ const KEYS = [
   ["Name", "1 2 3 4 5 6 7 8 9", "Name the selected cluster, cell or lasso", (e) => naming.give(Number(e.key) - 1)],
   ["Name", "Backspace Delete", "Take the name away", () => naming.take()],
   ["Name", "x", "Leave the cell out", () => naming.exclude()],
+  ["Name", "/ Enter", "Find a class by its name, or add one", () => naming.find()],
   ["Name", "n", "Largest cluster without a name", goToUnnamed],
-  ["Name", "a", "Add a class", () => $("#new-class").focus()],
   ["Name", "Ctrl+z", "Undo", () => turnBack("undo")],
   ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => turnBack("redo")],
   ["Clusters", "j k", "Next, previous cluster", (e) => list.step(e.key.toLowerCase() === "j" ? 1 : -1)],
@@ -421,10 +419,10 @@ const KEYS = [
   ["Clusters", "r", "Review its least certain cells", startReview],
   ["Clusters", "s", "Show it alone", () => toggle("alone")],
   ["Cells", ". ,", "Next, previous cell of the cluster", (e) => stepCell(e.key === "." ? 1 : -1)],
-  ["Cells", "Enter", "From the cell to its whole cluster", () => store.cursor !== null && store.select(store.selected)],
+  ["Cells", "Enter", "From the cell to its whole cluster", () => (store.cursor === null ? naming.find() : store.select(store.selected))],
   ["Cells", "v l b", "Move, lasso, region", (e) => setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
-  ["Cells", "Escape", "Let go", letGo],
-  ["View", "c", "Colour by cluster or label", () => store.show({ by: store.display.by === "cluster" ? "label" : "cluster" })],
+  ["Cells", "Escape", "Deselect", deselect],
+  ["View", "c", "Colour by cluster or label", () => store.colourBy(store.display.by === "cluster" ? "label" : "cluster")],
   ["View", "f", "Filled or outline", () => toggle("filled")],
   ["View", "[ ]", "Cells fainter, stronger", (e) => opacity(e.key === "]" ? 0.1 : -0.1)],
   ["View", "h g", "Hide noise, hide named", (e) => toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
@@ -452,6 +450,7 @@ click("#zoom-in", () => slideView.pan.zoomBy(1.8));
 click("#zoom-out", () => slideView.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => slideView.pan.fitAll());
 click("#map-all", () => scatter.pan.fitAll());
+click("#find-class", () => naming.find());
 click("#alone", () => toggle("alone"));
 click("#hide-noise", () => toggle("hideNoise"));
 click("#hide-named", () => toggle("hideNamed"));
@@ -482,7 +481,7 @@ function segment(id, topics, choose, chosen) {
 }
 
 segment("#tools", "tool", ({ tool }) => setTool(tool), ({ tool }) => tool === store.tool);
-segment("#colour-by", "display", ({ by }) => store.show({ by }), ({ by }) => by === store.display.by);
+segment("#colour-by", "display", ({ by }) => store.colourBy(by), ({ by }) => by === store.display.by);
 segment("#fill", "display", ({ filled }) => store.show({ filled: Boolean(filled) }), ({ filled }) => Boolean(filled) === store.display.filled);
 
 store.on("display", () => {

@@ -141,7 +141,10 @@ export class Review {
     const inside = this.box.contains(document.activeElement);
     if (event.key === "Escape") this.close();
     else if (!inside) return false;
-    else if (event.key === "Enter") this.accept();
+    else if (event.key === "Enter") {
+      if (!document.activeElement.matches(".crop")) return false;
+      this.accept();
+    }
     else if (event.key === "ArrowRight") this.go(this.at + 1);
     else if (event.key === "ArrowLeft") this.go(this.at - 1);
     else if (event.key === "ArrowDown") this.go(this.at + this.columns);

@@ -38,6 +38,8 @@ export class Store {
     this.hoverRow = null;
     this.tool = "move";
     this.panel = null;
+    /** "cluster" or "label", if somebody has chosen; else cells take the colours of classes with the first name. */
+    this.chosenBy = null;
     this.display = { by: "cluster", filled: false, opacity: 0.8, alone: false, hideNoise: false, hideNamed: false };
   }
 
@@ -61,13 +63,28 @@ export class Store {
     this.ticked.clear();
     this.labels = new Labels(cells);
     this.merge(doc);
+    this.followNames();
     this.emit("group", "slide", "state", "selection", "display");
   }
 
   /** Lay what changed over the state, as the server sent it. */
   apply(changed) {
     this.merge(changed);
-    this.emit("state", "selection");
+    this.emit("state", "selection", ...(this.followNames() ? ["display"] : []));
+  }
+
+  /** Colour by label as soon as there are labels, unless somebody has chosen. @returns whether that changed */
+  followNames() {
+    const by = this.chosenBy ?? (this.doc.progress.labelled ? "label" : "cluster");
+    const changed = by !== this.display.by;
+    this.display.by = by;
+    return changed;
+  }
+
+  /** @param {"cluster"|"label"} by */
+  colourBy(by) {
+    this.chosenBy = by;
+    this.show({ by });
   }
 
   merge(changed) {
