@@ -8,8 +8,10 @@ import geopandas
 import pytest
 from playwright.sync_api import expect
 
+from clusterfirst.labelling import cli
+
 from ..labelling_results import make
-from .conftest import SLIDE, picture, probe, running
+from .conftest import SLIDE, Server, enter, picture, probe, running
 
 
 def named(page, clusters):
@@ -321,7 +323,10 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     server.kill()
     page.keyboard.press("2")
     expect(page.locator("#banner")).to_contain_text("not saved yet")
-    server.start()
+    address = server.start()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#banner")).to_contain_text("A token is needed")
+    enter(page.context, address)
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")
     expect(page.locator("#banner")).to_be_hidden()
@@ -410,6 +415,20 @@ def test_pure_functions(server, new_page):
         "ink": ["#000000", "#ffffff"],
         "packed": "ff0c0b0a",
     }
+
+
+def test_the_command_opens_the_page_by_way_of_a_file(server, browser, tmp_path):
+    """Coming from a file, a browser sends no strict cookie along with a redirect."""
+    entrance = Server.entrances[server.address]
+    with cli.entrance(entrance) as path, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.address)
+        expect(page.locator("body")).to_contain_text("A token is needed")
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        assert page.url.startswith(server.address)
+        assert "token" not in page.url
+        assert page.evaluate("document.cookie") == ""
 
 
 def test_nothing_comes_from_elsewhere(server, new_page):

@@ -32,6 +32,7 @@ class Browser:
     def __init__(self, app, who: str | None, group: str = "a"):
         self.http = TestClient(app, base_url="http://localhost:8765")
         self.http.headers["X-Clusterfirst"] = "1"
+        assert self.http.get("/", params={"token": app.token}).status_code == 200
         self.url, self.base = f"/api/groups/{group.replace('/', '%2F')}", 0
         if who:
             assert self.http.post("/api/who", json={"who": who}).json() == {"who": who}

@@ -159,6 +159,7 @@ class Person:
     def __init__(self, app, who: str | None, group: str = "groups/both"):
         self.http = TestClient(app, base_url="http://localhost:8765")
         self.http.headers["X-Clusterfirst"] = "1"
+        assert self.http.get("/", params={"token": app.token}).status_code == 200
         self.url = f"/api/groups/{group.replace('/', '%2F')}/blind"
         self.sample = {"cells": SIZE, "seed": 0}
         if who:

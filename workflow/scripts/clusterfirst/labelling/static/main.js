@@ -195,6 +195,8 @@ function listen() {
   events.onopen = () => lost && ((lost = false), reloadState(), actions.queue.length || banner(""));
   events.onerror = () => {
     lost = true;
+    // A browser gives up at a refusal; the token of a server that was started again may come yet.
+    if (events.readyState === EventSource.CLOSED) telling = setTimeout(listen, 3000);
     if (!actions.queue.length) banner("Connection lost. What you do now is kept and sent as soon as the server answers.");
   };
 }
