@@ -1,18 +1,22 @@
 """The labelling app over HTTP: what people do, two at a time, across restarts and new clusterings."""
 
+import asyncio
+import contextlib
 import json
 import shutil
 import threading
+import time
 import uuid
 
 import numpy as np
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from clusterfirst.io import read_json
-from clusterfirst.labelling.app import STATIC, create_app
+from clusterfirst.labelling.app import STATIC, _events, create_app
 from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.journal import Held
+from clusterfirst.labelling.journal import Ended, Held
 from clusterfirst.labelling.ranges import decode
 from clusterfirst.labelling.results import open_results
 from clusterfirst.labelling.security import Guard
@@ -442,3 +446,77 @@ def test_events_tell_others_who_is_there_and_what_happens(start):
     assert told[0]["holders"][0]["who"] == "Grace"
     assert (told[1]["seq"], told[1]["who"], told[1]["action"]["do"]) == (1, "Ada", "classes")
     assert ada.state()["holders"] == []
+
+
+@contextlib.contextmanager
+def at_work(session):
+    """Somebody does something that takes a while: nobody else gets at the session."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with session._mutex:
+            begun.set()
+            ended.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    yield
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["while coming", "once there"])
+def test_who_goes_is_gone_and_nobody_waits_for_it(start, there):
+    app = start()
+    session = app._app.state.desk.session("a")
+    request = Request({"type": "http", "headers": [(b"cookie", b"clusterfirst_who=Grace")], "app": app._app})
+    went = []
+    leave = session.leave
+    session.leave = lambda *who: (leave(*who), went.append(who))
+
+    async def scene() -> float:
+        stream = _events(request, session, "a")
+        if there:
+            assert "Grace" in await anext(stream)
+        with at_work(session):
+            listening = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0.1)
+            start = time.monotonic()
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            took = time.monotonic() - start
+        while not went and time.monotonic() < start + 10:
+            await asyncio.sleep(0.01)
+        return took
+
+    assert asyncio.run(scene()) < 1, "the loop, and with it everybody, waited"
+    assert len(went) == 1
+    assert session.holders() == []
+
+
+def test_after_the_end_nothing_is_taken_and_another_server_may_begin(start, results):
+    ada = Browser(app := start(), "Ada")
+    ada.do(CLASSES)
+    desk, (path,) = app._app.state.desk, (results / "a/labels").glob("journal-*.jsonl")
+    before = path.read_bytes()
+    session = desk.session("a")
+    desk.close()
+    desk.close()
+    with pytest.raises(Ended):
+        session.act("Ada", "late-one", {"do": "undo"}, base=1)
+    assert ada.ask(CLASSES).status_code == 503, "the page keeps what is refused so, and sends it again"
+    for opens in (desk.session, desk.study):
+        with pytest.raises(Ended):
+            opens("a")
+    other = Session(open_results(results).groups["a"])
+    assert path.read_bytes() == before
+    other.close()
+    # One that had written nothing does not begin then.
+    path.unlink()
+    fresh = Session(open_results(results).groups["a"])
+    fresh.close()
+    with pytest.raises(Ended):
+        fresh.act("Ada", "late-one", CLASSES, base=0)
+    assert not path.exists()

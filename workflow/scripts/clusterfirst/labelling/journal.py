@@ -41,6 +41,13 @@ class Held(ClusterfirstError):
     """Another server is at work on these labels."""
 
 
+class Ended(ClusterfirstError):
+    """The server is ending: nothing is taken any more."""
+
+    def __init__(self):
+        super().__init__("the labelling app is ending: nothing was done. Start it again")
+
+
 class Lock:
     """Keeps a second server off a folder of labels. The system lets go of it when the process ends, however it ends.
 
@@ -93,8 +100,10 @@ class Lock:
             return "it does not say which"
 
     def release(self) -> None:
-        """Let go."""
-        os.close(self._file)
+        """Let go. More than once does no harm."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 class Journal:
@@ -113,7 +122,8 @@ class Journal:
 
     def __init__(self, path: Path, header: dict, entries: list[Entry], file: int, end: int):
         self.path, self.header, self.entries = path, header, entries
-        self._file, self._end = file, end
+        self._file: int | None = file
+        self._end = end
         self._seq = entries[-1].seq if entries else 0
         self._failed: str | None = None
 
@@ -161,6 +171,8 @@ class Journal:
 
         Raises
         ------
+        Ended
+            The journal was closed.
         ClusterfirstError
             The disk is full, or failed: nothing was written down, and after a failure nothing more will be until the
             server is started anew.
@@ -171,6 +183,8 @@ class Journal:
         return entry
 
     def _write(self, record: dict) -> None:
+        if self._file is None:
+            raise Ended
         if self._failed:
             raise ClusterfirstError(f"{self.path} could not be written ({self._failed}): mend that, and start again")
         self._check_place()
@@ -214,8 +228,10 @@ class Journal:
             self._failed = str(error)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
+        """Let go of the file, for good. More than once does no harm."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def seal(record: dict) -> bytes:

@@ -15,7 +15,7 @@ from ..io import ClusterfirstError
 from . import older
 from .efficiency import lots, reviewed
 from .history import Entry, History
-from .journal import Journal, Lock, now
+from .journal import Ended, Journal, Lock, now
 from .results import Group, GroupInfo, load_group
 from .state import check
 from .view import View, changes
@@ -65,6 +65,7 @@ class Session:
         self._held = Lock(self.labels)
         self._made = _signature(info)
         self._mutex = threading.RLock()
+        self._ended = False
         try:
             self.group: Group = load_group(info)
             self.history = History(self.group.leaves)
@@ -88,6 +89,8 @@ class Session:
         return older.journal_path(self.labels, self.group.fingerprint)
 
     def _begin(self) -> None:
+        if self._ended:
+            raise Ended
         kept = older.leaves_path(self.labels, self.group.fingerprint)
         if not kept.exists():
             self.group.leaves.save(kept)
@@ -141,6 +144,7 @@ class Session:
         ------
         Conflict
         Stale
+        Ended
         ClusterfirstError
             The action makes no sense.
         """
@@ -282,8 +286,9 @@ class Session:
             listener(event)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, for good: another server may open them now."""
         with self._mutex:
+            self._ended = True
             if self._journal:
                 self._journal.close()
             self._held.release()
