@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        serve(given)
+        repair(given) if given.repair else serve(given)
     except ClusterfirstError as error:
         print(f"clusterfirst-label: {error}", file=sys.stderr)
         return 1
@@ -64,6 +64,12 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where slides are, if they moved",
     )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="do not open the app, but mend journals that the disk has damaged: what is whole is kept, what is lost is "
+        "said, and the damaged file stays beside",
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
@@ -71,6 +77,20 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     if given.no_token and not is_loopback(given.host):
         parser.error(f"--no-token: {given.host} can be reached from other machines. Leave one of the two out")
     return given
+
+
+def repair(given: argparse.Namespace) -> None:
+    """Mend damaged journals, and say what became of them.
+
+    Raises
+    ------
+    ClusterfirstError
+        See `repair.repair_all`.
+    """
+    from .repair import repair_all
+    from .results import open_results
+
+    print("\n".join(repair_all(open_results(given.results)) or ["no journal of labels is damaged"]))
 
 
 def serve(given: argparse.Namespace) -> None:

@@ -41,6 +41,10 @@ class Held(ClusterfirstError):
     """Another server is at work on these labels."""
 
 
+class Damaged(ClusterfirstError):
+    """A journal cannot be read as it is."""
+
+
 class Ended(ClusterfirstError):
     """The server is ending: nothing is taken any more."""
 
@@ -140,8 +144,10 @@ class Journal:
 
         Raises
         ------
+        Damaged
+            Elsewhere than in a torn last line.
         ClusterfirstError
-            The file is damaged (elsewhere than in a torn last line), or about something else.
+            It is about something else.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -270,34 +276,52 @@ def parse(data: bytes, path: Path) -> tuple[dict | None, list[Entry]]:
 
     Raises
     ------
+    Damaged
+        With the number of the line, and what is whole before and after it.
     ClusterfirstError
-        With the number of the line.
+        It is of a later version.
     """
-    header, entries = None, []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    header, entries, lines = None, [], data.split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
         try:
             record = unseal(line)
             if header is None:
-                header = _header(record)
+                header = _header(record, path)
                 continue
             entry = Entry(*(record[name] for name in ("seq", "time", "who", "id", "action")))
             if entry.seq != len(entries) + 1:
                 raise ValueError(f"number {entry.seq} follows {len(entries)}")
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterfirstError(
-                f"{path}, line {number}: damaged ({error}). Labels are at stake: copy the file, then restore it from a "
-                "backup, or remove that line and all after it"
+            raise Damaged(
+                f"{path}, line {number}: damaged ({error}). {_still_whole(entries, lines[number:])}. The file was left "
+                "as it is: restore it from a backup, or run clusterfirst-label with --repair, which keeps a copy of it "
+                "and goes on with all that is whole"
             ) from error
         entries.append(entry)
     return header, entries
 
 
-def _header(record: dict) -> dict:
+def _still_whole(entries: list[Entry], after: list[bytes]) -> str:
+    before = f"{len(entries)} actions before it are whole"
+    if entries:
+        before += f", the last by {entries[-1].who} at {entries[-1].time}"
+    return f"{before}; so are {sum(map(_is_whole, after))} of {len(after)} lines after it"
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        unseal(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _header(record: dict, path: Path) -> dict:
     if record.pop("clusterfirst", None) != "labels":
         raise ValueError("it is no journal of labels")
     version = record.pop("version", None)
     if version != VERSION:
-        raise ValueError(f"version {version} is not known here: update clusterfirst")
+        raise ClusterfirstError(f"{path}: version {version} is not known here: update clusterfirst")
     return record
 
 
