@@ -16,6 +16,7 @@ from clusterfirst.io import ClusterfirstError, read_json, read_metadata
 from clusterfirst.labelling import journal
 from clusterfirst.labelling.app import create_app
 from clusterfirst.labelling.blind import scores, tiles
+from clusterfirst.labelling.blind import truth as truth_files
 from clusterfirst.labelling.blind.sampling import deal
 from clusterfirst.labelling.desk import Desk
 from clusterfirst.labelling.journal import Ended
@@ -459,3 +460,22 @@ def test_after_the_end_no_answer_is_taken(start, results):
             study.act(who, str(uuid.uuid4()), study.cells[:12], (SIZE, 0, 0), {"do": "label", "rows": row, "class": ""})
     assert [*(results / "groups/both/labels").glob("blind-*")] == [path]
     assert path.read_bytes() == before
+
+
+def test_answers_of_a_group_are_written_whole_or_not_at_all(start, results, monkeypatch):
+    ada = Person(start(), "Ada")
+    ada.label_all(0, lambda row: "tumour")
+    ada.do({"do": "finish"})
+    real, calls = truth_files.write_json, []
+
+    def full(document, path):
+        calls.append(path)
+        if len(calls) == 2:  # the second slide
+            raise OSError(28, "No space left on device")
+        real(document, path)
+
+    monkeypatch.setattr(truth_files, "write_json", full)
+    answer = ada.http.post(f"{ada.url}/truth", json=ada.sample)
+    assert (answer.status_code, "no answers were written" in answer.json()["error"]) == (400, True)
+    assert len(calls) == 2
+    assert [path for slide in "ab" for path in (results / slide / "labels/blind").glob("*")] == []
