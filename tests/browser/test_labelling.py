@@ -293,7 +293,8 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     named(ada, f"1 / {total}")
     ben.keyboard.press("2")
     dialog = ben.get_by_role("dialog", name="Somebody was faster")
-    expect(dialog).to_contain_text("Ada named a cluster tumour")
+    size = ada.evaluate("key => clusterfirst.store.byKey.get(key).size", first)
+    expect(dialog).to_contain_text(f"Ada named cluster 0 ({size:,} cells) tumour")
     assert ada.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "tumour"
     dialog.get_by_role("button", name="Do mine all the same").click()
     expect(ben.locator("#toasts")).to_contain_text("lymphocyte")

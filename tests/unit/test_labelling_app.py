@@ -263,6 +263,8 @@ def test_two_people_conflicts_are_told_and_nothing_is_overwritten(start):
     assert refused.status_code == 409
     conflict = refused.json()["conflict"]
     assert (conflict["who"], conflict["action"]["class"]) == ("Ada", "tumour")
+    assert conflict["said"] == f"named cluster 0 ({clusters[0]['size']} cells) tumour"
+    assert refused.json()["error"].startswith(f"Ada {conflict['said']} meanwhile: look at it")
     assert conflict["time"].endswith("Z")
     assert ada.state()["clusters"][0]["name"] == "tumour"
     other = grace.do({"do": "name", "leaves": clusters[1]["leaves"], "class": "stroma"})
@@ -446,6 +448,45 @@ def test_events_tell_others_who_is_there_and_what_happens(start):
     assert told[0]["holders"][0]["who"] == "Grace"
     assert (told[1]["seq"], told[1]["who"], told[1]["action"]["do"]) == (1, "Ada", "classes")
     assert ada.state()["holders"] == []
+
+
+def test_the_others_are_told_in_words_what_happened_to_which_cluster(start):
+    app = start()
+    ada = Browser(app, "Ada")
+    first, second = ada.state()["clusters"][:2]
+    told: list[dict] = []
+    app._app.state.desk.session("a").join(told.append, "token", "Grace", "a")
+    both = sorted(first["leaves"] + second["leaves"])
+    for action in (
+        CLASSES,
+        {"do": "name", "leaves": first["leaves"], "class": "tumour"},
+        {"do": "open", "cluster": first["key"]},
+        {"do": "undo"},
+        {"do": "redo"},
+        {"do": "undo"},
+        {"do": "merge", "clusters": [first["key"], second["key"]]},
+        {"do": "name", "leaves": both, "class": None},
+        {"do": "cells", "rows": "0-9", "class": "stroma"},
+        {"do": "cells", "rows": "3", "class": ""},
+        {"do": "cells", "rows": "3,5", "class": None},
+        {"do": "confirm", "rows": "7"},
+    ):
+        ada.do(action)
+    one, whole = f"0 ({first['size']} cells)", f"0 + 1 ({first['size'] + second['size']} cells)"
+    assert [event["said"] for event in told[1:]] == [
+        "changed the classes",
+        f"named cluster {one} tumour",
+        f"opened cluster {one}",
+        f"took back: opened cluster {one}",
+        f"did again: opened cluster {one}",
+        f"took back: opened cluster {one}",
+        f"merged clusters {whole}",
+        f"took the name of cluster {whole} away",
+        "labelled 10 cells stroma",
+        "unlabelled 1 cell",
+        "took the labels of 2 cells away",
+        "accepted 1 cell",
+    ]
 
 
 @contextlib.contextmanager

@@ -243,9 +243,9 @@ def _by_row(request: Request) -> dict[str, str]:
 
 @router.get("/api/groups/{group:path}/events")
 async def events(request: Request, group: str, slide: str | None = None) -> Response:
-    """Server-sent events: ``{"seq", "who", "action"}`` of what people do, ``{"holders"}`` when somebody comes or goes.
+    """Server-sent events of what people do: ``{"seq", "who", "action", "said"}``, the last being the action in words.
 
-    Who listens is present, on `slide` if given.
+    ``{"holders"}`` tells that somebody came or went. Who listens is present, on `slide` if given.
     """
     session = await asyncio.to_thread(session_of, request, group)
     slides = {member.id for member in session.group.info.slides}
@@ -356,7 +356,8 @@ ROUTERS = [blind.router, router]
 
 def _mendable(_request: Request, error: ClusterfirstError) -> Response:
     if isinstance(error, Conflict):
-        other = {"who": error.entry.who, "time": error.entry.time, "action": brief(error.entry.action)}
+        entry = error.entry
+        other = {"who": entry.who, "time": entry.time, "action": brief(entry.action), "said": error.said}
         return JSONResponse({"error": str(error), "conflict": other}, 409)
     status = {Ended: 503, Held: 423, Stale: 412}.get(type(error), 400)
     return JSONResponse({"error": str(error)}, status)

@@ -19,6 +19,7 @@ from .journal import Ended, Journal, Lock, now
 from .results import Group, GroupInfo, load_group
 from .state import check
 from .view import View, changes
+from .words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ class Conflict(ClusterfirstError):
     ----------
     entry : Entry
         What they did.
+    said : str
+        The same in words.
     """
 
-    def __init__(self, entry: Entry):
-        super().__init__(f"{entry.who} has changed the same meanwhile: look at it, then say whether yours is to count")
-        self.entry = entry
+    def __init__(self, entry: Entry, said: str):
+        super().__init__(f"{entry.who} {said} meanwhile: look at it, then say whether yours is to count")
+        self.entry, self.said = entry, said
 
 
 class Stale(ClusterfirstError):
@@ -158,7 +161,7 @@ class Session:
                 self.history.target(who, action["do"])
             other = self.history.conflict(action, who, base)
             if other and not force:
-                raise Conflict(other)
+                raise Conflict(other, in_words(other, self.history, self.group))
             if self._journal is None:
                 self._begin()
             entry = self._journal.append(who, id, action)
@@ -168,7 +171,8 @@ class Session:
             state = changes(before, self._view) if base == entry.seq - 1 else self._view
             answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}}
             self._remember((who, id), answer)
-            self._tell({"seq": entry.seq, "who": who, "action": brief(action)})
+            said = in_words(entry, self.history, self.group)
+            self._tell({"seq": entry.seq, "who": who, "action": brief(action), "said": said})
             return answer
 
     def _answer(self, id: str, who: str) -> dict | None:

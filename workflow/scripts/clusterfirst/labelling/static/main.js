@@ -203,10 +203,10 @@ function listen() {
 
 let lost = false;
 
-function heard({ seq, who, action, holders }) {
+function heard({ seq, who, said, holders }) {
   if (holders) status.people(holders, store.project.who);
   if (seq === undefined || seq <= store.doc.seq) return;
-  if (who !== store.project.who) say(`${who} ${describe(action)}.`);
+  if (who !== store.project.who) say(`${who} ${said}.`);
   heardOf = seq;
   reloadSoon();
 }
@@ -238,23 +238,12 @@ async function reloadState() {
   }
 }
 
-function describe(action) {
-  switch (action?.do) {
-    case "name": return action.class === null ? "took a name away" : `named a cluster ${action.class}`;
-    case "cells": return "labelled cells";
-    case "classes": return "changed the classes";
-    case "open": return "opened a cluster";
-    case "merge": return "merged clusters";
-    default: return "changed something";
-  }
-}
-
 function askConflict(conflict) {
-  const { who, time, action } = conflict;
+  const { who, time, said } = conflict;
   const when = time ? ` at ${new Date(time).toLocaleTimeString()}` : "";
   return ask(
     "Somebody was faster",
-    [h("p", {}, `${who} ${describe(action)}${when}, and it concerns the same cells. Nothing has been overwritten.`)],
+    [h("p", {}, `${who} ${said}${when}, and it concerns the same cells. Nothing has been overwritten.`)],
     [["Keep theirs", false], ["Do mine all the same", true, "primary"]],
   );
 }
