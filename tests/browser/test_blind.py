@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE, picture, probe
+from .conftest import SLIDE, enter, picture, probe
 
 PAGE = "static/blind.html#cells=40&seed=0"
 """With this seed, the first batch of the demo's slide has two tiles of a few cells."""
@@ -81,7 +81,7 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     before = page.evaluate("[...clusterfirst.work.answers].sort()")
     page.wait_for_timeout(400)  # the address follows a moment later
     server.kill()
-    server.start()
+    enter(page.context, server.start())
     page.reload()
     page.wait_for_selector("body[data-ready]")
     expect(page.locator("#tile-title")).to_have_text("Tile 1 of 2")

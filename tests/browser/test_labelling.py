@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from clusterfirst.labelling import cli
+
 from ..labelling_results import make
-from .conftest import SLIDE, picture, probe, running
+from .conftest import SLIDE, Server, enter, picture, probe, running
 
 
 def named(page, clusters):
@@ -333,7 +335,8 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     named(ada, f"1 / {total}")
     ben.keyboard.press("2")
     dialog = ben.get_by_role("dialog", name="Somebody was faster")
-    expect(dialog).to_contain_text("Ada named cluster 0 tumour")
+    size = ada.evaluate("key => clusterfirst.store.byKey.get(key).size", first)
+    expect(dialog).to_contain_text(f"Ada named cluster 0 ({size:,} cells) tumour")
     expect(dialog).to_contain_text("Cluster 0 = lymphocyte")
     expect(dialog.get_by_role("button", name="Keep theirs")).to_be_focused()
     assert ada.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "tumour"
@@ -342,7 +345,7 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     ada.keyboard.press("3")
     expect(ada.locator(f"#cluster-{first}")).to_contain_text("stroma")
     dialog.get_by_role("button", name="Do mine all the same").click()
-    expect(dialog).to_contain_text("Ada named cluster 0 stroma")
+    expect(dialog).to_contain_text(f"Ada named cluster 0 ({size:,} cells) stroma")
     dialog.get_by_role("button", name="Do mine all the same").click()
     expect(ben.locator("#toasts")).to_contain_text("lymphocyte")
     expect(ada.locator(f"#cluster-{first}")).to_contain_text("lymphocyte")
@@ -381,7 +384,10 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
             break
         page.wait_for_timeout(100)
     assert asked == ["beforeunload"]
-    server.start()
+    address = server.start()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#banner")).to_contain_text("A token is needed")
+    enter(page.context, address)
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")
     expect(page.locator("#banner")).to_be_hidden()
@@ -507,6 +513,20 @@ def test_pure_functions(server, new_page):
         "packed": "ff0c0b0a",
         "apart": True,
     }
+
+
+def test_the_command_opens_the_page_by_way_of_a_file(server, browser, tmp_path):
+    """Coming from a file, a browser sends no strict cookie along with a redirect."""
+    entrance = Server.entrances[server.address]
+    with cli.entrance(entrance) as path, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.address)
+        expect(page.locator("body")).to_contain_text("A token is needed")
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        assert page.url.startswith(server.address)
+        assert "token" not in page.url
+        assert page.evaluate("document.cookie") == ""
 
 
 def test_nothing_comes_from_elsewhere(server, new_page):

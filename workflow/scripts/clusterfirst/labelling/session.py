@@ -15,10 +15,11 @@ from ..io import ClusterfirstError
 from . import older
 from .efficiency import lots, reviewed
 from .history import Entry, History
-from .journal import Journal, Lock, now
+from .journal import Ended, Journal, Lock, now
 from .results import Group, GroupInfo, load_group
 from .state import check
 from .view import View, changes
+from .words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ class Conflict(ClusterfirstError):
     ----------
     entry : Entry
         What they did.
+    said : str
+        The same in words.
     """
 
-    def __init__(self, entry: Entry):
-        super().__init__(f"{entry.who} has changed the same meanwhile: look at it, then say whether yours is to count")
-        self.entry = entry
+    def __init__(self, entry: Entry, said: str):
+        super().__init__(f"{entry.who} {said} meanwhile: look at it, then say whether yours is to count")
+        self.entry, self.said = entry, said
 
 
 class Stale(ClusterfirstError):
@@ -65,6 +68,7 @@ class Session:
         self._held = Lock(self.labels)
         self._made = _signature(info)
         self._mutex = threading.RLock()
+        self._ended = False
         try:
             self.group: Group = load_group(info)
             self.history = History(self.group.leaves)
@@ -88,6 +92,8 @@ class Session:
         return older.journal_path(self.labels, self.group.fingerprint)
 
     def _begin(self) -> None:
+        if self._ended:
+            raise Ended
         kept = older.leaves_path(self.labels, self.group.fingerprint)
         if not kept.exists():
             self.group.leaves.save(kept)
@@ -142,6 +148,7 @@ class Session:
         ------
         Conflict
         Stale
+        Ended
         ClusterfirstError
             The action makes no sense.
         """
@@ -155,7 +162,7 @@ class Session:
             turned = {"turned": brief(self.history.target(who, action["do"]).action)} if turns else {}
             other = self.history.conflict(action, who, base)
             if other and other.seq > overrules:
-                raise Conflict(other)
+                raise Conflict(other, in_words(other, self.history, self.group))
             if self._journal is None:
                 self._begin()
             entry = self._journal.append(who, id, action)
@@ -165,7 +172,8 @@ class Session:
             state = changes(before, self._view) if base == entry.seq - 1 else self._view
             answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}, **turned}
             self._remember((who, id), answer)
-            self._tell({"seq": entry.seq, "who": who, "action": brief(action), **turned})
+            said = in_words(entry, self.history, self.group)
+            self._tell({"seq": entry.seq, "who": who, "action": brief(action), "said": said})
             return answer
 
     def _answer(self, id: str, who: str) -> dict | None:
@@ -283,8 +291,9 @@ class Session:
             listener(event)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, for good: another server may open them now."""
         with self._mutex:
+            self._ended = True
             if self._journal:
                 self._journal.close()
             self._held.release()

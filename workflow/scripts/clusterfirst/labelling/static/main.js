@@ -17,7 +17,7 @@ import { Scatter } from "./scatter.js";
 import { SlideView } from "./slideview.js";
 import { Saved, Status, banner, unbanner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
-import { clustersOf, did, thing } from "./telling.js";
+import { clustersOf, thing } from "./telling.js";
 import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
@@ -197,13 +197,17 @@ function listen() {
   events = new EventSource(`${groupUrl(group.id)}/events?slide=${encodeURIComponent(slide)}`);
   events.onmessage = (event) => heard(JSON.parse(event.data));
   events.onopen = () => saved.lost && (saved.tell({ lost: false }), reloadState());
-  events.onerror = () => saved.tell({ lost: true });
+  events.onerror = () => {
+    saved.tell({ lost: true });
+    // A browser gives up at a refusal; the token of a server that was started again may come yet.
+    if (events.readyState === EventSource.CLOSED) telling = setTimeout(listen, 3000);
+  };
 }
 
-function heard({ seq, who, action, turned, holders }) {
+function heard({ seq, who, said, holders }) {
   if (holders) status.people(holders, store.project.who);
   if (seq === undefined || seq <= store.doc.seq) return;
-  if (who !== store.project.who) say(`${who} ${did(action, store, turned)}.`);
+  if (who !== store.project.who) say(`${who} ${said}.`);
   heardOf = seq;
   reloadSoon();
 }
@@ -235,10 +239,10 @@ async function reloadState() {
   }
 }
 
-function askConflict({ who, time, action }, mine) {
+function askConflict({ who, time, said }, mine) {
   const rows = [
-    ["Theirs", `${who} ${did(action, store)} at ${new Date(time).toLocaleTimeString()}.`],
-    ["Yours", `${sentence(mine.do === "undo" || mine.do === "redo" ? `${mine.do} of your last action` : thing(mine, store))}.`],
+    ["Theirs", `${who} ${said} at ${new Date(time).toLocaleTimeString()}.`],
+    ["Yours", `${sentence(thing(mine, store))}.`],
   ];
   return ask(
     "Somebody was faster",

@@ -1,4 +1,4 @@
-/** Actions in words: what others did, what was taken back. */
+/** One's own actions in words: what was taken back, what is not done yet. What others did is said by the server. */
 
 import { plural } from "./dom.js";
 import { decodeRanges } from "./ranges.js";
@@ -22,32 +22,17 @@ function called(leaves, store) {
 /** Long lists are told as their number alone. */
 const cellsOf = ({ rows, cells }) => plural(rows === undefined ? cells : decodeRanges(rows).length, "cell");
 
-/** @returns {[string, string]} "named cluster 7 tumour", "cluster 7 = tumour" */
-function both(action, store) {
+/** What an action is about: "cluster 7 = tumour". */
+export function thing(action, store) {
   switch (action?.do) {
-    case "name": {
-      const what = called(action.leaves, store);
-      return [action.class === null ? `took away the name of ${what}` : `named ${what} ${action.class}`, `${what} = ${action.class ?? "no name"}`];
-    }
-    case "cells": {
-      const what = cellsOf(action);
-      if (action.class === null) return [`took away the label of ${what}`, `${what} = label of their cluster`];
-      return action.class === "" ? [`left out ${what}`, `${what} left out`] : [`labelled ${what} ${action.class}`, `${what} = ${action.class}`];
-    }
-    case "confirm": return [`accepted ${cellsOf(action)}`, `${cellsOf(action)} accepted`];
-    case "classes": return ["changed the classes", "change of the classes"];
-    case "open": return [`opened ${called([action.cluster], store)}`, `${called([action.cluster], store)} opened`];
-    case "merge": return [`merged ${called(action.clusters, store)}`, `${called(action.clusters, store)} merged`];
-    case "labels": return ["took over labels", "labels taken over"];
-    default: return ["changed something", "the last change"];
+    case "name": return `${called(action.leaves, store)} = ${action.class ?? "no name"}`;
+    case "cells": return `${cellsOf(action)} ${action.class === "" ? "left out" : `= ${action.class ?? "label of their cluster"}`}`;
+    case "confirm": return `${cellsOf(action)} accepted`;
+    case "classes": return "change of the classes";
+    case "open": return `${called([action.cluster], store)} opened`;
+    case "merge": return `${called(action.clusters, store)} merged`;
+    case "labels": return "labels taken over";
+    case "undo": case "redo": return `${action.do} of your last action`;
+    default: return "the last change";
   }
 }
-
-/** What somebody did: "named cluster 7 tumour". @param {object} [turned] the action that an undo or redo concerned */
-export function did(action, store, turned) {
-  if (action?.do === "undo" || action?.do === "redo") return `${action.do === "undo" ? "took back" : "did again"}${turned ? `: ${thing(turned, store)}` : " an action"}`;
-  return both(action, store)[0];
-}
-
-/** What an action is about: "cluster 7 = tumour". */
-export const thing = (action, store) => both(action, store)[1];
