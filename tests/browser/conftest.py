@@ -94,12 +94,18 @@ def demo(repo) -> Path:
 
 
 @pytest.fixture
-def server(demo, cmu, tmp_path):
-    """A server on a copy that nobody has labelled yet, started."""
+def copied(demo, tmp_path) -> Path:
+    """A copy of the demo that nobody has labelled yet: the folder of its slide."""
     folder = tmp_path / "results" / SLIDE
     folder.mkdir(parents=True)
     for name in _NEEDED:
         shutil.copy2(demo / name, folder)
+    return folder
+
+
+@pytest.fixture
+def server(copied, cmu, tmp_path):
+    """A server on that, started."""
     with running(tmp_path / "results", cmu.parent) as one:
         yield one
 

@@ -138,7 +138,7 @@
       stays: view.toPlane(13, 57).every((v, i) => Math.abs(v - under[i]) < 1e-9),
       ink: [inkOn("#ffff00"), inkOn("#0000aa")],
       packed: packed("#0a0b0c").toString(16),
-      apart: Math.min(...nearest) > 0.06 || nearest,
+      apart: Math.min(...nearest) > 0.05 || nearest,
     };
   },
 })

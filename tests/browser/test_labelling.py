@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from clusterfirst.io import read_json
 from clusterfirst.labelling import cli
+from clusterfirst.proposals import fingerprint
 
 from ..labelling_results import make
 from .conftest import SLIDE, Server, enter, picture, probe, running
@@ -478,6 +480,75 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
     ]
     assert probe(page, "outside") == []
     assert probe(page, "overlapping") == []
+
+
+@pytest.fixture
+def suggesting(copied):
+    """What a model would call the first clusters: two on which all its views agree, one on which two of three do."""
+    document = read_json(copied / "clusters.json")
+    classes = [("tumour", "#d55e00"), ("mast cell", "#d55f01"), ("Stroma", "#009e73")]
+    said = [
+        {"class": word, "confidence": 0.8, "rationale": f"It looks like {word}.", "cells": [0], "cached": False}
+        for word, _ in classes
+    ]
+    clusters = [
+        {"id": i, "class": word, "share": share, "views": 3, "votes": [said[i]] * 2}
+        for i, ((word, _), share) in enumerate(zip(classes, (1.0, 1.0, 0.6667), strict=True))
+    ]
+    told = {
+        "clusterfirst": "classes",
+        "version": 1,
+        "model": "a-model",
+        "server": "example.org",
+        "clustering_sha256": fingerprint(document["cells"]["cluster_id"]),
+        "classes": [{"name": name, "colour": colour} for name, colour in classes],
+        "clusters": clusters,
+        "stopped": None,
+    }
+    (copied / "classes.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_what_a_model_suggests_is_accepted_by_key_and_all_at_once(suggesting, server, new_page):
+    page = new_page(server.address)
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    card = page.get_by_role("group", name="Suggested: tumour, 3 of 3 views")
+    expect(card).to_be_visible()
+    card.get_by_text("Why?").click()
+    expect(card).to_contain_text("It looks like tumour.” (a-model)")
+    option = page.locator("#clusters [role=option]").nth(2)
+    expect(option).to_have_attribute("aria-label", re.compile("no name, suggested Stroma, 2 of 3 views"))
+    expect(page.locator("#suggestions")).to_contain_text("3 suggested")
+    assert (probe(page, "nameless"), probe(page, "faint"), probe(page, "overlapping")) == ([], [], [])
+
+    # one by one: by key, then by button; a class that is new comes with a colour that none has
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Accept mast cell").click()
+    named(page, f"2 / {total}")
+    expect(page.locator("#toasts")).to_contain_text("is mast cell, as suggested")
+    page.wait_for_function("clusterfirst.actions.queue.length === 0")
+    classes = page.evaluate("clusterfirst.store.doc.classes")
+    assert [entry["name"] for entry in classes][9:] == ["mast cell"]
+    assert classes[9]["colour"] != "#d55f01"  # the colour of tumour, nearly
+    expect(page.get_by_role("button", name="Accept 0")).to_be_disabled()  # none is left on which all views agree
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
+
+    # all that enough views agree on, in the letters of the class that is there; one undo takes all back
+    expect(page.get_by_role("button", name="Accept 1")).to_be_visible()
+    page.get_by_label("Share of views that agree").select_option("≥ 67 %")
+    page.get_by_role("button", name="Accept 2").click()
+    named(page, f"3 / {total}")
+    assert page.evaluate("clusterfirst.store.clusters.slice(0, 4).map(c => c.name)") == [
+        "tumour",
+        "mast cell",
+        "stroma",
+        None,
+    ]
+    expect(page.locator("#suggestions")).to_be_hidden()
+    page.keyboard.press("a")
+    expect(page.locator("#toasts")).to_contain_text("Nothing is suggested here.")
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
 
 
 @pytest.mark.parametrize(("width", "height"), [(780, 437), (420, 420)])

@@ -1,5 +1,11 @@
 /** Colours as numbers: what ImageData wants, and what stays legible on top of what. */
 
+/** Noise and cells without a label: quiet, but visible on tissue and on glass. */
+export const UNNAMED = "#6b7684";
+export const NOISE = "#98a2ae";
+/** What is to be named next, where colours mean classes: no class, and with its white rim plain on any ground. */
+export const CHOSEN = "#111827";
+
 /** "#rrggbb" to its three parts. @returns {[number, number, number]} */
 export function parts(hex) {
   const value = parseInt(hex.slice(1), 16);
@@ -27,7 +33,7 @@ export function inkOn(hex) {
 /** Colours offered to new classes: none so pale, or so close to the pink of H&E, that outlines would be lost on tissue. */
 export const CLASS_COLOURS = [
   "#0077bb", "#ee7733", "#117733", "#cc3311", "#ddcc00", "#33bbee", "#332288", "#663333", "#999933", "#44aa99",
-  "#882255", "#225555", "#00cc66", "#aa4499", "#000000", "#004488", "#bbcc33", "#5b2c83", "#7f4f24", "#00e5ff",
+  "#882255", "#225555", "#00cc66", "#aa4499", "#0044aa", "#bbcc33", "#5b2c83", "#7f4f24", "#00e5ff", "#ee3377",
 ];
 
 /** What the common kinds of colour blindness leave of linear RGB: none, protanopia, deuteranopia (Machado et al. 2009). */
@@ -63,8 +69,12 @@ export function difference(one, other) {
   }));
 }
 
+/** Cells without a class, and what is to be named next, are drawn in these: no class should look like them. */
+const TAKEN = [UNNAMED, CHOSEN];
+
 /** Of the colours offered, the one that differs most from those that classes have. */
 export function nextColour(classes) {
-  const least = (colour) => Math.min(1, ...classes.map((c) => difference(colour, c.colour)));
+  const taken = [...TAKEN, ...classes.map((c) => c.colour)];
+  const least = (colour) => Math.min(...taken.map((other) => difference(colour, other)));
   return CLASS_COLOURS.reduce((best, colour) => (least(colour) > least(best) ? colour : best));
 }

@@ -4,7 +4,7 @@ import { $, h } from "./dom.js";
 import { ask } from "./dialogs.js";
 
 /** Keys that say or accept something: one pressed for too long must not name the next cluster too, which follows by itself. */
-const ONCE = /^([1-9xX]|Enter|Backspace|Delete)$/;
+const ONCE = /^([1-9aAxX]|Enter|Backspace|Delete)$/;
 
 /** Keys of the picture that has the focus stay, whatever the switch says. */
 const OF_PICTURE = /^[-+=_0.,]$/;

@@ -18,6 +18,7 @@ import { SlideView } from "./slideview.js";
 import { Saved, Status, banner, unbanner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
 import { clustersOf, thing } from "./telling.js";
+import { Suggestions } from "./suggestions.js";
 import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
@@ -45,7 +46,8 @@ const actions = new Actions(store, {
 warnBeforeLeaving(actions);
 const naming = new Naming(store, actions, followOn);
 const review = new Review(store, actions, (row) => showCell(row));
-new Detail(store, { open: openCluster, merge: mergeTicked, review: startReview, show: (row) => (store.point(row), showCell(row)) });
+const suggestions = new Suggestions(store, actions, naming, goToUnnamed);
+new Detail(store, { open: openCluster, merge: mergeTicked, accept: () => suggestions.accept(), review: () => review.start(), show: (row) => (store.point(row), showCell(row)) });
 
 // ---- opening
 
@@ -413,6 +415,7 @@ const KEYS = [
   ["Name", "Backspace Delete", "Take the name away", () => naming.take()],
   ["Name", "x", "Leave the cell out", () => naming.exclude()],
   ["Name", "/ Enter", "Find a class by its name, or add one", () => naming.find()],
+  ["Name", "a", "Accept what is suggested", () => suggestions.accept()],
   ["Name", "n", "Largest cluster without a name", goToUnnamed],
   ["Name", "Ctrl+z", "Undo", () => turnBack("undo")],
   ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => turnBack("redo")],

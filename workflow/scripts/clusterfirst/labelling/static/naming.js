@@ -214,15 +214,20 @@ export class Naming {
       target.kind === "cluster" ? { do: "name", leaves: target.cluster.leaves, class: name } : { do: "cells", rows: encodeRanges(target.rows), class: name };
     if (name) this.sendOffered();
     const key = target.kind === "cluster" && name !== null ? target.cluster.key : null;
-    const sent = this.actions.do(action);
-    if (key !== null) this.underWay.set(key, sent);
+    const sent = this.keep(key === null ? [] : [key], this.actions.do(action));
     this.naming(target, name);
-    const done = await sent;
-    if (this.underWay.get(key) === sent) this.underWay.delete(key);
-    if (!done) return;
+    if (!(await sent)) return;
     this.took = performance.now() - started;
     const what = target.kind === "cluster" ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})` : plural(target.rows.length, "cell");
     say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.${key !== null && store.justNamed === key ? " R reviews it." : ""}`);
+  }
+
+  /** Remember that clusters are being named, until it is done. @returns {Promise} what was given */
+  async keep(keys, sent) {
+    for (const key of keys) this.underWay.set(key, sent);
+    const done = await sent;
+    for (const key of keys) if (this.underWay.get(key) === sent) this.underWay.delete(key);
+    return done;
   }
 
   /** Until somebody names something, classes are offered only: the first name brings them along. */

@@ -1,13 +1,7 @@
 /** Which colour each cell is drawn in now, as tables by leaf and by exception: nothing is computed per cell and frame. */
 
-import { packed } from "./colour.js";
+import { CHOSEN, NOISE, UNNAMED, packed } from "./colour.js";
 import { BY_LEAF, WITHOUT } from "./labels.js";
-
-/** Noise and cells without a label: quiet, but visible on tissue and on glass. */
-export const UNNAMED = "#6b7684";
-export const NOISE = "#98a2ae";
-/** What is to be named next, where colours mean classes: no class, and with its white rim plain on any ground. */
-export const CHOSEN = "#111827";
 
 export class Palette {
   /**

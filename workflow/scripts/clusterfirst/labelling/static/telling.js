@@ -31,7 +31,7 @@ export function thing(action, store) {
     case "classes": return "change of the classes";
     case "open": return `${called([action.cluster], store)} opened`;
     case "merge": return `${called(action.clusters, store)} merged`;
-    case "labels": return "labels taken over";
+    case "labels": return `labels taken over${action.source ? ` (${action.source})` : ""}`;
     case "undo": case "redo": return `${action.do} of your last action`;
     default: return "the last change";
   }
