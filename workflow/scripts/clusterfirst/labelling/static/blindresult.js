@@ -9,9 +9,9 @@ import { Tiles } from "./tiles.js";
 
 /** Told apart by shade and dash as well as by colour. */
 const LINES = {
-  same: { colour: "#00c853", width: 2.4, text: "agree" },
-  other: { colour: "#ff1744", width: 3, dash: [5, 3], casing: "#ffffff", text: "disagree" },
-  untold: { colour: NEUTRAL, width: 1.4, dash: [1.5, 3], text: "you could not tell" },
+  same: { colour: "#00c853", width: 2.4, text: "Agree" },
+  other: { colour: "#ff1744", width: 3, dash: [5, 3], casing: "#ffffff", text: "Disagree" },
+  untold: { colour: NEUTRAL, width: 1.4, dash: [1.5, 3], text: "You could not tell" },
 };
 
 const kindOf = ({ label, called }) => (label < 0 ? "untold" : label === called ? "same" : "other");
