@@ -72,10 +72,10 @@ export class Review {
     this.box.replaceChildren(
       h("div", { class: "review-head" },
         h("h2", {}, "Review"),
-        h("span", { class: "muted" }, `${clusterTitle(cluster)}: least certain cells`),
+        h("span", { class: "muted" }, `${clusterTitle(cluster)}, least sure`),
         cluster.name ? chip(cluster.name, store.doc.classes) : null,
         h("span", { class: "gap" }),
-        h("span", { class: "muted keys-note" }, "Number: correct · Arrows: move"),
+        h("span", { class: "muted keys-note" }, "Numbers correct, arrows move"),
         h("button", { class: "primary", id: "accept", onclick: () => this.accept(), title: "All others are right (Enter)" }, left === this.rows.length ? `Accept all ${left} (Enter)` : `Accept the other ${left} (Enter)`),
         h("button", { class: "quiet", "aria-label": "Close review", title: "Close (Esc)", onclick: () => this.close() }, icon("close"))),
       h("div", { class: "review-grid", role: "group", "aria-label": "Cells to review" }, this.rows.map((row, i) => this.cell(row, i))),
