@@ -27,3 +27,23 @@ rule nuclei_mask:
         disk_mb=need("nuclei_mask", "disk_mb"),
     script:
         "../scripts/nuclei_mask.py"
+
+
+rule export_qupath:
+    input:
+        cells=f"{RESULTS}/{{slide}}/cells.parquet",
+    output:
+        geojson=f"{RESULTS}/{{slide}}/cells.geojson.gz",
+    log:
+        f"{RESULTS}/{{slide}}/logs/export_qupath.log",
+    benchmark:
+        f"{RESULTS}/{{slide}}/benchmarks/export_qupath.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 2
+    resources:
+        mem_mb=need("export_qupath", "mem_mb"),
+        runtime=need("export_qupath", "runtime"),
+        disk_mb=need("export_qupath", "disk_mb"),
+    script:
+        "../scripts/export_qupath.py"

@@ -22,6 +22,7 @@ NEEDS = {
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
     "label_cells": ["segment", "reduce", "cluster"],
     "annotate_labels": ["filter_tiles", "label_cells"],
+    "export_qupath": ["label_cells"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -128,9 +129,7 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
-        if newest_labels(slide):
-            yield "label_cells"
-            yield "annotate_labels"
+        yield from stages_of_exports(slide, settings["export"]["formats"])
         if settings["tiling"]["export"]:
             yield "export_tiles"
         if settings["export"]["nuclei_mask"]:
@@ -144,10 +143,23 @@ def wanted_stages(trial, slide, settings):
     yield "validate_clusters"
 
 
+def stages_of_exports(slide, formats):
+    """The stages that make files for other tools, and pictures by label."""
+    named = newest_labels(slide) or is_classified(slide)
+    if formats or named:
+        yield "label_cells"
+    if named:
+        yield "annotate_labels"
+    for name in FORMATS:
+        if name in formats or (named and name == "qupath"):
+            if name != "cells":
+                yield f"export_{name}"
+
+
 def source_of(unit, name):
     """Files from outside, for the stages that read some."""
     if name == "label_cells":
-        return [relocated(newest_labels(unit))]
+        return [relocated(file) for file in filter(None, [newest_labels(unit)])]
     return [sample_of(unit).path] if name == "tile" else []
 
 

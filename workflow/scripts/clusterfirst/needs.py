@@ -113,9 +113,15 @@ FITS = {
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
     ),
     "label_cells": Fit(
-        memory={"job": 200, "kcells": 4},
+        memory={"job": 200, "kcells": 2},
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 1},
+    ),
+    "export_qupath": Fit(
+        memory={"job": 200, "threads": 50, "kcells": 0.05},
+        seconds={"job": 10},
+        core_seconds={"kcells": 0.05},
+        disk={"job": 10, "kcells": 0.6},
     ),
     "annotate_labels": Fit(
         memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},

@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
@@ -24,6 +25,7 @@ from .. import given, labelled, objects
 from ..clustering import palette
 from ..evaluation import truth
 from ..export import qupath
+from ..export.cells import ROWS
 from ..io import ClusterfirstError, atomic, sync_folder
 from . import ranges
 from .history import History
@@ -184,18 +186,25 @@ def export_qupath(session: Session) -> list[Path]:
     written = []
     for slide, rows in _slides(group):
         path = _folder(slide) / f"{name}.geojson.gz"
-        known = {"cell_id": group.cell_id[rows], "confidence": group.confidence[rows].astype(float)}
-        qupath.write(path, _polygons(slide, group, rows), labels.label[rows], colours, known)
+        cells = pa.table(
+            {
+                "geometry": _outlines(slide, group, rows),
+                "label": pa.array(labels.label[rows], pa.string()),
+                "cell_id": group.cell_id[rows],
+                "confidence": group.confidence[rows],
+            }
+        )
+        qupath.write(path, cells.to_batches(ROWS), colours)
         written.append(path)
     return written
 
 
-def _polygons(slide: SlideInfo, group: Group, rows: slice) -> np.ndarray:
+def _outlines(slide: SlideInfo, group: Group, rows: slice) -> pa.ChunkedArray:
     table = pq.ParquetFile(slide.masks).read(columns=["geometry", "x", "y", "cell_id"])
     there = objects.fingerprint(*(table[name].to_numpy() for name in ("x", "y", "cell_id")))
     if there != _cells_sha256(group, rows):
         raise Stale(f"slide {slide.id} was segmented again since the app started: run the workflow, and start it again")
-    return shapely.from_wkb(table["geometry"].to_numpy())
+    return table["geometry"]
 
 
 def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
@@ -222,7 +231,7 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
     ClusterfirstError
         The file cannot be read, or belongs to other cells.
     """
-    polygons = _polygons(slide, group, rows)
+    polygons = shapely.from_wkb(_outlines(slide, group, rows).to_numpy())
     with tempfile.TemporaryDirectory(prefix="clusterfirst-") as folder:
         path = Path(folder, "import.json")
         path.write_bytes(data)
