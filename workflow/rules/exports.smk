@@ -5,7 +5,14 @@ from clusterfirst import labelled
 FORMATS = {
     "cells": "cells.parquet",
     "qupath": "cells.geojson.gz",
+    "h5ad": "cells.h5ad",
+    "spatialdata": "cells.zarr",
+    "csv": "cells.csv",
+    "coco": "cells.coco.json",
+    "paper": "final_annotations.json",
 }
+# Those that speak of pictures of tiles, and bring them.
+WITH_TILES = {"coco", "paper"}
 
 
 def newest_labels(folder):
@@ -86,3 +93,9 @@ def all_exports(wildcards):
             f"(known: {', '.join(FORMATS)})"
         )
     return list(files)
+
+
+def slide_if_pictured(wildcards):
+    """An input function: the slide, where its picture is to be exported, too."""
+    wanted = settings_of(wildcards.slide)["export"]["image"]
+    return slide_file(wildcards) if wanted else []

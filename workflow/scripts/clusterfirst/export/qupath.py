@@ -1,8 +1,4 @@
-"""GeoJSON for QuPath: a detection for every cell, with its class and the class's colour.
-
-A million cells are a gigabyte of text. It is put together column by column, in Arrow's kernels, some thousand cells at
-a time; a loop over cells would take ten times as long (benchmarks/geojson.md).
-"""
+"""GeoJSON for QuPath: a detection for every cell, with its class and the class's colour."""
 
 from __future__ import annotations
 
@@ -15,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
 from ..clustering import palette
 from ..io import atomic, bounded_map, read_metadata
-from . import cells
+from . import cells, jsontext
 
 MEASUREMENTS = {
     "cell_id": "Cell ID",
@@ -42,8 +37,6 @@ MEASUREMENTS = {
     "label_confidence": "Label confidence",
 }
 """What columns are called in QuPath: as by its own *Add shape features*, where that measures the same."""
-_PIXEL_DIGITS, _DIGITS = 2, 4
-"""A hundredth of a pixel is far below what an outline knows."""
 _LEVEL = 4
 """Of deflate. Twice as fast as 6, which would save a seventh of the file."""
 
@@ -81,7 +74,7 @@ def write(
     }
 
     def piece(batch: pa.RecordBatch) -> tuple[pa.Buffer, bytes]:
-        text = _joined(_features(batch, classes))
+        text = jsontext.joined(_features(batch, classes), ",\n")
         return text, _deflated(text)
 
     with atomic(path) as part, part.open("wb") as file, ThreadPoolExecutor(threads) as pool, _gzip(file) as add:
@@ -99,50 +92,17 @@ def _features(batch: pa.RecordBatch, classes: Mapping[str, str]) -> pa.StringArr
     names = pa.array(list(classes), pa.string())
     texts = pa.array([f'"classification":{text},' for text in classes.values()], pa.string())
     of_class = texts.take(pc.index_in(batch["label"], names)).fill_null("")
-    known = [
-        pc.binary_join_element_wise(json.dumps(title, ensure_ascii=False), _numbers(batch[name]), ":")
-        for name, title in MEASUREMENTS.items()
-        if name in batch.schema.names
-    ]
-    measured = pc.binary_join_element_wise(*known, ",", null_handling="skip") if known else ""
-    return pc.binary_join_element_wise(
-        '{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[',
-        _coordinates(shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))),
-        ']]]},"properties":{"objectType":"detection",',
+    columns = {title: name for name, title in MEASUREMENTS.items() if name in batch.schema.names}
+    measured = jsontext.objects({title: jsontext.numbers(batch[name]) for title, name in columns.items()})
+    return jsontext.concatenated(
+        '{"type":"Feature","geometry":{"type":"Polygon","coordinates":',
+        jsontext.rings(shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))),
+        '},"properties":{"objectType":"detection",',
         of_class,
-        '"measurements":{',
+        '"measurements":',
         measured,
-        "}}}",
-        "",
+        "}}",
     )
-
-
-def _coordinates(polygons: np.ndarray) -> pa.StringArray:
-    """The rings of each polygon, as JSON without the outer brackets."""
-    rings, polygon = shapely.get_rings(polygons, return_index=True)
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    x, y = (pa.array(values).cast(pa.string()) for values in np.round(points, _PIXEL_DIGITS).T.copy())
-    pairs = pc.binary_join_element_wise(x, y, ",")
-    return _grouped(_grouped(pairs, ring, len(rings), "],["), polygon, len(polygons), "]],[[")
-
-
-def _grouped(texts: pa.StringArray, owner: np.ndarray, count: int, between: str) -> pa.StringArray:
-    """Join what belongs together; owners ascend."""
-    ends = np.searchsorted(owner, np.arange(count + 1)).astype(np.int32)
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(ends), texts), between)
-
-
-def _numbers(values: pa.Array) -> pa.StringArray:
-    """Numbers as JSON; null where there is none."""
-    if pa.types.is_floating(values.type):
-        values = pc.round(values.cast(pa.float64()), _DIGITS)
-        values = pc.if_else(pc.is_finite(values), values, None)
-    return values.cast(pa.string())
-
-
-def _joined(features: pa.StringArray) -> pa.Buffer:
-    whole = pa.ListArray.from_arrays(pa.array([0, len(features)], pa.int32()), features)
-    return pc.binary_join(whole, ",\n")[0].as_buffer()
 
 
 def _deflated(text: pa.Buffer | bytes) -> bytes:
