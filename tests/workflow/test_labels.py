@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import uuid
 import zipfile
 
 import geopandas
@@ -15,11 +14,8 @@ from PIL import Image
 from clusterfirst import given
 from clusterfirst.clustering import palette
 from clusterfirst.io import read_json, read_metadata, write_json
-from clusterfirst.labelling import labels
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.session import Session
 
-from .conftest import copy_of
+from .conftest import copy_of, say
 
 BLUE, ORANGE = "#0000ff", "#ff8000"
 CLASSES = [{"name": "plasma cell", "colour": BLUE}, {"name": "other", "colour": ORANGE}]
@@ -28,18 +24,6 @@ BESIDE = (
     *("cluster_id", "leaf_id", "confidence", "umap_x", "umap_y"),
     *("label", "label_source", "labelled_by", "label_confidence"),
 )
-
-
-def say(project, *actions):
-    """Do things in the labelling app as Ada, and export; return the file."""
-    session = Session(open_results(project.folder / "results").groups["a"])
-    try:
-        for action in actions:
-            session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)
-        (path,) = labels.export(session, "Ada")
-        return path
-    finally:
-        session.close()
 
 
 @pytest.fixture(scope="module")

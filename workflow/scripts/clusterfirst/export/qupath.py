@@ -37,7 +37,7 @@ MEASUREMENTS = {
     "label_confidence": "Label confidence",
 }
 """What columns are called in QuPath: as by its own *Add shape features*, where that measures the same."""
-_LEVEL = 4
+LEVEL = 4
 """Of deflate. Twice as fast as 6, which would save a seventh of the file."""
 
 
@@ -107,7 +107,7 @@ def _features(batch: pa.RecordBatch, classes: Mapping[str, str]) -> pa.StringArr
 
 def _deflated(text: pa.Buffer | bytes) -> bytes:
     """Compress a part of a stream that neither begins nor ends with it, so that parts can be made side by side."""
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
