@@ -100,7 +100,9 @@ def child(way: str, folder: Path) -> None:
         threads, qupath.LEVEL = WAYS[way]
         qupath.export(source, to, threads=threads)
     own = resource.getrusage(resource.RUSAGE_SELF)
-    print(own.ru_utime + own.ru_stime, own.ru_maxrss / 1024, to.stat().st_size / 1e6)
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(own.ru_utime + own.ru_stime, int(peak.split()[1]) / 1024, to.stat().st_size / 1e6)
 
 
 def main(count: int) -> None:

@@ -101,7 +101,8 @@ def test_geojson_keeps_to_the_rules_of_qupath(folder, cells, names):
         assert (known["Cell ID"], known["Cluster"]) == (row.cell_id, row.cluster_id)
     with gzip.open(folder / "cells.geojson.gz") as file:
         back = geopandas.read_file(file, engine="pyogrio")
-    assert back.geometry.area.sum() == pytest.approx(cells.geometry.area.sum(), rel=1e-4)
+    areas = shapely.area(back.geometry.to_numpy())
+    assert areas.sum() == pytest.approx(cells.geometry.area.sum(), rel=1e-4)
 
 
 def test_anndata_has_measures_places_and_colours_and_scanpy_draws_them(folder, cells, names, tmp_path):

@@ -118,7 +118,7 @@ FITS = {
         disk={"job": 10, "kcells": 1},
     ),
     "export_qupath": Fit(
-        memory={"job": 200, "threads": 50, "kcells": 0.05},
+        memory={"job": 200, "threads": 50, "kcells": 0.2},
         seconds={"job": 10},
         core_seconds={"kcells": 0.05},
         disk={"job": 10, "kcells": 0.6},
@@ -134,17 +134,17 @@ FITS = {
         disk={"job": 20, "kcells": 2, "mvalues": 8, "pictured_mm2": 65, "slide_mb": 1},
     ),
     "export_csv": Fit(
-        memory={"job": 200, "kcells": 0.05},
+        memory={"job": 200, "kcells": 0.1},
         seconds={"job": 10, "kcells": 0.05},
         disk={"job": 10, "kcells": 0.6},
     ),
     "export_coco": Fit(
-        memory={"job": 250, "kcells": 0.05, "mpx": 0.01},
+        memory={"job": 250, "kcells": 0.2, "mpx": 0.01},
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 1.2},
     ),
     "export_paper": Fit(
-        memory={"job": 250, "kcells": 1},
+        memory={"job": 250, "kcells": 1.2},
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 1.2},
     ),
