@@ -358,8 +358,10 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
     cells = shapely.buffer(shapes, 5.123456, quad_segs=2)
     names = np.array(["a b", None, 'ü"'], object)[np.arange(len(cells)) % 3]
     known = {"cell_id": np.arange(len(cells)), "confidence": np.linspace(0, 1, len(cells))}
-    for name in ("one.geojson.gz", "two.geojson.gz"):
-        qupath.write(tmp_path / name, cells, names, {"a b": "#ff0080", 'ü"': "#000001"}, known)
+    table = pa.table({"geometry": shapely.to_wkb(cells), "label": pa.array(names, pa.string()), **known})
+    for name, threads in (("one.geojson.gz", 1), ("two.geojson.gz", 2)):
+        colours = {"a b": "#ff0080", 'ü"': "#000001"}
+        qupath.write(tmp_path / name, table.to_batches(1000), colours, threads=threads)
     assert (tmp_path / "one.geojson.gz").read_bytes() == (tmp_path / "two.geojson.gz").read_bytes()
     with gzip.open(tmp_path / "one.geojson.gz") as file:
         back = geopandas.read_file(file, engine="pyogrio")
@@ -372,6 +374,6 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
 
 
 def test_geojson_of_no_cells_is_geojson(tmp_path):
-    qupath.write(tmp_path / "none.geojson.gz", np.empty(0, object), np.empty(0, object), {}, {})
+    qupath.write(tmp_path / "none.geojson.gz", [], {})
     with gzip.open(tmp_path / "none.geojson.gz") as file:
         assert json.load(file) == {"type": "FeatureCollection", "features": []}

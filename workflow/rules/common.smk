@@ -201,12 +201,7 @@ def files_of(slides):
     wanted = []
     for slide in slides:
         wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
-        settings = settings_of(slide)
-        if settings["tiling"]["export"]:
-            wanted.append(f"{RESULTS}/{slide}/tiles")
-        if settings["export"]["nuclei_mask"]:
-            wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
-    return wanted
+    return [*wanted, *export_files(slides)]
 
 
 def whole_run(wildcards):

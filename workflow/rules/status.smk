@@ -22,6 +22,12 @@ NEEDS = {
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
     "label_cells": ["segment", "reduce", "cluster"],
     "annotate_labels": ["filter_tiles", "label_cells"],
+    "export_qupath": ["label_cells"],
+    "export_h5ad": ["label_cells", "embed", "reduce"],
+    "export_spatialdata": ["label_cells", "embed", "reduce"],
+    "export_csv": ["label_cells"],
+    "export_coco": ["label_cells", "filter_tiles", "export_tiles"],
+    "export_paper": ["label_cells", "filter_tiles", "export_tiles"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -128,11 +134,7 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
-        if newest_labels(slide):
-            yield "label_cells"
-            yield "annotate_labels"
-        if settings["tiling"]["export"]:
-            yield "export_tiles"
+        yield from stages_of_exports(slide, settings)
         if settings["export"]["nuclei_mask"]:
             yield "nuclei_mask"
         yield "representatives"
@@ -144,10 +146,27 @@ def wanted_stages(trial, slide, settings):
     yield "validate_clusters"
 
 
+def stages_of_exports(slide, settings):
+    """The stages that make files for other tools, and pictures by label."""
+    named = newest_labels(slide) or is_classified(slide)
+    wanted = set(settings["export"]["formats"]) | (
+        {"cells", "qupath"} if named else set()
+    )
+    if wanted:
+        yield "label_cells"
+    if named:
+        yield "annotate_labels"
+    if settings["tiling"]["export"] or wanted & WITH_TILES:
+        yield "export_tiles"
+    for name in FORMATS:
+        if name in wanted - {"cells"}:
+            yield f"export_{name}"
+
+
 def source_of(unit, name):
     """Files from outside, for the stages that read some."""
     if name == "label_cells":
-        return [relocated(newest_labels(unit))]
+        return [relocated(file) for file in filter(None, [newest_labels(unit)])]
     return [sample_of(unit).path] if name == "tile" else []
 
 

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     tiles = pd.read_parquet(snakemake.input.tiles)
     known = read_metadata(snakemake.input.cells)
     cells = objects.read_objects(snakemake.input.cells)
-    classes = known["labels"]["classes"] if known["labels"] else []
+    classes = known["classes"]
     number = {entry["name"]: place for place, entry in enumerate(classes)}
     label = np.array([number.get(one, -1) for one in cells["label"]], int)
     plane = cells[["umap_x", "umap_y"]].to_numpy()

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
@@ -26,6 +27,7 @@ from .. import given, labelled, objects
 from ..clustering import palette
 from ..evaluation import truth
 from ..export import qupath
+from ..export.cells import ROWS
 from ..io import ClusterfirstError, atomic_all, sync_folder
 from . import ranges
 from .history import History
@@ -200,17 +202,24 @@ def export_qupath(session: Session) -> list[Path]:
     colours = {entry["name"]: entry["colour"] for entry in labels.classes}
     with _together(group, ".geojson.gz") as files:
         for part, (slide, rows) in zip(files.parts, _slides(group), strict=True):
-            known = {"cell_id": group.cell_id[rows], "confidence": group.confidence[rows].astype(float)}
-            qupath.write(part, _polygons(slide, group, rows), labels.label[rows], colours, known)
+            cells = pa.table(
+                {
+                    "geometry": _outlines(slide, group, rows),
+                    "label": pa.array(labels.label[rows], pa.string()),
+                    "cell_id": group.cell_id[rows],
+                    "confidence": group.confidence[rows],
+                }
+            )
+            qupath.write(part, cells.to_batches(ROWS), colours)
     return files.paths
 
 
-def _polygons(slide: SlideInfo, group: Group, rows: slice) -> np.ndarray:
+def _outlines(slide: SlideInfo, group: Group, rows: slice) -> pa.ChunkedArray:
     table = pq.ParquetFile(slide.masks).read(columns=["geometry", "x", "y", "cell_id"])
     there = objects.fingerprint(*(table[name].to_numpy() for name in ("x", "y", "cell_id")))
     if there != _cells_sha256(group, rows):
         raise Stale(f"slide {slide.id} was segmented again since the app started: run the workflow, and start it again")
-    return shapely.from_wkb(table["geometry"].to_numpy())
+    return table["geometry"]
 
 
 def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
@@ -237,7 +246,7 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
     ClusterfirstError
         The file cannot be read, or belongs to other cells.
     """
-    polygons = _polygons(slide, group, rows)
+    polygons = shapely.from_wkb(_outlines(slide, group, rows).to_numpy())
     with ExitStack() as stack:
         try:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clusterfirst-")), "import.json")
