@@ -25,10 +25,12 @@ ORDER = (
     "annotation",
     "gallery",
     "export",
+    "page",
     "evaluation",
     "costs",
     "failures",
     "status",
+    "cohort",
     "doctor",
     "labelling",
 )
