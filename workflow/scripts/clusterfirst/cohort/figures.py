@@ -180,8 +180,8 @@ def tissue_mm2(tiles: pd.DataFrame, *, mpp: float) -> float:
     Parameters
     ----------
     tiles
-        ``width``, ``height`` (level-0 px), ``tissue_fraction``, ``magnification``. Tiles of each magnification cover the
-        slide; of several, the one with the most tissue counts.
+        ``width``, ``height`` (level-0 px), ``tissue_fraction``, ``magnification``. Tiles of each magnification cover
+        the slide; of several, the one with the most tissue counts.
     mpp
         µm per level-0 pixel.
     """
@@ -237,8 +237,10 @@ def read_labels(
 
 def known_classes(facts: Mapping[str, Any], used: Iterable[str]) -> list[dict]:
     """Return name and colour of the classes that metadata of ``cells.parquet`` know, and of all that are used."""
-    parts = [facts, *(facts.get(key) or {} for key in ("labels", "proposals"))]
-    known = {entry["name"]: entry["colour"] for part in reversed(parts) for entry in part.get("classes") or []}
+    known: dict[str, str] = {}
+    for part in (facts, facts.get("labels"), facts.get("proposals")):
+        for entry in (part or {}).get("classes") or []:
+            known.setdefault(entry["name"], entry["colour"])
     known |= dict.fromkeys(sorted(set(used) - set(known)), GREY)
     return [{"name": name, "colour": colour} for name, colour in known.items()]
 

@@ -34,7 +34,7 @@ _SLIDES_ON_A_MAP = 12
 """As many colours as can be told apart."""
 _CLASSES_PER_TABLE = 8
 """More columns do not fit on paper."""
-_SMALL, _LARGE = (300, 640), (460, 900)
+_SMALL, _LARGE = (300, 640), (560, 900)
 """Longer side of thumbnails and width of galleries in pixels, of many slides and of few."""
 _FEW = 24
 
@@ -153,8 +153,8 @@ def write(cohort: Cohort, path: str | os.PathLike) -> None:
         tag(
             "footer",
             "For research and teaching only. Clusters are cells that look alike; they are no cell types until somebody "
-            f"who knows the tissue has named and checked them. Made by clusterfirst {__version__}; nothing on this page is "
-            "fetched from elsewhere.",
+            "who knows the tissue has named and checked them. Nothing on this page is fetched from elsewhere. "
+            f"Made by clusterfirst {__version__}.",
         ),
     ]
     write_page(document(f"Cohort: {_count(cohort.slides, 'slide')}", *body, style=style, tables=True), path)
@@ -235,8 +235,9 @@ def _header(cohort: Cohort) -> list[Html]:
         (f"{cells:,}", "cells"),
         (f"{len(clusters):,}", "clusters"),
         (_percent(noise / cells if cells else None) + " %", "of cells in no cluster"),
-        (_percent(labelled / cells if cells else None) + " %", "of cells labelled"),
     ]
+    if labelled:
+        figures.append((_percent(labelled / cells) + " %", "of cells labelled"))
     return [
         tag("p", f"clusterfirst · {cohort.results}", class_="eyebrow"),
         tag("h1", f"Cohort of {_count(slides, 'slide')}"),
@@ -266,6 +267,8 @@ def _how(slides: Sequence[Slide]) -> str:
 
 
 def _search(cohort: Cohort) -> Html:
+    if len(cohort.slides) + len(cohort.missing) < 2:
+        return Html()
     field = tag("input", type="search", id="search", placeholder="name of a slide", autocomplete="off")
     label = tag("label", "Find slides", for_="search")
     return tag("p", label, field, tag("output", class_="muted"), class_="search", hidden="")
@@ -303,7 +306,7 @@ def _slides(cohort: Cohort) -> list[Html]:
         told = f"{shared}." if len(slides) == 1 else f"{shared}. {_OWN}."
     longest = (_LARGE if len(slides) <= _FEW else _SMALL)[0]
     shown = (_thumbnail(cohort, slide, longest) for slide in slides)
-    return [tag("p", told), tag("div", *shown, class_="slides")]
+    return [tag("p", told), tag("div", *shown, class_="slides few" if len(slides) <= 4 else "slides")]
 
 
 _OWN = "Every slide has clusters of its own: the same colour on two slides does not mean the same cells"
@@ -546,17 +549,16 @@ def _own(cohort: Cohort) -> list[Html]:
             tag(
                 "p",
                 "These slides were clustered one by one. Cluster 3 of one slide has nothing to do with cluster 3 of "
-                "another, so their shares cannot be compared: bars show how large each slide's clusters are, and have no colours. "
-                "To compare slides, cluster them together (",
+                "another, so their shares cannot be compared: bars show how large each slide's clusters are, and have "
+                "no colours. To compare slides, cluster them together (",
                 tag("code", "clustering.scope"),
                 ").",
             ),
             tag("div", table(heads, rows, texts=(1, 5), names=names, caption="Sizes of clusters"), class_="bars"),
         ]
         if len(shown) < len(slides):
-            parts.append(
-                tag("p", f"Maps and galleries of the first {len(shown)} slides; those of the others are linked below.")
-            )
+            told = f"Maps and galleries of the first {len(shown)} slides; those of the others are linked below."
+            parts.append(tag("p", told))
     return parts + [_detail(cohort, slide, many=len(shown) > 2) for slide in shown]
 
 
