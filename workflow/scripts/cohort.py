@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from clusterfirst import costs
+from clusterfirst import __version__, costs
 from clusterfirst.cohort import figures, page
 from clusterfirst.io import log_to, progress
 
@@ -22,4 +22,5 @@ if __name__ == "__main__":
         slides = list(progress(pool.map(read, groups), total=len(groups), what="slides"))
     shared = {group: seconds.get(group, 0.0) for slide, group in groups.items() if group != slide}
     missing = [page.Missing(slide, *told) for slide, told in snakemake.params.missing.items()]
-    page.write(page.Cohort(results, slides, missing, shared, datetime.now().astimezone()), snakemake.output.page)
+    cohort = page.Cohort(results, slides, missing, shared, __version__, datetime.now().astimezone())
+    page.write(cohort, snakemake.output.page)

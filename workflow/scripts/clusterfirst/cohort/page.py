@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import numpy as np
 
-from .. import __version__
 from ..clustering import NOISE, palette
 from ..io import read_json
 from ..page import Html, document, join, picture, table, tag
@@ -99,6 +98,8 @@ class Cohort:
         All others.
     seconds : dict of str to float
         By group of several slides, what was done for all of them at once took.
+    version : str
+        Of clusterfirst.
     made : datetime
         When the page is made.
     """
@@ -107,6 +108,7 @@ class Cohort:
     slides: Sequence[Slide]
     missing: Sequence[Missing]
     seconds: Mapping[str, float]
+    version: str
     made: datetime
 
     @property
@@ -154,7 +156,7 @@ def write(cohort: Cohort, path: str | os.PathLike) -> None:
             "footer",
             "For research and teaching only. Clusters are cells that look alike; they are no cell types until somebody "
             "who knows the tissue has named and checked them. Nothing on this page is fetched from elsewhere. "
-            f"Made by clusterfirst {__version__}.",
+            f"Made by clusterfirst {cohort.version}.",
         ),
     ]
     write_page(document(f"Cohort: {_count(cohort.slides, 'slide')}", *body, style=style, tables=True), path)
@@ -251,8 +253,8 @@ def _how(slides: Sequence[Slide]) -> str:
     """What was done, in a sentence."""
 
     def told(section: str, key: str) -> str:
-        values = list(dict.fromkeys(_value(slide.settings[section][key]) for slide in slides))
-        return " or ".join(values)
+        values = dict.fromkeys(_value(slide.settings[section][key]) for slide in slides)
+        return " or ".join("people or other tools" if value == "precomputed" else value for value in values)
 
     scopes = {slide.settings["clustering"]["scope"] for slide in slides}
     how = {
@@ -362,7 +364,7 @@ def _classes(cohort: Cohort) -> list[Html]:
     heads = ["slide", "labelled cells", "% of cells", "share of each class among all cells"]
     return [
         tag("p", told),
-        _legend((entry["name"], entry["colour"]) for entry in classes),
+        _legend([*((entry["name"], entry["colour"]) for entry in classes), ("no label", "var(--line)")]),
         tag("div", table(heads, rows, texts=(3,), names=names, caption="Classes of each slide"), class_="bars"),
         tag("h3", "Cells per mm² of tissue"),
         tag("p", _DENSITY),
@@ -476,7 +478,7 @@ def _clusters(slides: Sequence[Slide], *, caption: str) -> Html:
         row.append(f"{sum(one['size'] * (one['mean_confidence'] or 0) for one in each) / size:.2f}")
         if any(slide.labels for slide in slides):
             named = class_of_cluster(slides, cluster["id"])
-            row.append(f"{named[0]} ({_percent(named[1])} %)" if named else "")
+            row.append(f"{named[0]} ({100 * named[1]:.0f} %)" if named else "")
         rows.append(row)
     heads = ["cluster", "cells", "% of cells"]
     heads += ["on a slide, %", "slides"] if len(slides) > 1 else []
@@ -632,11 +634,14 @@ def _made(cohort: Cohort) -> list[Html]:
         )
         rows.append([name, told, tag("code", f"{section}.{key}")])
     weights = list(dict.fromkeys(slide.weights for slide in cohort.slides if slide.weights))
-    versions = [f"clusterfirst {__version__}", f"Python {platform.python_version()}"]
+    versions = [f"clusterfirst {cohort.version}", f"Python {platform.python_version()}"]
     versions += [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     return [
-        table(["setting", "value", "key"], rows, texts=(1, 2), caption="Settings in short; in brackets, slides"),
-        tag("p", "All settings of a slide stand in its settings.yaml."),
+        table(["setting", "value", "key"], rows, texts=(1, 2), caption="Settings in short"),
+        tag(
+            "p",
+            "Where settings differ, numbers of slides stand in brackets. All settings of a slide: its settings.yaml.",
+        ),
         tag("p", f"Installed when this page was made: {', '.join(versions)}."),
         *(tag("p", "Weights that outlined nuclei, sha256: ", tag("code", one)) for one in weights),
     ]

@@ -28,7 +28,7 @@ function sort(table, head) {
 for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length < 2) continue;
   for (const head of table.tHead.rows[0].cells) {
-    if (!head.textContent) continue;
+    if (!head.textContent || table.tBodies[0].rows[0].cells[head.cellIndex].querySelector(".bar, a")) continue;
     const button = document.createElement("button");
     button.className = "sort";
     button.append(...head.childNodes);
