@@ -50,7 +50,8 @@ def gallery(slide: str | os.PathLike, *, width: int) -> bytes:
 
 def _jpeg(picture: Image.Image, longest: float) -> bytes:
     scale = min(1, longest / max(picture.size))
-    small = picture.resize([max(1, round(edge * scale)) for edge in picture.size], Image.Resampling.LANCZOS)
+    size = [max(1, round(edge * scale)) for edge in picture.size]
+    small = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=_JPEG, optimize=True, progressive=True)
     return file.getvalue()
