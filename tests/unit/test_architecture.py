@@ -24,6 +24,7 @@ ORDER = (
     "clustering",
     "annotation",
     "gallery",
+    "proposals",
     "export",
     "page",
     "evaluation",
