@@ -48,7 +48,7 @@
 
   nameless() {
     const controls = "button, input, select, a[href], canvas, [role=listbox], [role=option], [role=radio]";
-    const named = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim() || e.labels?.length;
+    const named = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim() || e.labels?.length || e.querySelector("img")?.alt;
     return [...document.querySelectorAll(controls)].filter((e) => e.checkVisibility() && !named(e)).map((e) => e.outerHTML);
   },
 

@@ -26,10 +26,12 @@ ORDER = (
     "gallery",
     "proposals",
     "export",
+    "page",
     "evaluation",
     "costs",
     "failures",
     "status",
+    "cohort",
     "doctor",
     "labelling",
 )

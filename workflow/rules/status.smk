@@ -49,7 +49,7 @@ def results_folder():
     """Where the rules write, on this disk."""
     if STORED:
         raise WorkflowError(
-            "status looks at files on this disk, but the results go to a storage: see docs/cloud.md"
+            "status and the cohort page look at files on this disk, but the results go to a storage: see docs/cloud.md"
         )
     return RESULTS_ON_DISK
 

@@ -191,6 +191,7 @@ FITS = {
     "benchmarks": Fit(
         memory={"job": 500, "slides": 0.2}, seconds={"job": 30, "slides": 0.2}, disk={"job": 20, "slides": 0.1}
     ),
+    "cohort": Fit(memory={"job": 1000, "slides": 2}, seconds={"job": 60, "slides": 5}, disk={"job": 20, "slides": 0.2}),
     "pool_segmentation_scores": Fit(
         memory={"job": 500, "slides": 0.1}, seconds={"job": 30, "slides": 0.1}, disk={"job": 50}
     ),
