@@ -22,6 +22,8 @@ NEEDS = {
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
     "label_cells": ["segment", "reduce", "cluster"],
     "annotate_labels": ["filter_tiles", "label_cells"],
+    "cluster_views": ["segment", "cluster"],
+    "classify_clusters": ["cluster_views", "cluster"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -32,6 +34,8 @@ NEEDS = {
 }
 # Where a group does a stage, its slides take their parts.
 PART_OF = {"reduce": "share_map", "cluster": "share_clusters"}
+# What only groups do.
+OF_GROUPS = {"cluster_views", "classify_clusters", "validate_clusters"}
 
 
 def only_status():
@@ -108,11 +112,13 @@ def stages_of_slide(trial, slide):
         needs = [own(need) for need in NEEDS[name] if not (given and need == "outline")]
         if given and name == "outline":
             continue
-        if group == slide or name not in (*PART_OF, "validate_clusters"):
+        if group == slide or name not in (*PART_OF, *OF_GROUPS):
             yield folder(name), name, needs
             continue
         of_group = [
-            f"{folder(need, group)}/{need}" for need in NEEDS[name] if need in PART_OF
+            f"{folder(need, group)}/{need}"
+            for need in NEEDS[name]
+            if need in PART_OF or need in OF_GROUPS
         ]
         yield folder(name, group), name, of_group or needs
         if name in PART_OF:
@@ -131,6 +137,9 @@ def wanted_stages(trial, slide, settings):
         if newest_labels(slide):
             yield "label_cells"
             yield "annotate_labels"
+        if classified(slide):
+            yield "cluster_views"
+            yield "classify_clusters"
         if settings["tiling"]["export"]:
             yield "export_tiles"
         if settings["export"]["nuclei_mask"]:

@@ -107,17 +107,31 @@ class Asker:
         with ThreadPoolExecutor(self._settings["concurrency"]) as pool:
             try:
                 # One after the other: all views of a cluster before those of the next, when the budget is short.
-                waiting = {pool.submit(self._vote, view, Path(folder, view.file)): view for view in views}
+                waiting = {pool.submit(self._vote_or_stop, view, Path(folder, view.file)): view for view in views}
                 for done in progress(as_completed(waiting), total=len(waiting), what="classify"):
                     try:
                         votes[waiting[done].file] = done.result()
                     except Spent as error:
                         stopped = str(error)
+                    except _GaveUp:
+                        continue  # the error of another thread is among those still to come
             except BaseException:
                 self._shared.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return votes, stopped
+
+    def _vote_or_stop(self, view: View, picture: Path) -> dict:
+        """Ask about a view; an error keeps all threads from sending more, before anybody looks at it."""
+        if self._shared.stop.is_set():
+            raise _GaveUp
+        try:
+            return self._vote(view, picture)
+        except Spent:
+            raise
+        except BaseException:
+            self._shared.stop.set()
+            raise
 
     def _vote(self, view: View, picture: Path) -> dict:
         """Ask about a view, and once more if the answer cannot be used; then it is unsure, and says why."""

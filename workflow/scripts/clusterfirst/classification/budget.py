@@ -26,13 +26,13 @@ class Budget:
     ----------
     path
         The ledger.
-    max_requests, max_tokens
+    budget_requests, budget_tokens
         In all, from the first line of the ledger on; None: no limit.
     """
 
-    def __init__(self, path: str | os.PathLike, *, max_requests: int | None, max_tokens: int | None):
+    def __init__(self, path: str | os.PathLike, *, budget_requests: int | None, budget_tokens: int | None):
         self._path = Path(path)
-        self._limits = {"max_requests": max_requests, "max_tokens": max_tokens}
+        self._limits = {"budget_requests": budget_requests, "budget_tokens": budget_tokens}
         self._guard = threading.Lock()
         self._tokens: dict[int, int] = {}
 
@@ -72,10 +72,10 @@ class Budget:
             There is not so much left.
         """
         with self._guard:
-            wanted = {"max_requests": self.requests + 1, "max_tokens": self.tokens + tokens}
+            wanted = {"budget_requests": self.requests + 1, "budget_tokens": self.tokens + tokens}
             for name, limit in self._limits.items():
                 if limit is not None and wanted[name] > limit:
-                    have = {"max_requests": self.requests, "max_tokens": self.tokens}[name]
+                    have = {"budget_requests": self.requests, "budget_tokens": self.tokens}[name]
                     raise Spent(
                         f"classify.{name} is {limit:,}, and {have:,} are used up (another request: {tokens:,} tokens)"
                     )

@@ -86,12 +86,13 @@ class Server:
     Raises
     ------
     ClusterfirstError
-        The key is missing, or the address is none.
+        Something is missing; see `check`.
     """
 
     def __init__(self, settings: Mapping, environment: Mapping[str, str] = os.environ):
+        check(settings, environment)
         self.address = address(settings, environment)
-        self.host = _ADDRESS.fullmatch(self.address)["host"]
+        self.host = host(self.address)
         self._key = key(settings, environment)
         if self._key and self.address.startswith("http:") and not _LOCAL.fullmatch(self.host):
             log.warning("%s is not encrypted: pictures and the key can be read on the way", self.address)
@@ -187,6 +188,20 @@ class Server:
         return ServerError(f"{what} ({hint})" if not no_money else what)
 
 
+def check(settings: Mapping, environment: Mapping[str, str]) -> None:
+    """Say what is missing before anything can be asked.
+
+    Raises
+    ------
+    ClusterfirstError
+        There is no key, no model, or no address.
+    """
+    if not settings["model"]:
+        raise ClusterfirstError("classify: which model is to be asked? Set classify.model, as the server calls it")
+    address(settings, environment)
+    key(settings, environment)
+
+
 def key(settings: Mapping, environment: Mapping[str, str]) -> str:
     """Return the key, "" if none is needed; see `variable`."""
     name = variable(settings)
@@ -222,6 +237,11 @@ def address(settings: Mapping, environment: Mapping[str, str]) -> str:
             "classify: the address of the server is to be like https://host:port/v1, without name, password, or query"
         )
     return found.rstrip("/")
+
+
+def host(address: str) -> str:
+    """Return the host of an address, with the port if one is said."""
+    return _ADDRESS.fullmatch(address)["host"]
 
 
 def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
