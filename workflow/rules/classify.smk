@@ -142,24 +142,3 @@ rule classify_clusters:
         folder=f"{RESULTS_ON_DISK}/classify",
     script:
         "../scripts/classify_clusters.py"
-
-
-# What would be sent, where, and what it may cost. Sends nothing, and needs no key.
-rule classify_preview:
-    input:
-        views=all_views,
-        prompts=lambda wildcards: [prompt_of(group) for group in asked_groups()],
-    log:
-        local(".snakemake/log/classify_preview.log"),
-    retries: 0
-    localrule: True
-    conda:
-        "../envs/clusterfirst.yaml"
-    params:
-        groups=lambda wildcards: asked_groups(),
-        settings=lambda wildcards: [
-            settings_of(group)["classify"] for group in asked_groups()
-        ],
-        folder=f"{RESULTS_ON_DISK}/classify",
-    script:
-        "../scripts/classify_preview.py"
