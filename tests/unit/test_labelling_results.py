@@ -411,3 +411,18 @@ def test_what_was_not_asked_for_longest_is_forgotten():
     for key in (1, 2, 3, 1, 4, 1, 2):
         get(key)
     assert made == [1, 2, 3, 4, 2]
+
+
+def test_the_folder_of_one_slide_is_no_results_folder_and_what_to_type_is_said(tmp_path, monkeypatch):
+    alone = make(tmp_path / "my run", slides={"a": 30}, edge=400, picture=False)
+    make(tmp_path, slides={"a": 30, "b": 30}, group="cohort", edge=400, picture=False)
+    monkeypatch.chdir(tmp_path)
+    for folder, what, type_this in (
+        ("my run/results/a", "one slide", "clusterfirst-label 'my run/results'"),
+        (alone / "a", "one slide", f"clusterfirst-label '{alone}'"),
+        ("results/b/", "one slide", "clusterfirst-label results"),
+        ("results/groups/cohort", "one group", "clusterfirst-label results"),
+    ):
+        with pytest.raises(ClusterfirstError, match=f"is the folder of {what}") as error:
+            open_results(folder)
+        assert str(error.value).endswith(f"\n  {type_this}")

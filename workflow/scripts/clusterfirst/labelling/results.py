@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,11 +230,12 @@ def open_results(folder: str | os.PathLike) -> Results:
     Raises
     ------
     ClusterfirstError
-        There is no such folder, or nothing in it is finished.
+        There is no such folder, nothing in it is finished, or it is the folder of one slide or group.
     """
     root = Path(folder).resolve()
     if not root.is_dir():
         raise ClusterfirstError(f"results folder {folder}: no such folder. Give the `results` folder of a run")
+    _is_above_slides(root, folder)
     slides, groups, left_out = {}, {}, {}
     for name, place in _folders(root, left_out):
         try:
@@ -252,6 +254,17 @@ def open_results(folder: str | os.PathLike) -> Results:
         why = "".join(f"\n  {name}: {reason}" for name, reason in sorted(left_out.items()))
         raise ClusterfirstError(f"nothing in {root} is ready to be labelled: run the workflow to its end first{why}")
     return Results(root, groups, slides, left_out)
+
+
+def _is_above_slides(root: Path, given: str | os.PathLike) -> None:
+    if not any((root / name).is_file() for name in ("masks.parquet", "clusters.json")):
+        return
+    what, above = ("group", root.parent.parent) if root.parent.name == "groups" else ("slide", root.parent)
+    shown = above if Path(given).is_absolute() else os.path.relpath(above)
+    raise ClusterfirstError(
+        f"{given} is the folder of one {what}. Give the results folder that it lies in:\n"
+        f"  clusterfirst-label {shlex.quote(str(shown))}"
+    )
 
 
 def _folders(parent: Path, left_out: dict, prefix: str = "", root: Path | None = None) -> Iterator[tuple[str, Path]]:
