@@ -48,7 +48,7 @@ doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; sa
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## check style and workflow
 	$(BIN)/ruff check .

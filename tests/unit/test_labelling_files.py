@@ -161,6 +161,39 @@ def test_nothing_said_nothing_written(app, results):
     assert post(ada, "export", {"format": "exe"}).status_code == 400
 
 
+@pytest.mark.parametrize(("format", "step"), [("labels", "_write"), ("qupath", "qupath.write")])
+def test_a_group_is_exported_whole_or_not_at_all(ada, results, monkeypatch, format, step):
+    ada.do({"do": "cells", "rows": "0-99", "class": "tumour"})
+    owner, name = (labels.qupath, "write") if "." in step else (labels, step)
+    real, calls = getattr(owner, name), []
+
+    def full(path, *rest):
+        calls.append(path)
+        if len(calls) == 2:  # the second slide
+            path.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        return real(path, *rest)
+
+    monkeypatch.setattr(owner, name, full)
+    answer = post(ada, "export", {"format": format})
+    assert answer.status_code == 400
+    assert re.search(r"nothing was exported .*labels: No space left on device", answer.json()["error"])
+    assert [path for slide in "ab" for path in (results / slide / "labels").glob("*")] == []
+    monkeypatch.undo()
+    assert len(post(ada, "export", {"format": format}).json()["files"]) == 2
+
+
+def test_an_import_that_has_no_room_says_so(ada, session, monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(labels.tempfile, "TemporaryDirectory", full)
+    answer = post(ada, "import", "[]", slide="a")
+    assert answer.status_code == 400
+    assert re.search("no room for it .*No space left on device.*TMPDIR", answer.json()["error"])
+    assert session.history.seq == 1
+
+
 def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session, results, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (results / "b/labels").symlink_to(tmp_path / "elsewhere")

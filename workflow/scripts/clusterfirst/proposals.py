@@ -107,6 +107,12 @@ class Proposal:
     views: int
     votes: tuple[dict, ...]
 
+    @property
+    def rationale(self) -> str:
+        """Why: what the surest of the votes for it says."""
+        own = [vote for vote in self.votes if vote["class"] == self.name]
+        return max(own, key=lambda vote: vote["confidence"])["rationale"] if own else ""
+
 
 @dataclass(frozen=True)
 class Proposals:

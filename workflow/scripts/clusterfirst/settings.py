@@ -16,7 +16,7 @@ from .io import ClusterfirstError
 from .sweeps import ORDER
 
 STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation", "export")
-RESERVED = ("evaluation", "groups", "sweep")
+RESERVED = ("classify", "evaluation", "groups", "sweep")
 """Folders among the results that belong to no slide."""
 
 
