@@ -68,7 +68,10 @@ OUTPUTS = {
     "nuclei_mask": ["nuclei_mask.tiff", "nuclei_mask.png"],
     "label_cells": ["cells.parquet", "cells.geojson.gz"],
     "annotate_labels": ["annotated_by_label"],
-    "representatives": ["representatives/tiles", "representatives/cells.csv"],
+    "representatives": [
+        *("representatives/tiles", "representatives/gallery"),
+        *("representatives/cells.csv", "representatives/summary.json"),
+    ],
     "annotate_representatives": ["representatives/annotated"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
     "evaluate_slide_clusters": ["evaluation/clusters.json"],

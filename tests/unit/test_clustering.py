@@ -45,6 +45,7 @@ def keys(settings) -> dict:
 
 PLAIN = {"method": "dbscan", "groups": None}
 """As the density of the cells has it."""
+TYPICAL = {"max_items": 12, "min_confidence": 0.0}
 
 
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
@@ -175,6 +176,23 @@ def test_representatives_are_of_the_surer_half(among_others):
     assert sure[choose(among_others, 12)].min() >= np.median(sure[number == 0])
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.97])
+def test_no_representative_is_less_sure_than_wished(least, among_others):
+    values, number, sure = among_others
+    chosen = representatives(values, np.flatnonzero(number == 0), sure, 300, least)
+    assert len(chosen)
+    assert sure[chosen].min() >= least
+
+
+def test_a_cluster_without_a_sure_cell_has_no_representatives_and_the_log_says_so(keys, said):
+    typical = {"max_items": 5, "min_confidence": 1.01}
+    values = blobs()[0]
+    found = document(cluster(values, keys, typical), keys, np.arange(len(values)), typical)
+    assert [entry["representatives"] for entry in found["clusters"]] == [[]] * len(found["clusters"])
+    assert "no cell of cluster 0, 1" in said()
+    assert found["settings"]["representatives"] == typical
+
+
 def test_more_representatives_begin_with_the_same_ones(among_others):
     np.testing.assert_array_equal(choose(among_others, 12)[:5], choose(among_others, 5))
 
@@ -264,8 +282,8 @@ CASES = {
 
 def written(values, keys, eps=None, cell_id=None) -> tuple[Clusters, dict]:
     used = keys | {"eps": eps}
-    clusters = cluster(values, used)
-    return clusters, document(clusters, used, np.arange(len(values)) if cell_id is None else cell_id)
+    clusters = cluster(values, used, TYPICAL)
+    return clusters, document(clusters, used, np.arange(len(values)) if cell_id is None else cell_id, TYPICAL)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -294,7 +312,7 @@ def test_clusters_are_numbered_by_size_and_described(case, keys):
         assert entry["colour"] == palette.colour(number)
         assert entry["mean_confidence"] == pytest.approx(clusters.confidence[members].mean(), abs=1e-4)
         assert members[entry["representatives"]].all()
-        assert len(entry["representatives"]) == min(keys["representatives"], entry["size"])
+        assert len(entry["representatives"]) == min(12, entry["size"])
     sizes = [entry["size"] for entry in found["clusters"]]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -448,7 +466,11 @@ def three_slides(settings):
     used = settings["clustering"] | PLAIN | {"eps": 0.6}
     order = np.argsort(truth == 2, kind="stable")[::-1]
     values = values[order]
-    return values, document(cluster(values, used), used, np.arange(len(values))), [150, 0, len(values) - 150]
+    return (
+        values,
+        document(cluster(values, used, TYPICAL), used, np.arange(len(values)), TYPICAL),
+        [150, 0, len(values) - 150],
+    )
 
 
 def shares(whole: dict, values: np.ndarray, counts: list[int]) -> list[dict]:
