@@ -74,7 +74,7 @@ class Cells:
             "cluster": "noise" if self.cluster_id[row] == NOISE else str(self.cluster_id[row]),
             "confidence": "" if np.isnan(self.confidence[row]) else f"{self.confidence[row]:.2f}",
         }
-        return " ".join(told[part] for part in parts if told[part])
+        return " · ".join(told[part] for part in parts if told[part])
 
     def title(self, row: int) -> str:
         """Return all that is known of a cell, in a line."""
@@ -159,8 +159,7 @@ def shown(
     cluster_id, sure = np.array(own["cluster_id"], int), np.array(own["confidence"], float)
     name = named.name if named else np.full(len(polygons), None, object)
     number, key = _coloured(found, cluster_id, named, name, colour)
-    asked = drop_unclassified or colour in ("class", "label")
-    note = _NOBODY if asked and (name == None).all() else ""  # noqa: E711 (element by element)
+    note = _NOBODY if named and (name == None).all() else ""  # noqa: E711 (element by element)
     if note:
         log.warning("%s: name clusters in the labelling app and press Export there", note)
     cells = Cells(polygons, number, key, np.arange(len(polygons)), cluster_id, sure, name, note)
