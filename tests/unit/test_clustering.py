@@ -390,8 +390,29 @@ def test_no_two_of_a_hundred_clusters_share_a_colour():
     assert len({palette.colour(number) for number in range(100)}) == 100
 
 
+def looks(count: int) -> np.ndarray:
+    """How unlike the first colours look, in OKLab: count × count × (most readers, without green cones)."""
+    seen = palette.seen([palette.rgb(palette.colour(number)) for number in range(count)])
+    return np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 9 * np.eye(count)[..., None]
+
+
 def test_clusters_after_each_other_differ_plainly():
-    assert min(distance(palette.colour(number), palette.colour(number + 1)) for number in range(199)) > 60
+    assert np.diagonal(looks(200)[..., 0], 1).min() > 0.13
+
+
+@pytest.mark.parametrize(("count", "most", "without_green"), [(12, 0.15, 0.07), (25, 0.12, 0.04), (48, 0.09, 0.03)])
+def test_no_two_colours_are_twins(count, most, without_green):
+    # 0.02 is what one just sees, side by side.
+    least = looks(count).min(axis=(0, 1))
+    assert least[0] > most
+    assert least[1] > without_green
+
+
+def test_how_colours_look_is_oklab():
+    ((white, _), (black, _), (red, _)) = palette.seen([(255, 255, 255), (0, 0, 0), (255, 0, 0)])
+    np.testing.assert_allclose(white, (1, 0, 0), atol=1e-3)
+    np.testing.assert_allclose(black, (0, 0, 0), atol=1e-6)
+    np.testing.assert_allclose(red, (0.628, 0.225, 0.126), atol=1e-3)
 
 
 def test_no_cluster_is_as_grey_as_noise():
