@@ -74,7 +74,10 @@ OUTPUTS = {
     "export_coco": ["cells.coco.json"],
     "export_paper": ["final_annotations.json"],
     "annotate_labels": ["annotated_by_label"],
-    "representatives": ["representatives/tiles", "representatives/cells.csv"],
+    "representatives": [
+        *("representatives/tiles", "representatives/gallery"),
+        *("representatives/cells.csv", "representatives/summary.json"),
+    ],
     "annotate_representatives": ["representatives/annotated"],
     "cluster_views": ["views"],
     "classify_clusters": ["classes.json"],

@@ -10,6 +10,8 @@ import shapely
 from PIL import Image, ImageDraw
 
 from clusterfirst.annotation import (
+    Cells,
+    Style,
     annotate_tiles,
     draw_cells,
     export_tiles,
@@ -168,9 +170,14 @@ NUMBERS = np.array([0, 1, NOISE])
 NO_CELLS = np.empty(0, object), np.empty(0, int)
 
 
-def drawn_tiles(slide, tiles, folder, cells=CELLS, numbers=NUMBERS, **options) -> dict[str, np.ndarray]:
-    annotate_tiles(slide, tiles, cells, numbers, folder, **({"line_um": 1.5} | options))
-    return {path.stem: opened(path) for path in folder.iterdir()}
+def drawn_tiles(
+    slide, tiles, folder, cells=CELLS, numbers=NUMBERS, *, threads=1, max_tiles=None, **options
+) -> dict[str, np.ndarray]:
+    """Pictures of tiles, without legends if not asked for."""
+    style = Style(**{"line_um": 1.5, "legend": False} | options)
+    shown = cells if isinstance(cells, Cells) else Cells.of_clusters(cells, numbers)
+    annotate_tiles(slide, tiles, shown, folder, style, max_tiles=max_tiles, threads=threads)
+    return {path.stem: opened(path) for path in folder.glob("*.png")}
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -239,7 +246,7 @@ def test_the_tiles_drawn_are_spread(slide, tiles, tmp_path):
 
 def test_the_number_of_its_cluster_stands_beside_a_cell(slide, tiles, tmp_path):
     plain = drawn_tiles(slide, tiles, tmp_path)["x000000_y000000"]
-    told = drawn_tiles(slide, tiles, tmp_path, with_numbers=True)["x000000_y000000"]
+    told = drawn_tiles(slide, tiles, tmp_path, text=["cluster"])["x000000_y000000"]
     rows, columns = np.nonzero((plain != told).any(axis=-1))
     # Cell 0 ends at 60, 64: its number is to the right. Cell 1 reaches beyond the tile: to the left of 240.
     assert rows.min() > 40
@@ -271,7 +278,7 @@ def legend(texts: list[tuple]) -> list[str]:
 
 
 def seen_whole(slide, cells, numbers, folder, *, longest: int = 550) -> np.ndarray:
-    overview(slide, cells, numbers, folder / "overview.png", title="a slide", longest=longest)
+    overview(slide, Cells.of_clusters(cells, numbers), folder / "overview.png", title="a slide", longest=longest)
     return opened(folder / "overview.png")
 
 
@@ -463,6 +470,11 @@ def test_the_map_of_a_whole_slide_shows_the_tissue_of_its_kept_tiles(slide, sett
     np.testing.assert_array_equal(picture[middles], stained()[middles])
 
 
+def umap_cells(numbers, key=None) -> Cells:
+    polygons = np.full(len(numbers), shapely.box(0, 0, 1, 1))
+    return Cells.of_clusters(polygons, numbers, **({"key": key} if key else {}))
+
+
 PLOTTED = {
     "no cells": np.empty(0, int),
     "one cell": np.zeros(1, int),
@@ -475,14 +487,14 @@ PLOTTED = {
 def test_a_map_of_cells_is_drawn_of_any_clusters(case, tmp_path):
     numbers = PLOTTED[case]
     plane = np.random.default_rng(0).normal(size=(len(numbers), 2)).astype(np.float32)
-    plot_umap(plane, numbers, tmp_path / "umap.png", title=case)
+    plot_umap(plane, umap_cells(numbers), tmp_path / "umap.png", title=case)
     assert opened(tmp_path / "umap.png").shape == (900, 1200, 3)
 
 
 def test_the_map_of_cells_shows_clusters_over_noise(tmp_path):
     plane = np.repeat([[0.0, 0.0], [1.0, 1.0]], 50, axis=0)
     numbers = np.r_[np.zeros(50, int), np.full(25, NOISE), np.full(25, 4)]
-    plot_umap(plane, numbers, tmp_path / "umap.png", title="")
+    plot_umap(plane, umap_cells(numbers), tmp_path / "umap.png", title="")
     picture = opened(tmp_path / "umap.png")
     axes, beside = picture[20:850, 45:950], picture[:, 970:]
     assert shows(axes, 0)
@@ -562,12 +574,12 @@ def test_a_tree_too_large_to_be_drawn_is_left_out(tmp_path):
 
 
 WRITERS = {
-    "overview": lambda slide, _, path: overview(slide, *NO_CELLS, path, title="", longest=300),
+    "overview": lambda slide, _, path: overview(slide, Cells.of_clusters(*NO_CELLS), path, title="", longest=300),
     "filter_map": lambda slide, tiles, path: filter_map(slide, judged(tiles, {}), path, title=""),
-    "plot_umap": lambda _, __, path: plot_umap(np.zeros((3, 2)), np.zeros(3, int), path, title=""),
+    "plot_umap": lambda _, __, path: plot_umap(np.zeros((3, 2)), umap_cells(np.zeros(3, int)), path, title=""),
     "plot_clusters": lambda _, __, path: plot_clusters(clusters_of([5, 2], groups=2), path, title=""),
     "annotate_tiles": lambda slide, tiles, path: annotate_tiles(
-        slide, tiles.iloc[:1].assign(tile_id=path.stem), *NO_CELLS, path.parent, line_um=1
+        slide, tiles.iloc[:1].assign(tile_id=path.stem), Cells.of_clusters(*NO_CELLS), path.parent, Style()
     ),
 }
 

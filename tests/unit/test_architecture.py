@@ -24,6 +24,8 @@ ORDER = (
     "clustering",
     "annotation",
     "gallery",
+    "cover",
+    "representatives",
     "proposals",
     "classification",
     "export",

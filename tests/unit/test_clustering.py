@@ -45,6 +45,7 @@ def keys(settings) -> dict:
 
 PLAIN = {"method": "dbscan", "groups": None}
 """As the density of the cells has it."""
+TYPICAL = {"max_items": 12, "min_confidence": 0.0}
 
 
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
@@ -175,6 +176,23 @@ def test_representatives_are_of_the_surer_half(among_others):
     assert sure[choose(among_others, 12)].min() >= np.median(sure[number == 0])
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.97])
+def test_no_representative_is_less_sure_than_wished(least, among_others):
+    values, number, sure = among_others
+    chosen = representatives(values, np.flatnonzero(number == 0), sure, 300, least)
+    assert len(chosen)
+    assert sure[chosen].min() >= least
+
+
+def test_a_cluster_without_a_sure_cell_has_no_representatives_and_the_log_says_so(keys, said):
+    typical = {"max_items": 5, "min_confidence": 1.01}
+    values = blobs()[0]
+    found = document(cluster(values, keys, typical), keys, np.arange(len(values)), typical)
+    assert [entry["representatives"] for entry in found["clusters"]] == [[]] * len(found["clusters"])
+    assert "no cell of cluster 0, 1" in said()
+    assert found["settings"]["representatives"] == typical
+
+
 def test_more_representatives_begin_with_the_same_ones(among_others):
     np.testing.assert_array_equal(choose(among_others, 12)[:5], choose(among_others, 5))
 
@@ -264,8 +282,8 @@ CASES = {
 
 def written(values, keys, eps=None, cell_id=None) -> tuple[Clusters, dict]:
     used = keys | {"eps": eps}
-    clusters = cluster(values, used)
-    return clusters, document(clusters, used, np.arange(len(values)) if cell_id is None else cell_id)
+    clusters = cluster(values, used, TYPICAL)
+    return clusters, document(clusters, used, np.arange(len(values)) if cell_id is None else cell_id, TYPICAL)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -294,7 +312,7 @@ def test_clusters_are_numbered_by_size_and_described(case, keys):
         assert entry["colour"] == palette.colour(number)
         assert entry["mean_confidence"] == pytest.approx(clusters.confidence[members].mean(), abs=1e-4)
         assert members[entry["representatives"]].all()
-        assert len(entry["representatives"]) == min(keys["representatives"], entry["size"])
+        assert len(entry["representatives"]) == min(12, entry["size"])
     sizes = [entry["size"] for entry in found["clusters"]]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -372,8 +390,29 @@ def test_no_two_of_a_hundred_clusters_share_a_colour():
     assert len({palette.colour(number) for number in range(100)}) == 100
 
 
+def looks(count: int) -> np.ndarray:
+    """How unlike the first colours look, in OKLab: count × count × (most readers, without green cones)."""
+    seen = palette.seen([palette.rgb(palette.colour(number)) for number in range(count)])
+    return np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 9 * np.eye(count)[..., None]
+
+
 def test_clusters_after_each_other_differ_plainly():
-    assert min(distance(palette.colour(number), palette.colour(number + 1)) for number in range(199)) > 60
+    assert np.diagonal(looks(200)[..., 0], 1).min() > 0.13
+
+
+@pytest.mark.parametrize(("count", "most", "without_green"), [(12, 0.15, 0.07), (25, 0.12, 0.04), (48, 0.09, 0.03)])
+def test_no_two_colours_are_twins(count, most, without_green):
+    # 0.02 is what one just sees, side by side.
+    least = looks(count).min(axis=(0, 1))
+    assert least[0] > most
+    assert least[1] > without_green
+
+
+def test_how_colours_look_is_oklab():
+    ((white, _), (black, _), (red, _)) = palette.seen([(255, 255, 255), (0, 0, 0), (255, 0, 0)])
+    np.testing.assert_allclose(white, (1, 0, 0), atol=1e-3)
+    np.testing.assert_allclose(black, (0, 0, 0), atol=1e-6)
+    np.testing.assert_allclose(red, (0.628, 0.225, 0.126), atol=1e-3)
 
 
 def test_no_cluster_is_as_grey_as_noise():
@@ -448,7 +487,11 @@ def three_slides(settings):
     used = settings["clustering"] | PLAIN | {"eps": 0.6}
     order = np.argsort(truth == 2, kind="stable")[::-1]
     values = values[order]
-    return values, document(cluster(values, used), used, np.arange(len(values))), [150, 0, len(values) - 150]
+    return (
+        values,
+        document(cluster(values, used, TYPICAL), used, np.arange(len(values)), TYPICAL),
+        [150, 0, len(values) - 150],
+    )
 
 
 def shares(whole: dict, values: np.ndarray, counts: list[int]) -> list[dict]:

@@ -166,3 +166,36 @@ def test_without_clusters_there_are_no_typical_cells():
     nothing = {"clusters": [], "cells": {"confidence": []}}
     cells = pd.DataFrame({"x": [], "y": [], "tile_id": []})
     assert gallery.typical_cells(nothing, cells).empty
+
+
+def sheets(slide, clusters, folder, cells=None):
+    cells = squares() if cells is None else cells
+    found = {"clusters": clusters, "cells": {"confidence": [0.5] * len(cells)}}
+    return gallery.cluster_galleries(slide, cells, found, folder, title="a slide")
+
+
+def test_every_cluster_with_typical_cells_has_a_sheet_of_its_own(slide, tmp_path, texts):  # noqa: F811
+    files = sheets(slide, [entry(0, 60, [11, 19]), entry(1, 0, []), entry(12, 40, [45] * 8)], tmp_path)
+    assert files == {0: "cluster_000.png", 12: "cluster_012.png"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files.values())
+    said = [text for text, _, _ in texts]
+    assert said[:4] == ["cluster 0: 60 cells (60%)", "a slide", "cell 11, 0.50", "cell 19, 0.50"]
+    assert said.count("cell 45, 0.50") == 8
+    first, second = (opened(tmp_path / name) for name in files.values())
+    # 10 µm in crops of 30 µm, 192 px: the cell's own grey in the middle, its neighbours' not yet in view.
+    for column, grey in ((0, 110), (1, 190)):
+        x, y = 30 + 200 * column + 96, 75 + 96
+        assert (first[y - 20 : y + 20, x - 20 : x + 20] == grey).all()
+    assert "20 µm; every picture is 30 µm wide; below it, the cell and its confidence" in said
+    bar = (first[-31] == 0).all(axis=-1)
+    assert bar[:165].sum() == pytest.approx(20 / 30 * 192, abs=1.5)
+    assert second.shape[0] > first.shape[0], "two rows"
+    for text, (left, top, right, bottom), (wide, high) in texts:
+        assert min(left, top) >= 0, text
+        assert right <= wide, text
+        assert bottom <= high, text
+
+
+def test_a_slide_without_cells_has_no_sheets(slide, tmp_path):
+    assert sheets(slide, [], tmp_path, np.empty(0, object)) == {}
+    assert not list(tmp_path.iterdir())

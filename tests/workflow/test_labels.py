@@ -3,6 +3,7 @@
 import gzip
 import json
 import zipfile
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
@@ -129,6 +130,38 @@ def test_pictures_have_the_colours_of_the_classes_and_a_legend(labelled):
     assert blue(folder / "overview.png")[: facts["height"], : facts["width"]][inside].mean() > 0.9
     assert blue(by_cluster / "overview.png")[: facts["height"], : facts["width"]][inside].mean() < 0.5
     assert sum(blue(place).sum() for place in folder.glob("x*.png")) > 0.1 * inside.sum()
+
+
+def test_classes_are_drawn_where_they_are_asked_for_and_their_lack_is_told(copied, labelled):
+    _, rows, others = labelled
+    drawing = {"colour": "class", "text": ["class"], "shapes": ["polygons", "boxes"], "svg": True}
+    second = {"cells": "all", "colour": "none", "text": ["confidence"], "shapes": ["boxes"], "drop_unclassified": True}
+    copied.change({"annotation": drawing, "representatives": {"annotation": second}})
+    planned = copied.jobs("annotations", "representative_annotations")
+    assert planned == {("label_cells", "b")} | {
+        (rule, slide) for rule in ("annotate", "representatives", "annotate_representatives") for slide in "ab"
+    }
+    done = copied.run("annotations", "representative_annotations")
+    assert done.returncode == 0, done.stdout
+
+    def cells_in(folder):
+        """Elements of cells in all SVGs of a folder, by cell id; of those on several tiles, one."""
+        roots = [ElementTree.parse(path).getroot() for path in folder.glob("x*.svg")]
+        return {int(one.get("data-cell-id")): one for root in roots for one in root.iter() if one.get("data-cell-id")}
+
+    first = cells_in(copied.results("a") / "annotated")
+    cells = geopandas.read_parquet(copied.results("a") / "cells.parquet")
+    assert {row: one.get("data-class") for row, one in first.items()} == dict(
+        cells["label"].astype(object).where(cells["label"].notna(), None).items()
+    )
+    few = cells_in(copied.results("a") / "representatives/annotated")
+    assert few
+    assert set(few) <= {*rows, others[0]}, "those with a class only"
+    assert all([part.tag.split("}")[1] for part in one] == ["title", "rect"] for one in few.values())
+    assert set(cells_in(copied.results("b") / "representatives/annotated")) == set()
+    log = (copied.results("b") / "logs/annotate.log").read_text()
+    assert "no cell has a class yet: name clusters in the labelling app" in log
+    assert copied.jobs("annotations", "representative_annotations") == set()
 
 
 def test_a_second_run_has_nothing_to_do_and_a_new_export_does_only_labels_again(copied, labelled):

@@ -57,12 +57,20 @@ def test_representative_tiles_hold_the_typical_cells_of_every_cluster(copied):
         found = read_json(copied.results(slide) / "clusters.json")
         chosen = [(c["id"], cell) for c in found["clusters"] for cell in c["representatives"]]
         assert list(zip(cells["cluster_id"], cells["cell_id"], strict=True)) == chosen
+        few = cells[cells["shown"]]
+        assert set(few["cluster_id"]) == set(cells["cluster_id"])
+        summary = read_json(folder / "summary.json")
+        assert summary["tiles"]["fewest"]
+        assert [tile["tile_id"] for tile in summary["tiles"]["chosen"]] == sorted(set(few["tile_id"]))
+        assert [one["size"] for one in summary["clusters"]] == [one["size"] for one in found["clusters"]]
+        assert all((folder / one["gallery"]).is_file() for one in summary["clusters"])
+        assert len(list((folder / "gallery").glob("*.png"))) == len(summary["clusters"])
         for kind in ("tiles", "annotated"):
-            assert {path.stem for path in (folder / kind).glob("*.png")} == set(cells["tile_id"])
-        for tile in set(cells["tile_id"]):
+            assert {path.stem for path in (folder / kind).glob("*.png")} == set(few["tile_id"])
+        for tile in set(few["tile_id"]):
             plain, drawn = (np.asarray(Image.open(folder / kind / f"{tile}.png")) for kind in ("tiles", "annotated"))
-            assert plain.shape == drawn.shape
-            assert (plain != drawn).any()
+            assert drawn.shape[1] > plain.shape[1], "a legend"
+            assert (plain != drawn[: plain.shape[0], : plain.shape[1]]).any()
     assert copied.jobs("representative_annotations") == set()
 
 

@@ -1,6 +1,16 @@
 # From clusters to pictures.
 
 
+def classes_for(drawing):
+    """An input function: what cells are called, if what is drawn of a slide needs to know."""
+
+    def find(wildcards):
+        needed = book.draws_classes(drawing(settings_of(wildcards.slide)))
+        return f"{RESULTS}/{wildcards.slide}/cells.parquet" if needed else []
+
+    return find
+
+
 rule annotate:
     input:
         slide=slide_file,
@@ -8,6 +18,7 @@ rule annotate:
         cells=made("segmentation", "masks.parquet"),
         plane=made("reduction", "umap2d.npy"),
         clusters=made("clustering", "clusters.json"),
+        classes=classes_for(lambda settings: settings["annotation"]),
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated"),
@@ -32,11 +43,7 @@ rule annotate:
         disk_mb=need("annotate", "disk_mb"),
     params:
         settings=stage("annotation"),
-        all_settings=lambda wildcards: {
-            name: value
-            for name, value in settings_of(wildcards.slide).items()
-            if name not in ("classify", "export", "sweep")
-        },
+        all_settings=lambda wildcards: book.decisive(settings_of(wildcards.slide)),
         tissue=lambda wildcards: sample_of(wildcards.slide).tissue,
     script:
         "../scripts/annotate.py"

@@ -28,6 +28,10 @@ rule cluster:
         gpu=GPUS_OF["cluster"],
     params:
         settings=stage("clustering"),
+        typical=lambda wildcards: {
+            key: settings_of(wildcards.group)["representatives"][key]
+            for key in ("max_items", "min_confidence")
+        },
         gpu=CONFIG["gpu"],
     script:
         "../scripts/cluster.py"

@@ -32,6 +32,7 @@ rule annotate_labels:
         slide=slide_file,
         tiles=made("filter", "filtered.parquet"),
         cells=rules.label_cells.output.cells,
+        clusters=made("clustering", "clusters.json"),
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated_by_label"),

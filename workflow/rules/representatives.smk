@@ -1,4 +1,4 @@
-# From clusters to the few tiles that show them.
+# From clusters to what shows them: a picture of each, and the few tiles with all of them.
 
 
 rule representatives:
@@ -9,7 +9,9 @@ rule representatives:
         clusters=made("clustering", "clusters.json"),
     output:
         tiles=directory(f"{RESULTS}/{{slide}}/representatives/tiles"),
+        gallery=directory(f"{RESULTS}/{{slide}}/representatives/gallery"),
         table=f"{RESULTS}/{{slide}}/representatives/cells.csv",
+        summary=f"{RESULTS}/{{slide}}/representatives/summary.json",
     log:
         f"{RESULTS}/{{slide}}/logs/representatives.log",
     benchmark:
@@ -31,6 +33,8 @@ rule annotate_representatives:
         tiles=made("filter", "filtered.parquet"),
         cells=made("segmentation", "masks.parquet"),
         clusters=made("clustering", "clusters.json"),
+        classes=classes_for(book.drawing_of_representatives),
+        summary=rules.representatives.output.summary,
     output:
         folder=directory(f"{RESULTS}/{{slide}}/representatives/annotated"),
     log:
@@ -45,6 +49,8 @@ rule annotate_representatives:
         runtime=need("annotate_representatives", "runtime"),
         disk_mb=need("annotate_representatives", "disk_mb"),
     params:
-        settings=stage("annotation"),
+        settings=lambda wildcards: book.drawing_of_representatives(
+            settings_of(wildcards.slide)
+        ),
     script:
         "../scripts/annotate_representatives.py"

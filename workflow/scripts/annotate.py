@@ -1,7 +1,6 @@
-"""Draw tiles, the whole slide and the map of cells, coloured by cluster; write down the settings used."""
+"""Draw tiles, the whole slide and the map of cells, coloured as wished; write down the settings used."""
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from clusterfirst import annotation, gallery, objects
@@ -11,19 +10,31 @@ from clusterfirst.slides import Slide
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings, name = snakemake.params.settings, snakemake.wildcards.slide
-    tiles = pd.read_parquet(snakemake.input.tiles)
     facts = read_metadata(snakemake.input.tiles)["slide"]
-    cells = objects.read_objects(snakemake.input.cells)
+    table = objects.read_objects(snakemake.input.cells)
+    polygons = table["geometry"].to_numpy()
     found = read_json(snakemake.input.clusters)
-    cluster_id = np.array(found["cells"]["cluster_id"], int)
-    plane = np.load(snakemake.input.plane)
+    named = annotation.read_classes(snakemake.input.classes) if snakemake.input.classes else None
+    cells, rows = annotation.shown(
+        polygons, found, named, colour=settings["colour"], drop_unclassified=settings["drop_unclassified"]
+    )
+    tiles = annotation.tiles_to_draw(snakemake.input.tiles, table)
     how = {"title": name, "threads": snakemake.threads}
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
-        annotation.annotate_slide(slide, tiles, cells, cluster_id, plane, folder, **settings, **how)
-        gallery.gallery(slide, cells["geometry"].to_numpy(), found["clusters"], folder / "gallery.png", **how)
+        annotation.annotate_slide(
+            slide,
+            tiles,
+            cells,
+            np.load(snakemake.input.plane)[rows],
+            folder,
+            settings=settings,
+            typical=annotation.typical_rows(found),
+            **how,
+        )
+        gallery.gallery(slide, polygons, found["clusters"], folder / "gallery.png", **how)
     with atomic(snakemake.output.settings) as part:
         used = {"slide": facts | {"name": name, "tissue": snakemake.params.tissue}, **snakemake.params.all_settings}
         part.write_text(yaml.safe_dump(used, sort_keys=False, allow_unicode=True), encoding="utf-8")

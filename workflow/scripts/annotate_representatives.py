@@ -1,28 +1,38 @@
-"""Draw the tiles that hold the typical cells of each cluster, with these cells outlined and their clusters' numbers."""
+"""Draw the few tiles that show all clusters, with settings of their own."""
 
+import numpy as np
 import pandas as pd
 
-from clusterfirst import annotation, gallery, objects
+from clusterfirst import annotation, objects
 from clusterfirst.io import atomic, log_to, read_json, read_metadata
 from clusterfirst.slides import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    settings = snakemake.params.settings
     tiles = pd.read_parquet(snakemake.input.tiles)
     facts = read_metadata(snakemake.input.tiles)["slide"]
-    cells = objects.read_objects(snakemake.input.cells)
-    typical = gallery.typical_cells(read_json(snakemake.input.clusters), cells)
+    found = read_json(snakemake.input.clusters)
+    chosen = [tile["tile_id"] for tile in read_json(snakemake.input.summary)["tiles"]["chosen"]]
+    named = annotation.read_classes(snakemake.input.classes) if snakemake.input.classes else None
+    cells, rows = annotation.shown(
+        objects.read_objects(snakemake.input.cells)["geometry"].to_numpy(),
+        found,
+        named,
+        colour=settings["colour"],
+        drop_unclassified=settings["drop_unclassified"],
+    )
+    if settings["cells"] == "typical":
+        cells = cells.take(np.isin(rows, annotation.typical_rows(found)))
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
         annotation.annotate_tiles(
             slide,
-            tiles[tiles["tile_id"].isin(typical["tile_id"])],
-            cells["geometry"].to_numpy()[typical["cell_id"]],
-            typical["cluster_id"].to_numpy(),
+            tiles[tiles["tile_id"].isin(chosen)],
+            cells,
             folder,
-            line_um=snakemake.params.settings["line_um"],
-            with_numbers=True,
+            annotation.Style.of(settings),
             threads=snakemake.threads,
         )

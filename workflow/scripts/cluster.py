@@ -7,12 +7,12 @@ from clusterfirst.io import log_to, write_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = dict(snakemake.params.settings)
+    settings, typical = dict(snakemake.params.settings), dict(snakemake.params.typical)
     values = np.load(snakemake.input.umap)
     gpu = devices.rapids(snakemake.params.gpu)
-    clusters = clustering.cluster(values, settings, threads=snakemake.threads, gpu=gpu)
+    clusters = clustering.cluster(values, settings, typical, threads=snakemake.threads, gpu=gpu)
     # Row i is cell i (see DESIGN): masks.parquet numbers its cells densely.
-    document = clustering.document(clusters, settings, cell_id=np.arange(len(values)))
+    document = clustering.document(clusters, settings, cell_id=np.arange(len(values)), typical=typical)
     annotation.plot_clusters(
         document,
         snakemake.output.plot,

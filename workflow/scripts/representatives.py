@@ -1,22 +1,28 @@
-"""Write the tiles that hold the typical cells of each cluster, and a table of these cells."""
+"""Write what shows the clusters of a slide: a picture of each, the fewest tiles with all, a table, a summary."""
 
 import pandas as pd
 
-from clusterfirst import annotation, gallery, objects
-from clusterfirst.io import atomic, log, log_to, read_json, read_metadata
+from clusterfirst import annotation, gallery, objects, representatives
+from clusterfirst.io import atomic, log, log_to, read_json, read_metadata, write_json
 from clusterfirst.slides import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    tiles = pd.read_parquet(snakemake.input.tiles)
-    facts = read_metadata(snakemake.input.tiles)["slide"]
-    typical = gallery.typical_cells(read_json(snakemake.input.clusters), objects.read_objects(snakemake.input.cells))
-    tiles = tiles[tiles["tile_id"].isin(typical["tile_id"])]
-    log.info("%d typical cells of %d clusters, on %d tiles", len(typical), typical["cluster_id"].nunique(), len(tiles))
-    with (
-        Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
-        atomic(snakemake.output.tiles, directory=True) as folder,
-    ):
-        annotation.export_tiles(slide, tiles, folder, threads=snakemake.threads)
-    with atomic(snakemake.output.table) as part:
-        typical.to_csv(part, index=False, float_format="%.4g")
+    tiles, out = pd.read_parquet(snakemake.input.tiles), snakemake.output
+    facts, name = read_metadata(snakemake.input.tiles)["slide"], snakemake.wildcards.slide
+    cells, found = objects.read_objects(snakemake.input.cells), read_json(snakemake.input.clusters)
+    typical = gallery.typical_cells(found, cells)
+    chosen = representatives.fewest_tiles(typical)
+    few = tiles["tile_id"].isin(chosen.tile_id)
+    how = {"threads": snakemake.threads}
+    log.info("%d typical cells; %d tiles show all clusters", len(typical), few.sum())
+    with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
+        with atomic(out.tiles, directory=True) as folder:
+            annotation.export_tiles(slide, tiles[few], folder, **how)
+        with atomic(out.gallery, directory=True) as folder:
+            files = gallery.cluster_galleries(slide, cells["geometry"].to_numpy(), found, folder, title=name, **how)
+    with atomic(out.table) as part:
+        shown = typical.assign(shown=typical["tile_id"].isin(chosen.tile_id))
+        shown.to_csv(part, index=False, float_format="%.4g")
+    pictures = {cluster: f"gallery/{file}" for cluster, file in files.items()}
+    write_json(representatives.summary(name, found, cells, typical, chosen, pictures), out.summary)

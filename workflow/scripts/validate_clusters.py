@@ -24,8 +24,7 @@ if __name__ == "__main__":
 
     def again(some: np.ndarray) -> np.ndarray:
         # With what was chosen while clustering, such as eps, as if it had been given.
-        settings = document["settings"] | {"representatives": 1}
-        return clustering.cluster(some, settings, threads=snakemake.threads, gpu=gpu).cluster_id
+        return clustering.cluster(some, document["settings"], threads=snakemake.threads, gpu=gpu).cluster_id
 
     stability = (
         validity.Value(None, f"there are more than {MOST_CELLS:,} cells")

@@ -1,17 +1,19 @@
-"""The cells that show clusters best: a table, and a contact sheet of all clusters at one scale."""
+"""The cells that show clusters best: a table, a contact sheet of all clusters, and a sheet of each; at one scale."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import shapely
 from PIL import Image, ImageDraw
 
-from .annotation import draw_cells, draw_outline, save, typeface
+from .annotation import draw_outline, percent, save, typeface
+from .clustering import palette
 from .slides import Slide
 
 CROPS = 10
@@ -25,6 +27,10 @@ _SIDE_UM = (16, 100)
 """A crop is no smaller, so that a nucleus is seen in its surroundings, and no larger."""
 _ROOM = 1.6
 """A crop's side over that of the cells it is to hold."""
+_WIDE_ROOM = 3.0
+"""The same for the sheet of one cluster, where neighbours shall be seen, too."""
+_WIDE_PX = 192
+_COLUMNS = 6
 
 
 def typical_cells(found: dict, cells: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +56,7 @@ def typical_cells(found: dict, cells: pd.DataFrame) -> pd.DataFrame:
     return table.join(cells[["x", "y", "tile_id"]], on="cell_id")
 
 
-def side_um(polygons: np.ndarray, *, mpp: float) -> int:
+def side_um(polygons: np.ndarray, *, mpp: float, room: float = _ROOM) -> int:
     """Return the side of a crop that shows nearly all of some cells whole, with some of what is around them.
 
     Parameters
@@ -59,12 +65,14 @@ def side_um(polygons: np.ndarray, *, mpp: float) -> int:
         Cells in level-0 pixels.
     mpp
         µm per level-0 pixel.
+    room
+        A crop's side over that of the cells.
     """
     if not len(polygons):
         return _SIDE_UM[0]
     left, top, right, bottom = shapely.bounds(polygons).T
     longest = np.maximum(right - left, bottom - top) * mpp
-    return int(np.clip(np.ceil(_ROOM * np.quantile(longest, 0.9)), *_SIDE_UM))
+    return int(np.clip(np.ceil(room * np.quantile(longest, 0.9)), *_SIDE_UM))
 
 
 def gallery(
@@ -109,7 +117,7 @@ def gallery(
 
     def crop(place: tuple[int, int, int]) -> np.ndarray:
         row, _, cell = place
-        return _crop(slide, polygons[cell], shown[row]["id"], side)
+        return _crop(slide, polygons[cell], shown[row]["colour"], side)
 
     with ThreadPoolExecutor(threads) as pool:
         for (row, column, _), picture in zip(cells, pool.map(crop, cells), strict=True):
@@ -119,20 +127,99 @@ def gallery(
     save(np.asarray(sheet.picture), path)
 
 
+def cluster_galleries(
+    slide: Slide,
+    polygons: np.ndarray,
+    found: dict,
+    folder: str | os.PathLike,
+    *,
+    title: str,
+    threads: int = 1,
+) -> dict[int, str]:
+    """Write ``cluster_003.png`` for every cluster with typical cells: all of these, with what is around them.
+
+    Only the crops are read from the slide. All clusters are drawn at one scale.
+
+    Parameters
+    ----------
+    slide
+        The open slide.
+    polygons
+        All cells in level-0 pixels, by cell id.
+    found
+        The content of ``clusters.json``.
+    folder
+        An existing folder.
+    title
+        Stands above, with the cluster.
+    threads
+        Crops are read by this many threads.
+
+    Returns
+    -------
+    dict
+        Names of the files, by cluster.
+    """
+    shown = [cluster for cluster in found["clusters"] if cluster["representatives"]]
+    typical = [cell for cluster in shown for cell in cluster["representatives"]]
+    side, sure = side_um(polygons[typical], mpp=slide.mpp, room=_WIDE_ROOM), found["cells"]["confidence"]
+    files = {cluster["id"]: f"cluster_{cluster['id']:03d}.png" for cluster in shown}
+    with ThreadPoolExecutor(threads) as pool:
+        for cluster in shown:
+            cells, colour = cluster["representatives"], cluster["colour"]
+            crops = pool.map(lambda cell, shade=colour: _crop(slide, polygons[cell], shade, side, _WIDE_PX), cells)
+            texts = [f"cell {cell}, {sure[cell]:.2f}" for cell in cells]
+            head = f"cluster {cluster['id']}: {cluster['size']:,} cells ({percent(cluster['size'] / len(polygons))})"
+            picture = _card(title, head, colour, list(zip(crops, texts, strict=True)), side)
+            save(np.asarray(picture), Path(folder, files[cluster["id"]]))
+    return files
+
+
+def _card(title: str, head: str, colour: str, crops: Sequence[tuple[np.ndarray, str]], side: int) -> Image.Image:
+    """Set crops in rows, each with a text below, under a title and above a scale bar."""
+    margin, step, below = 2 * _TYPE_PX, _WIDE_PX + 2 * _GAP, round(1.6 * _TYPE_PX)
+    font, bold = typeface(_TYPE_PX), typeface(round(1.3 * _TYPE_PX))
+    bar = f"{_bar_um(side)} µm; every picture is {side} µm wide; below it, the cell and its confidence"
+    length, top = _bar_um(side) / side * _WIDE_PX, 5 * _TYPE_PX
+    columns, rows = min(len(crops), _COLUMNS), -(-len(crops) // _COLUMNS)
+    widest = max(
+        columns * step,
+        bold.getlength(head) + 2 * _TYPE_PX,
+        font.getlength(title),
+        length + font.getlength(bar) + _TYPE_PX,
+    )
+    high = top + rows * (step + below)
+    picture = Image.new("RGB", (round(widest) + 2 * margin, high + 3 * _TYPE_PX), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((margin, 1.2 * _TYPE_PX, margin + _TYPE_PX, 2.2 * _TYPE_PX), fill=colour)
+    draw.text((margin + 2 * _TYPE_PX, 1.7 * _TYPE_PX), head, fill="black", font=bold, anchor="lm")
+    draw.text((margin, 3.5 * _TYPE_PX), title, fill="#555555", font=font, anchor="lm")
+    for place, (crop, text) in enumerate(crops):
+        row, column = divmod(place, _COLUMNS)
+        x, y = margin + column * step, top + row * (step + below)
+        picture.paste(Image.fromarray(crop), (x, y))
+        draw.text((x, y + _WIDE_PX + below / 2), text, fill="#555555", font=font, anchor="lm")
+    y = high + _TYPE_PX
+    draw.rectangle((margin, y - 2, margin + length, y + 2), fill="black")
+    draw.text((margin + length + _TYPE_PX, y), bar, fill="black", font=font, anchor="lm")
+    return picture
+
+
 def _texts(cluster: dict, cells: int) -> tuple[str, str]:
     share = cluster["size"] / cells
     return f"cluster {cluster['id']}", f"{cluster['size']:,} ({share:.0%})" if share >= 0.01 else f"{cluster['size']:,}"
 
 
-def _crop(slide: Slide, polygon, number: int, side: int) -> np.ndarray:
+def _crop(slide: Slide, polygon, colour: str, side: int, px: int = _CROP_PX) -> np.ndarray:
     """Read the square around a cell and draw its outline."""
     edge = max(1, round(side / slide.mpp))
     x, y = (round(middle - edge / 2) for middle in _middle(polygon))
-    picture = slide.read(x, y, edge, edge, mpp=edge * slide.mpp / _CROP_PX, patch=True)
-    ring = (shapely.get_coordinates(polygon.exterior) - (x, y)) * (_CROP_PX / edge)
+    picture = slide.read(x, y, edge, edge, mpp=edge * slide.mpp / px, patch=True)
+    ring = (shapely.get_coordinates(polygon.exterior) - (x, y)) * (px / edge)
     # On a light line even a dark colour is seen on a dark nucleus.
     draw_outline(picture, ring, (255, 255, 255), width=3)
-    return draw_cells(picture, [ring], np.array([number]), line_px=1)
+    draw_outline(picture, ring, palette.rgb(colour), width=1)
+    return picture
 
 
 def _middle(polygon) -> tuple[float, float]:

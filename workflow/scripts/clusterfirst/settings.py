@@ -22,6 +22,7 @@ STAGES = (
     "embedding",
     "reduction",
     "clustering",
+    "representatives",
     "annotation",
     "classify",
     "export",
@@ -71,6 +72,28 @@ def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dic
     # A value that is itself a dict is one value: it is replaced, not merged.
     stages = {stage: merge(full[stage], own.get(stage) or {}) | (trial or {}).get(stage, {}) for stage in STAGES}
     return stages | {"gpu": full["gpu"], "sweep": own.get("sweep", full["sweep"]) or {}}
+
+
+def decisive(settings: dict) -> dict:
+    """Return what decided the results of a slide, out of what `resolve` returned.
+
+    Not how a sweep went on, what a model was asked, what was exported, and how the second pass of pictures is drawn.
+    """
+    kept = {name: value for name, value in settings.items() if name not in ("classify", "export", "sweep")}
+    typical = {key: value for key, value in settings["representatives"].items() if key != "annotation"}
+    return kept | {"representatives": typical}
+
+
+def drawing_of_representatives(settings: dict) -> dict:
+    """Return how the tiles that show all clusters are drawn: ``annotation``, and over it their own keys."""
+    return settings["annotation"] | (settings["representatives"]["annotation"] or {})
+
+
+def draws_classes(annotation: dict) -> bool:
+    """Whether pictures drawn with these keys need to know what cells are called."""
+    return (
+        annotation["drop_unclassified"] or annotation["colour"] in ("class", "label") or "class" in annotation["text"]
+    )
 
 
 def check_config(config: dict, schema: dict) -> list[str]:

@@ -19,6 +19,8 @@ from .typical import confidence, representatives
 
 log = logging.getLogger(__name__)
 
+NO_TYPICAL = {"max_items": 0, "min_confidence": 0.0}
+
 _BACKENDS = {
     "dbscan": ("dbscan", "DBSCAN", ("eps", "min_samples")),
     "hdbscan": ("hdbscan", "HDBSCAN", ("min_cluster_size", "min_samples", "groups")),
@@ -82,7 +84,9 @@ def clusterer(method: str, settings: dict) -> Clusterer:
     return kind(**{key: settings[key] for key in options})
 
 
-def cluster(values: np.ndarray, settings: dict, *, threads: int = 1, gpu: bool = False) -> Clusters:
+def cluster(
+    values: np.ndarray, settings: dict, typical: dict | None = None, *, threads: int = 1, gpu: bool = False
+) -> Clusters:
     """Cluster cells.
 
     Parameters
@@ -91,6 +95,8 @@ def cluster(values: np.ndarray, settings: dict, *, threads: int = 1, gpu: bool =
         N × D reduced embeddings. Any N will do; what comes of few cells is valid, and said in the log.
     settings
         The ``clustering`` section of the configuration.
+    typical
+        ``max_items`` and ``min_confidence`` of the ``representatives`` section; None: no representatives.
     threads
         CPU threads.
     gpu
@@ -106,7 +112,8 @@ def cluster(values: np.ndarray, settings: dict, *, threads: int = 1, gpu: bool =
     cluster_id = np.append(tree.cut(settings["groups"]), NOISE)[leaf_id]
     _tell(points.values, cluster_id, noise, len(tree.sizes), settings["groups"], method)
     sure = confidence(points, cluster_id, assigned)
-    chosen = [representatives(points.values, rows, sure, settings["representatives"]) for rows in members(cluster_id)]
+    chosen = [representatives(points.values, rows, sure, **(typical or NO_TYPICAL)) for rows in members(cluster_id)]
+    _tell_of_bare(chosen, typical)
     return Clusters(cluster_id, leaf_id, assigned, sure, chosen, tree, method)
 
 
@@ -129,7 +136,18 @@ def _tell(
         log.warning("there is one cluster only; %s", method.advice(coarser=False))
 
 
-def document(clusters: Clusters, settings: dict, cell_id: np.ndarray) -> dict:
+def _tell_of_bare(chosen: list[np.ndarray], typical: dict | None) -> None:
+    """Say in the log which clusters have no typical cells, where these were wished for."""
+    bare = [str(number) for number, cells in enumerate(chosen) if not len(cells)]
+    if typical and bare:
+        log.warning(
+            "no cell of cluster %s has a confidence of %g (representatives.min_confidence): no picture will show it",
+            ", ".join(bare),
+            typical["min_confidence"],
+        )
+
+
+def document(clusters: Clusters, settings: dict, cell_id: np.ndarray, typical: dict | None = None) -> dict:
     """Write clusters down, JSON-ready.
 
     Parameters
@@ -140,6 +158,8 @@ def document(clusters: Clusters, settings: dict, cell_id: np.ndarray) -> dict:
         The ``clustering`` section that was used.
     cell_id
         The cells' ids, row by row.
+    typical
+        What `cluster` was given.
 
     Returns
     -------
@@ -151,7 +171,7 @@ def document(clusters: Clusters, settings: dict, cell_id: np.ndarray) -> dict:
     of_leaf = clusters.tree.cut(settings["groups"])
     rows = members(clusters.cluster_id)
     return {
-        "settings": {**settings, **clusters.clusterer.report()},
+        "settings": {**settings, **clusters.clusterer.report(), "representatives": typical or NO_TYPICAL},
         "counts": _counts(clusters.cluster_id, len(rows)) | {"assigned": int(np.count_nonzero(clusters.assigned))},
         "clusters": [
             {
@@ -204,14 +224,14 @@ def share(found: dict, values: np.ndarray, *, start: int) -> dict:
     cluster_id, sure = np.array(columns["cluster_id"], int), np.array(columns["confidence"])
     rows = members(cluster_id)
     rows += [np.empty(0, int)] * (len(found["clusters"]) - len(rows))
-    wanted = found["settings"]["representatives"]
+    typical = found["settings"]["representatives"]
     clusters = [
         {
             **entry,
             "size": len(own),
             "size_in_group": entry["size"],
             "mean_confidence": round(float(sure[own].mean()), 4) if len(own) else None,
-            "representatives": representatives(values, own, sure, wanted).tolist() if len(own) else [],
+            "representatives": representatives(values, own, sure, **typical).tolist() if len(own) else [],
         }
         for entry, own in zip(found["clusters"], rows, strict=True)
     ]

@@ -52,7 +52,9 @@ def confidence(points: Points, cluster_id: np.ndarray, assigned: np.ndarray | No
     return sure
 
 
-def representatives(values: np.ndarray, rows: np.ndarray, sure: np.ndarray, wanted: int) -> np.ndarray:
+def representatives(
+    values: np.ndarray, rows: np.ndarray, sure: np.ndarray, max_items: int, min_confidence: float = 0.0
+) -> np.ndarray:
     """Choose cells that show a cluster: the most typical one, then the ones most unlike those chosen already.
 
     Parameters
@@ -63,17 +65,28 @@ def representatives(values: np.ndarray, rows: np.ndarray, sure: np.ndarray, want
         Rows of the cluster's cells.
     sure
         Confidence of all cells. Only the surer half of the cluster is looked at, so that spread is not strays.
-    wanted
+    max_items
         How many at most.
+    min_confidence
+        None that belongs to the cluster less surely.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows, the most typical first; none, if no cell is sure enough.
     """
     surest = rows[np.argsort(-sure[rows], kind="stable")]
-    pool = surest[: max(wanted, len(surest) // 2)]
-    pool = pool[np.unique(np.linspace(0, len(pool) - 1, min(len(pool), max(wanted, _CANDIDATES))).round().astype(int))]
+    pool = surest[: max(max_items, len(surest) // 2)]
+    pool = pool[sure[pool] >= min_confidence]
+    if not max_items or not len(pool):
+        return np.empty(0, int)
+    spread = np.linspace(0, len(pool) - 1, min(len(pool), max(max_items, _CANDIDATES)))
+    pool = pool[np.unique(spread.round().astype(int))]
     points = values[pool].astype(np.float64)
     from_middle = np.linalg.norm(points - values[rows].mean(axis=0), axis=1)
     chosen = [int(from_middle.argmin())]
     away = np.linalg.norm(points - points[chosen[0]], axis=1)
-    while len(chosen) < min(wanted, len(pool)):
+    while len(chosen) < min(max_items, len(pool)):
         away[chosen] = -1
         chosen.append(int(away.argmax()))
         away = np.minimum(away, np.linalg.norm(points - points[chosen[-1]], axis=1))
