@@ -52,11 +52,14 @@ def export(
     outlines = geopandas.GeoDataFrame(
         geometry=shapely.from_wkb(cells["geometry"].to_numpy()), index=cells["cell_id"].to_numpy()
     )
-    adata.obs["region"] = categories([CELLS] * len(outlines), [CELLS])
-    elements = {
-        CELLS: ShapesModel.parse(outlines, transformations=where),
-        TABLE: TableModel.parse(adata, region=CELLS, region_key="region", instance_key="cell_id"),
-    }
+    elements = {}
+    if len(outlines):
+        adata.obs["region"] = categories([CELLS] * len(outlines), [CELLS])
+        elements[CELLS] = ShapesModel.parse(outlines, transformations=where)
+        elements[TABLE] = TableModel.parse(adata, region=CELLS, region_key="region", instance_key="cell_id")
+    else:
+        # SpatialData has no shapes without a shape.
+        elements[TABLE] = TableModel.parse(adata)
     if slide is not None:
         elements[IMAGE] = _image(slide, where)
     with atomic(to, directory=True) as folder:
