@@ -4,8 +4,8 @@
 
 Cells are ellipses of 24 vertices at places between pixels, which is the hard case: no two coordinates are alike. Each
 way has a process of its own; memory is its peak, seconds of the processor are of all its threads. The plain way is what
-geopandas offers: a column with the class, a column with the measurements, `to_json`, through Python's gzip; of a quarter
-of the cells only, for all of them would take the memory of a whole workstation.
+geopandas offers: a column with the class, a column with the measurements, `to_json`, through Python's gzip; of a
+quarter of the cells only, for all of them would take the memory of a whole workstation.
 """
 
 import gzip
