@@ -76,12 +76,14 @@ OUTPUTS = {
     "annotate_labels": ["annotated_by_label"],
     "representatives": ["representatives/tiles", "representatives/cells.csv"],
     "annotate_representatives": ["representatives/annotated"],
+    "cluster_views": ["views"],
+    "classify_clusters": ["classes.json"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
     "evaluate_slide_clusters": ["evaluation/clusters.json"],
     "validate_clusters": ["evaluation/validity.json"],
 }
 """What each rule writes, below the folder of its slide or group."""
-OF_GROUP = {"reduce", "cluster", "validate_clusters"}
+OF_GROUP = {"reduce", "cluster", "cluster_views", "classify_clusters", "validate_clusters"}
 
 
 @dataclass(frozen=True)

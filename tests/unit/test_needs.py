@@ -67,6 +67,7 @@ READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "a
     "annotate_labels",
     "representatives",
     "annotate_representatives",
+    "cluster_views",
 }
 
 

@@ -35,7 +35,7 @@ rule annotate:
         all_settings=lambda wildcards: {
             name: value
             for name, value in settings_of(wildcards.slide).items()
-            if name not in ("export", "sweep")
+            if name not in ("classify", "export", "sweep")
         },
         tissue=lambda wildcards: sample_of(wildcards.slide).tissue,
     script:

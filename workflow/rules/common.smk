@@ -206,7 +206,7 @@ def files_of(slides):
 
 def whole_run(wildcards):
     """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
-    return [*files_of(SAMPLES), *label_files(SAMPLES)]
+    return [*files_of(SAMPLES), *label_files(SAMPLES), *proposal_files()]
 
 
 def every_slide(*files):

@@ -31,26 +31,12 @@ def labels_of(wildcards):
     return list(filter(None, [newest_labels(wildcards.slide)]))
 
 
-def is_classified(slide):
-    """Whether a model is asked what the slide's clusters are."""
-    return settings_of(slide).get("classify", {}).get("per_cluster", 0) > 0
-
-
-def proposals_of(wildcards):
-    """An input function: what a model calls the clusters of the slide, or of its group, if it is asked."""
-    if not is_classified(wildcards.slide):
-        return []
-    return at(
-        "clustering", SHARING.get(wildcards.slide, wildcards.slide), "classes.json"
-    )
-
-
 def label_files(slides):
     """What becomes of labels and proposals, of those slides that have some."""
     return [
         f"{RESULTS}/{slide}/{file}"
         for slide in slides
-        if newest_labels(slide) or is_classified(slide)
+        if newest_labels(slide) or classified(slide)
         for file in ("cells.parquet", "cells.geojson.gz", "annotated_by_label")
     ]
 

@@ -28,6 +28,8 @@ NEEDS = {
     "export_csv": ["label_cells"],
     "export_coco": ["label_cells", "filter_tiles", "export_tiles"],
     "export_paper": ["label_cells", "filter_tiles", "export_tiles"],
+    "cluster_views": ["segment", "cluster"],
+    "classify_clusters": ["cluster_views", "cluster"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -38,6 +40,8 @@ NEEDS = {
 }
 # Where a group does a stage, its slides take their parts.
 PART_OF = {"reduce": "share_map", "cluster": "share_clusters"}
+# What only groups do.
+OF_GROUPS = {"cluster_views", "classify_clusters", "validate_clusters"}
 
 
 def only_status():
@@ -114,11 +118,13 @@ def stages_of_slide(trial, slide):
         needs = [own(need) for need in NEEDS[name] if not (given and need == "outline")]
         if given and name == "outline":
             continue
-        if group == slide or name not in (*PART_OF, "validate_clusters"):
+        if group == slide or name not in (*PART_OF, *OF_GROUPS):
             yield folder(name), name, needs
             continue
         of_group = [
-            f"{folder(need, group)}/{need}" for need in NEEDS[name] if need in PART_OF
+            f"{folder(need, group)}/{need}"
+            for need in NEEDS[name]
+            if need in PART_OF or need in OF_GROUPS
         ]
         yield folder(name, group), name, of_group or needs
         if name in PART_OF:
@@ -134,6 +140,9 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
+        if classified(slide):
+            yield "cluster_views"
+            yield "classify_clusters"
         yield from stages_of_exports(slide, settings)
         if settings["export"]["nuclei_mask"]:
             yield "nuclei_mask"
@@ -148,7 +157,7 @@ def wanted_stages(trial, slide, settings):
 
 def stages_of_exports(slide, settings):
     """The stages that make files for other tools, and pictures by label."""
-    named = newest_labels(slide) or is_classified(slide)
+    named = newest_labels(slide) or classified(slide)
     wanted = set(settings["export"]["formats"]) | (
         {"cells", "qupath"} if named else set()
     )

@@ -167,6 +167,18 @@ FITS = {
         core_seconds={"mpx": 0.5, "slide_mb": 0.2},
         disk={"job": 50, "slide_mb": 1, "mpx": 2},
     ),
+    # The areas of all cells of the group, and the outlines of a few.
+    "cluster_views": Fit(
+        memory={"job": 300, "threads": 25, "ktogether": 1.5, "image_mb": 2},
+        seconds={"job": 60, "ktogether": 0.1, "slides": 1},
+        disk={"job": 100, "slide_mb": 1},
+    ),
+    "classify_clusters": Fit(
+        memory={"job": 300, "ktogether": 0.3},
+        # The server's, not ours.
+        seconds={"job": 1200},
+        disk={"job": 20},
+    ),
     "nuclei_mask": Fit(
         memory={"job": 350, "kcells": 1.5, "image_mb": 2},
         seconds={"job": 20, "kcells": 0.1, "mm2": 0.1},

@@ -15,7 +15,17 @@ from typing import Any
 from .io import ClusterfirstError
 from .sweeps import ORDER
 
-STAGES = ("tiling", "filter", "segmentation", "embedding", "reduction", "clustering", "annotation", "export")
+STAGES = (
+    "tiling",
+    "filter",
+    "segmentation",
+    "embedding",
+    "reduction",
+    "clustering",
+    "annotation",
+    "classify",
+    "export",
+)
 RESERVED = ("classify", "evaluation", "groups", "sweep")
 """Folders among the results that belong to no slide."""
 
