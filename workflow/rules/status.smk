@@ -145,10 +145,10 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
-        yield from stages_of_exports(slide, settings)
         if classified(slide):
             yield "cluster_views"
             yield "classify_clusters"
+        yield from stages_of_exports(slide, settings)
         if settings["export"]["nuclei_mask"]:
             yield "nuclei_mask"
         yield "representatives"

@@ -128,7 +128,9 @@ def _unstructured(adata: AnnData, slide: str, facts: dict, columns: Sequence[str
     numbers = [NOISE if name == "noise" else int(name) for name in adata.obs["cluster"].cat.categories]
     # Colours of no categories cannot be written.
     labelled = {"label_colors": [entry["colour"] for entry in facts["classes"]]} if facts["classes"] else {}
-    spot_px = float(np.sqrt(adata.obs_vector("area_um2").mean() / np.pi) * 2 / facts["slide"]["mpp"])
+    # As a circle of the cells' mean area; squidpy draws spots of this size where it has no outlines.
+    mean_um2 = adata[:, "area_um2"].X.mean() if len(adata) else 0.0
+    spot_px = float(2 * np.sqrt(mean_um2 / np.pi) / facts["slide"]["mpp"])
     return labelled | {
         "cluster_colors": [palette.colour(number) for number in numbers],
         "embedding_columns": list(columns),

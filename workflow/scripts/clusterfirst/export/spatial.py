@@ -52,11 +52,14 @@ def export(
     outlines = geopandas.GeoDataFrame(
         geometry=shapely.from_wkb(cells["geometry"].to_numpy()), index=cells["cell_id"].to_numpy()
     )
-    adata.obs["region"] = categories([CELLS] * len(outlines), [CELLS])
-    elements = {
-        CELLS: ShapesModel.parse(outlines, transformations=where),
-        TABLE: TableModel.parse(adata, region=CELLS, region_key="region", instance_key="cell_id"),
-    }
+    elements = {}
+    if len(outlines):
+        adata.obs["region"] = categories([CELLS] * len(outlines), [CELLS])
+        elements[CELLS] = ShapesModel.parse(outlines, transformations=where)
+        elements[TABLE] = TableModel.parse(adata, region=CELLS, region_key="region", instance_key="cell_id")
+    else:
+        # SpatialData has no shapes without a shape.
+        elements[TABLE] = TableModel.parse(adata)
     if slide is not None:
         elements[IMAGE] = _image(slide, where)
     with atomic(to, directory=True) as folder:
@@ -79,7 +82,8 @@ def _image(slide: Slide, where: dict) -> DataTree:
 
     chunks = (3, *(dask.array.core.normalize_chunks(_CHUNK_PX, (edge,))[0] for edge in (height, width)))
     pixels = dask.array.map_blocks(read, chunks=((3,), *chunks[1:]), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
-    levels = max(0, int(np.ceil(np.log2(max(width, height) / _CHUNK_PX))))
+    # At least one, for otherwise it would be an image of another kind.
+    levels = max(1, int(np.ceil(np.log2(max(width, height) / _CHUNK_PX))))
     return Image2DModel.parse(
         pixels, dims=("c", "y", "x"), c_coords=["r", "g", "b"], scale_factors=[2] * levels, transformations=where
     )
