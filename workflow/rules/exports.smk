@@ -85,3 +85,13 @@ def slide_if_pictured(wildcards):
     """An input function: the slide, where its picture is to be exported, too."""
     wanted = settings_of(wildcards.slide)["export"]["image"]
     return slide_file(wildcards) if wanted else []
+
+
+def classes_for(drawing):
+    """An input function: what cells are called, if what is drawn of a slide needs to know."""
+
+    def find(wildcards):
+        needed = book.draws_classes(drawing(settings_of(wildcards.slide)))
+        return f"{RESULTS}/{wildcards.slide}/cells.parquet" if needed else []
+
+    return find
