@@ -393,6 +393,18 @@ def test_half_a_character_spoils_no_answer(run_with, half):
     assert len(state.asked) == 6
 
 
+def test_a_model_and_a_server_give_no_orders_to_terminals(run_with, caplog):
+    rude = "\x1b[2J\u202elook"
+    _, run = run_with(in_turn(chat.answer(rationale=rude), chat.say("", refusal=rude), chat.fail(401, rude)))
+    with pytest.raises(ClusterfirstError, match=r"\?\[2J\?look"):
+        run()
+    _, run = run_with(in_turn(chat.answer(rationale=rude), chat.say("", refusal=rude)))
+    assert {vote["rationale"].removeprefix("the model refused: ") for vote in votes_of(run())[:2]} == {"?[2J?look"}
+    said = "".join(record.getMessage() for record in caplog.records if record.name == "clusterfirst")
+    assert "?[2J?look" in said
+    assert not {"\x1b", "\u202e"} & set(said)
+
+
 def test_an_answer_cut_off_is_asked_for_once_more(run_with):
     state, run = run_with(in_turn(chat.answer(finish="length")))
     assert run().clusters[0].name == "stroma"
@@ -685,6 +697,7 @@ def test_prompts_that_come_with_the_workflow_can_be_used(repo):
         ("task: x\nclasses: [{name: a, colour: red}, {name: b, colour: '#000000'}]", "classes.0.colour"),
         ("task: x\nclasses: [{name: a, colour: '#000000'}, {name: A, colour: '#000000'}]", "'a' stands there twice"),
         ("task: x\nclasses: [{name: Unsure, colour: '#000000'}, {name: b, colour: '#000000'}]", "no class can be"),
+        ('task: x\nclasses: [{name: "a\\tb", colour: "#000000"}, {name: b, colour: "#000000"}]', "cannot be seen"),
         ("classes: []", "task"),
         ("a: [", "expected"),
     ],

@@ -7,6 +7,7 @@ import re
 
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
 _LONGEST = 2000
+_ODD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class BadAnswer(Exception):
@@ -73,9 +74,9 @@ def _confidence(given: object) -> float:
 def _text(given: object) -> str:
     if not isinstance(given, str):
         raise BadAnswer("rationale is not text")
-    return writable(" ".join(given.split())[:_LONGEST])
+    return harmless(" ".join(given.split())[:_LONGEST])
 
 
-def writable(text: str) -> str:
-    """Return a text without halves of characters (``\\ud83d``), which JSON can hold and no file can."""
-    return text.encode("utf-8", "replace").decode()
+def harmless(text: str) -> str:
+    """Return a text without what terminals obey, what turns lines around, and what no file can hold."""
+    return _ODD.sub("?", text)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..io import ClusterfirstError, log
-from .answers import writable
+from .answers import harmless
 
 OPENAI = "https://api.openai.com/v1"
 _ADDRESS = re.compile(r"https?://(?P<host>[^/@?#\s]+)(/[^@?#\s]*)?")
@@ -121,8 +121,8 @@ class Server:
         self._client.close()
 
     def clean(self, text: str) -> str:
-        """Return a text without the key, and without what cannot be written to a file."""
-        return writable(_KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text))
+        """Return a text without the key, and `harmless`."""
+        return harmless(_KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text))
 
     def ask(self, request: Mapping) -> Reply:
         """Send one request.
