@@ -236,7 +236,7 @@ def test_what_a_model_calls_shared_clusters_goes_to_the_cells_of_each_slide(coho
     for slide in (f"s{number}" for number in NUMBERS):
         cells = pd.read_parquet(project.results(slide) / "cells.parquet", columns=["cluster_id", "label"])
         wanted = [told.clusters[number].name if number >= 0 else None for number in cells["cluster_id"]]
-        assert [label or None for label in cells["label"]] == wanted
+        assert [None if pd.isna(label) else label for label in cells["label"]] == wanted
     assert project.jobs(*files) == set()
     clustering = yaml.safe_load((project.folder / "own.yaml").read_text())["clustering"]
     project.change({"clustering": clustering | {"groups": 9}})
