@@ -18,6 +18,7 @@ RUN python -m pip install --require-hashes --requirement /tmp/base.txt && rm /tm
 COPY workflow /opt/clusterfirst/workflow
 COPY profiles /opt/clusterfirst/profiles
 COPY config /opt/clusterfirst/config
+COPY resources/prompts /opt/clusterfirst/resources/prompts
 
 WORKDIR /work
 ENTRYPOINT ["snakemake", "--snakefile", "/opt/clusterfirst/workflow/Snakefile", \

@@ -8,7 +8,7 @@ READY := .venv/.ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
 
-.PHONY: help demo run label report models status doctor test lint format lock dag clean
+.PHONY: help demo run label cohort report models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -26,6 +26,7 @@ $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 
 demo: $(READY)  ## run everything on a real slide (fetched by itself) and say where the pictures are
 	$(SNAKEMAKE) --configfile config/demo.yaml --quiet rules host
+	$(SNAKEMAKE) cohort --configfile config/demo.yaml --quiet rules host
 	@$(BIN)/python workflow/scripts/summary.py results/CMU-1-Small-Region
 
 run: $(READY)  ## run the slides of the sheet (ARGS="--configfile mine.yaml", here and below)
@@ -33,6 +34,9 @@ run: $(READY)  ## run the slides of the sheet (ARGS="--configfile mine.yaml", he
 
 label: $(READY)  ## name clusters in the browser (RESULTS=results; see also clusterfirst-label --help)
 	$(BIN)/clusterfirst-label $(or $(RESULTS),results)
+
+cohort: $(READY)  ## put all finished slides on one page, results/cohort.html
+	$(SNAKEMAKE) cohort --quiet rules host $(ARGS)
 
 report: $(READY)  ## gather the pictures of what is finished in report.zip
 	$(SNAKEMAKE) benchmarks --quiet rules host $(ARGS)
@@ -48,7 +52,7 @@ doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; sa
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## check style and workflow
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from machine import machine
 
@@ -29,6 +30,7 @@ sys.path[:0] = [str(REPO), str(REPO / "workflow/scripts")]
 from tests.labelling_results import make  # noqa: E402
 
 from clusterfirst.labelling import journal  # noqa: E402
+from clusterfirst.labelling.security import cookie_name  # noqa: E402
 
 CELLS, LEAVES, PEOPLE = 2000, 12, 3
 CLASSES = {"do": "classes", "classes": [{"name": name, "colour": "#112233"} for name in ("tumour", "stroma")]}
@@ -46,12 +48,19 @@ class Server:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(self.process.communicate()[1])
-        self.url = line.split()[1] + "api/groups/a"
+        self.entrance = line.split()[1]
+        at = urlsplit(self.entrance)
+        self.token = f"{cookie_name(at.netloc)}={parse_qs(at.query)['token'][0]}"
+        self.url = f"http://{at.netloc}/api/groups/a"
+
+    def open(self, url: str, body: dict | None = None, who: str = "person 0"):
+        headers = {"Content-Type": "application/json", "X-Clusterfirst": "1"}
+        headers["Cookie"] = f"clusterfirst_who={who}; {self.token}"
+        data = None if body is None else json.dumps(body).encode()
+        return urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30)
 
     def ask(self, path: str, body: dict | None = None, who: str = "person 0") -> dict:
-        headers = {"Content-Type": "application/json", "X-Clusterfirst": "1", "Cookie": f"clusterfirst_who={who}"}
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{path}", data, headers), timeout=30) as answer:
+        with self.open(f"{self.url}/{path}", body, who) as answer:
             return json.load(answer)
 
     def kill(self) -> None:

@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from pathlib import Path
 from statistics import median
@@ -56,7 +55,7 @@ def main(cells: int) -> None:
         )
 
         def read(path):
-            with urllib.request.urlopen(f"{server.url}/{path}") as answer:
+            with server.open(f"{server.url}/{path}") as answer:
                 return answer.read()
 
         def act(action):
@@ -93,7 +92,7 @@ def main(cells: int) -> None:
         block = iter(range(1000))
 
         def outlines():
-            with urllib.request.urlopen(f"{slide}/outlines/{next(block) % 58}_20.bin") as answer:
+            with server.open(f"{slide}/outlines/{next(block) % 58}_20.bin") as answer:
                 return answer.read()
 
         rows.append(("first block of outlines (read ahead since the start)", timed(outlines)[0]))

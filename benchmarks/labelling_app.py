@@ -153,7 +153,7 @@ def main(folder: Path, cells: int) -> None:
         (Path(place) / "slides/a.png").symlink_to(picture)
         server = Server(results)
         try:
-            rows, version = measure(server.url.split("/api")[0] + "/")
+            rows, version = measure(server.entrance)
             memory = psutil.Process(server.process.pid).memory_info().rss / 2**20
         finally:
             server.kill()

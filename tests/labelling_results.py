@@ -67,6 +67,7 @@ def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -
             "geometry": pa.array(shapely.to_wkb(shapes), pa.binary()),
             "x": centres[:, 0],
             "y": centres[:, 1],
+            "area_um2": shapely.area(shapes) * MPP**2,
         }
     )
     geo = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -44,12 +45,15 @@ def picture(page, name: str) -> None:
 class Server:
     """`clusterfirst-label` in a process of its own."""
 
+    entrances: ClassVar[dict[str, str]] = {}
+    """By address of a server what it printed, the token with it."""
+
     def __init__(self, results: Path, slides: Path, log: Path):
         self.results, self.slides, self.log = results, slides, log
         self.process, self.port = None, 0
 
     def start(self, name: str | None = "Ada") -> str:
-        """Start, on the port of before if there was one; return the address."""
+        """Start, on the port of before if there was one; return the address, without its token."""
         command = [sys.executable, "-m", "clusterfirst.labelling.cli", str(self.results), "--no-browser"]
         command += ["--port", str(self.port), "--slides", str(self.slides), *(["--name", name] if name else [])]
         code = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
@@ -58,10 +62,12 @@ class Server:
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"PYTHONPATH": str(code)}
             )
         line = self.process.stdout.readline()
-        found = re.search(r"http://\S+:(\d+)", line)
+        found = re.search(r"http://\S+:(\d+)/\S+", line)
         assert found, f"the server did not start: {line}{self.log.read_text()}"
         self.port = int(found[1])
-        return f"http://localhost:{self.port}/"
+        address = f"http://localhost:{self.port}/"
+        self.entrances[address] = found[0]
+        return address
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -88,12 +94,18 @@ def demo(repo) -> Path:
 
 
 @pytest.fixture
-def server(demo, cmu, tmp_path):
-    """A server on a copy that nobody has labelled yet, started."""
+def copied(demo, tmp_path) -> Path:
+    """A copy of the demo that nobody has labelled yet: the folder of its slide."""
     folder = tmp_path / "results" / SLIDE
     folder.mkdir(parents=True)
     for name in _NEEDED:
         shutil.copy2(demo / name, folder)
+    return folder
+
+
+@pytest.fixture
+def server(copied, cmu, tmp_path):
+    """A server on that, started."""
     with running(tmp_path / "results", cmu.parent) as one:
         yield one
 
@@ -147,6 +159,14 @@ def page(browser):
         yield opened
 
 
+def enter(context, address: str) -> None:
+    """Open what the server printed in a tab of its own, as `clusterfirst-label` does when it starts."""
+    tab = context.new_page()
+    tab.goto(next(entrance for start, entrance in Server.entrances.items() if address.startswith(start)))
+    tab.wait_for_url(lambda url: "token" not in url)
+    tab.close()
+
+
 @pytest.fixture
 def new_page(browser):
     """Open pages that must not raise errors."""
@@ -157,6 +177,7 @@ def new_page(browser):
         contexts.append(context)
         if not hint:
             context.add_init_script("localStorage.setItem('clusterfirst:hint', '1')")
+        enter(context, address)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)

@@ -15,6 +15,11 @@
     return clusterfirst.viewer.view.view.toScreen(cells.x[row], cells.y[row]);
   },
 
+  onMap(row) {
+    const { cells } = clusterfirst.store;
+    return clusterfirst.scatter.pan.view.toScreen(cells.u[row], cells.v[row]);
+  },
+
   lookAt([row, zoom]) {
     const { cells } = clusterfirst.store;
     clusterfirst.viewer.goTo(cells.x[row], cells.y[row], zoom);
@@ -43,7 +48,7 @@
 
   nameless() {
     const controls = "button, input, select, a[href], canvas, [role=listbox], [role=option], [role=radio]";
-    const named = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim() || e.labels?.length;
+    const named = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim() || e.labels?.length || e.querySelector("img")?.alt;
     return [...document.querySelectorAll(controls)].filter((e) => e.checkVisibility() && !named(e)).map((e) => e.outerHTML);
   },
 
@@ -88,7 +93,7 @@
   },
 
   overlapping() {
-    const parts = ".bar button, .bar select, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div";
+    const parts = ".bar button, .bar select, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div, .stage, .naming, .list, .detail, .map";
     const boxes = [...document.querySelectorAll(parts)].filter((e) => e.checkVisibility()).map((e) => [e, e.getBoundingClientRect()]);
     const meet = (r, s) => r.left + 1.5 < s.right && s.left + 1.5 < r.right && r.top + 1.5 < s.bottom && s.top + 1.5 < r.bottom;
     const found = [];
@@ -104,7 +109,7 @@
     const { encodeRanges, decodeRanges } = await import("/static/ranges.js");
     const { inPolygon, roundLength, View } = await import("/static/geometry.js");
     const { PointGrid } = await import("/static/grid.js");
-    const { inkOn, packed } = await import("/static/colour.js");
+    const { difference, inkOn, nextColour, packed } = await import("/static/colour.js");
     const square = [0, 0, 10, 0, 10, 10, 0, 10];
     const random = ((seed) => () => (seed = (seed * 16807) % 2147483647) / 2147483647)(7);
     const x = Float32Array.from({ length: 2000 }, () => 1000 * random()), y = Float32Array.from(x, () => 500 * random());
@@ -114,6 +119,14 @@
     const far = (i) => (x[i] - 500) ** 2 + (y[i] - 250) ** 2;
     const view = new View(10, 20, 2, 100, 80), under = view.toPlane(13, 57);
     view.zoomAbout(13, 57, 7);
+    // Six classes added to the nine that are offered: none looks like another, to those who see red as green neither.
+    const classes = clusterfirst.store.project.classes_default.map(({ colour }) => ({ colour }));
+    const nearest = [];
+    for (let i = 0; i < 6; i++) {
+      const colour = nextColour(classes);
+      nearest.push(Math.min(...classes.map((c) => difference(colour, c.colour))));
+      classes.push({ colour });
+    }
     return {
       ranges: encodeRanges([9, 3, 4, 5, 12, 4]),
       back: decodeRanges("0-2,7"),
@@ -125,6 +138,7 @@
       stays: view.toPlane(13, 57).every((v, i) => Math.abs(v - under[i]) < 1e-9),
       ink: [inkOn("#ffff00"), inkOn("#0000aa")],
       packed: packed("#0a0b0c").toString(16),
+      apart: Math.min(...nearest) > 0.05 || nearest,
     };
   },
 })

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import SLIDE, picture, probe
+from .conftest import SLIDE, enter, picture, probe
 
 PAGE = "static/blind.html#cells=40&seed=0"
 """With this seed, the first batch of the demo's slide has two tiles of a few cells."""
@@ -56,8 +56,11 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     assert [path for path in asked if not path.startswith(allowed)] == []  # what tells of clusters is not asked for
 
     # cell by cell; Tab goes on without an answer, Shift+Tab back; X: it cannot be told
-    for key in "12x":
+    for key in "1/":
         page.keyboard.press(key)
+    page.keyboard.type("lymph")
+    page.keyboard.press("Enter")
+    page.keyboard.press("x")
     expect(page.locator("#target")).to_contain_text(f"Cell 4 of {first}")
     page.keyboard.press("Tab")
     expect(page.locator("#target")).to_contain_text(f"Cell 5 of {first}")
@@ -78,7 +81,7 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     before = page.evaluate("[...clusterfirst.work.answers].sort()")
     page.wait_for_timeout(400)  # the address follows a moment later
     server.kill()
-    server.start()
+    enter(page.context, server.start())
     page.reload()
     page.wait_for_selector("body[data-ready]")
     expect(page.locator("#tile-title")).to_have_text("Tile 1 of 2")
@@ -102,7 +105,7 @@ def test_a_batch_is_labelled_by_keys_and_compared(server, page):
     saved(page, first + second)
     page.keyboard.press("Enter")
     expect(page.locator("dialog")).to_contain_text("Finish batch 1?")
-    page.keyboard.press("Tab")
+    expect(page.locator("dialog .primary")).to_be_focused()  # the blue button is the one that Enter means
     page.keyboard.press("Enter")
 
     # the result
@@ -174,10 +177,15 @@ def test_everything_has_a_name_can_be_read_and_fits(server, new_page, scheme):
 def test_the_way_there_and_out_of_the_picture_and_back(server, new_page):
     page = new_page(server.address)
     page.click("#blind")
+    expect(page.locator("#sample-facts")).to_contain_text("batches of whole tiles")
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#sample-seed")).to_be_visible()
     page.click("#batches button >> nth=0")
     expect(page.locator("#tile-view")).to_be_focused()
-    page.keyboard.press("Escape")  # lets the cell go; Tab is no longer for cells
+    page.keyboard.press("Escape")  # deselects the cell; Tab is no longer for cells
     page.keyboard.press("Tab")
     expect(page.locator("#zoom-in")).to_be_focused()
-    page.click("#naming")
+    page.locator("#naming").focus()
+    page.keyboard.press("Enter")
     expect(page.locator("#target")).to_contain_text("All of")

@@ -5,11 +5,16 @@ import json
 import re
 
 import geopandas
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from clusterfirst.io import read_json
+from clusterfirst.labelling import cli
+from clusterfirst.proposals import fingerprint
+
 from ..labelling_results import make
-from .conftest import SLIDE, picture, probe, running
+from .conftest import SLIDE, Server, enter, picture, probe, running
 
 
 def named(page, clusters):
@@ -46,18 +51,19 @@ def test_from_clusters_to_named_cells(server, project, new_page):
     total = page.evaluate("clusterfirst.store.doc.clusters.length")
     order = page.evaluate("clusterfirst.store.clusters.map(c => c.key)")
 
-    # three clusters with keys; after each, the largest without a name follows by itself
+    # three clusters with keys; after each, the largest without a name follows by itself, before the server has answered
     for step, key in enumerate("443"):
         assert page.evaluate("clusterfirst.store.selected") == order[step]
         page.keyboard.press(key)
-        named(page, f"{step + 1} / {total}")
+    named(page, f"3 / {total}")
     names = page.evaluate("clusterfirst.store.clusters.slice(0, 3).map(c => c.name)")
     assert names == ["epithelium", "epithelium", "stroma"]
     look_at(page, server.document["clusters"][0]["representatives"][2], 1)
-    page.keyboard.press("c")
+    # with the first name, cells take the colours of classes
     expect(page.locator("[data-by=label]")).to_have_attribute("aria-checked", "true")
     picture(page, "naming")
     page.keyboard.press("c")
+    expect(page.locator("[data-by=cluster]")).to_have_attribute("aria-checked", "true")
 
     # a cluster is opened into its two children
     page.keyboard.press("o")
@@ -116,12 +122,13 @@ def test_from_clusters_to_named_cells(server, project, new_page):
     for key in ("seq", "clusters", "exceptions", "progress"):
         assert after[key] == state[key]
     assert probe(page, "place") == pytest.approx(place, rel=1e-2)
+    expect(page.locator("[data-by=cluster]")).to_have_attribute("aria-checked", "true")  # chosen, and kept
 
     # export, and the workflow gives every cell the name that it has in the page
     page.click("#export")
     expect(page.locator("dialog .files code").first).to_be_visible()
     by_time = ("labels", "--rerun-triggers", "mtime")  # the demo may be of settings and code of before
-    assert project.jobs(*by_time) == {("label_cells", SLIDE), ("annotate_labels", SLIDE)}
+    assert project.jobs(*by_time) == {(rule, SLIDE) for rule in ("label_cells", "annotate_labels", "export_qupath")}
     done = project.run(*by_time)
     assert done.returncode == 0, done.stdout
     cells = geopandas.read_parquet(project.results(SLIDE) / "cells.parquet")
@@ -196,10 +203,14 @@ def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page)
     first = page.evaluate("clusterfirst.store.selected")
     page.keyboard.press("4")
     named(page, f"1 / {page.evaluate('clusterfirst.store.doc.clusters.length')}")
-    page.evaluate("key => clusterfirst.store.select(key)", first)
+    assert (
+        page.evaluate("clusterfirst.store.selected") != first
+    )  # the next one; R is for the one just named all the same
     page.keyboard.press("r")
     crops = page.locator("#review .crop")
     expect(crops).to_have_count(24)
+    expect(page.locator("#review")).to_contain_text("Cluster 0")
+    assert page.evaluate("clusterfirst.store.selected") == first
     rows = page.evaluate("clusterfirst.store.cursor")
     page.keyboard.press("2")
     expect(page.locator("#accept")).to_have_text("Accept the other 23 (Enter)")
@@ -230,8 +241,11 @@ def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
     assert page.evaluate("clusterfirst.store.labels.tally()[0]") == sizes[0]
     page.keyboard.press("Control+z")
     named(page, f"1 / {total}")
+    expect(page.locator("#toasts")).to_have_text("Took back: clusters 0 and 1 merged.")  # what it said before is gone
     page.keyboard.press("Control+z")
     named(page, f"0 / {total}")
+    expect(page.locator("#toasts")).to_have_text("Took back: cluster 0 = tumour.")
+    expect(page.locator("#target")).to_contain_text("Cluster 0")  # the next key is for it
     page.keyboard.press("Control+Shift+z")
     named(page, f"1 / {total}")
     page.keyboard.press("Control+Shift+z")
@@ -240,6 +254,10 @@ def test_ticked_clusters_are_merged_and_undo_parts_them(server, new_page):
 
 def test_a_lasso_on_the_umap_picks_cells(server, new_page):
     page = new_page(server.address)
+    # up is up, as in the pictures of the workflow
+    height = np.load(server.results / SLIDE / "umap2d.npy")[:, 1]
+    top, bottom = (probe(page, "onMap", int(row))[1] for row in (height.argmax(), height.argmin()))
+    assert top < bottom
     box = page.locator("#umap").bounding_box()
     page.keyboard.down("Shift")
     page.mouse.move(box["x"] + 5, box["y"] + 5)
@@ -258,11 +276,39 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
     first = page.evaluate("clusterfirst.store.selected")
     page.keyboard.press("1")
     named(page, f"1 / {total}")
-    page.fill("#new-class", "mast cell")
+    page.fill("#new-class", "tumour")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("There is a class “tumour” already.")
+    page.keyboard.type("mast cell")  # what was refused is typed over
     page.keyboard.press("Enter")
     expect(page.locator("#classes")).to_contain_text("mast cell")
+    expect(page.locator("#new-class")).to_have_value("")
+    page.keyboard.press("Escape")
+
+    # a tenth class has no key: part of its name does, and adds one that is not there
+    second = page.evaluate("clusterfirst.store.selected")
+    page.keyboard.press("Enter")
+    page.keyboard.type("cell")
+    expect(page.locator("dialog [role=option]")).to_have_text(["7plasma cell", "mast cell", "+Add “cell”"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    named(page, f"2 / {total}")
+    assert page.evaluate("key => clusterfirst.store.byKey.get(key).name", second) == "mast cell"
+    page.keyboard.press("/")
+    page.keyboard.type("adipocyte")
+    page.keyboard.press("Enter")
+    named(page, f"3 / {total}")
+    expect(page.locator("#classes")).to_contain_text("adipocyte")
+
     page.get_by_role("button", name="Edit tumour").click()
-    page.get_by_label("Name of the class").fill("carcinoma")
+    page.get_by_label("Name of the class").fill("carci")
+    page.get_by_label("Name of the class").press("End")
+    page.evaluate(
+        "clusterfirst.actions.do({ do: 'name', leaves: clusterfirst.store.clusters[5].leaves, class: 'stroma' })"
+    )
+    named(page, f"4 / {total}")
+    page.keyboard.type("noma")  # what others do takes neither the text nor the focus away
+    expect(page.get_by_label("Name of the class")).to_have_value("carcinoma")
     page.get_by_label("Colour of the class").fill("#ff0000")
     page.get_by_role("button", name="Keep").click()
     expect(page.locator("#classes")).to_contain_text("carcinoma")
@@ -273,7 +319,7 @@ def test_classes_are_added_renamed_recoloured_moved_and_deleted(server, new_page
     page.get_by_role("button", name="Delete carcinoma").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#classes")).not_to_contain_text("carcinoma")
-    named(page, f"0 / {total}")
+    named(page, f"3 / {total}")
 
 
 def test_who_names_the_same_cluster_second_is_asked(server, new_page):
@@ -291,8 +337,17 @@ def test_who_names_the_same_cluster_second_is_asked(server, new_page):
     named(ada, f"1 / {total}")
     ben.keyboard.press("2")
     dialog = ben.get_by_role("dialog", name="Somebody was faster")
-    expect(dialog).to_contain_text("Ada named a cluster tumour")
+    size = ada.evaluate("key => clusterfirst.store.byKey.get(key).size", first)
+    expect(dialog).to_contain_text(f"Ada named cluster 0 ({size:,} cells) tumour")
+    expect(dialog).to_contain_text("Cluster 0 = lymphocyte")
+    expect(dialog.get_by_role("button", name="Keep theirs")).to_be_focused()
     assert ada.evaluate("key => clusterfirst.store.byKey.get(key).name", first) == "tumour"
+    # while Ben thinks, it changes again: he overrules what he was shown, and is asked again
+    ada.evaluate("key => clusterfirst.store.select(key)", first)
+    ada.keyboard.press("3")
+    expect(ada.locator(f"#cluster-{first}")).to_contain_text("stroma")
+    dialog.get_by_role("button", name="Do mine all the same").click()
+    expect(dialog).to_contain_text(f"Ada named cluster 0 ({size:,} cells) stroma")
     dialog.get_by_role("button", name="Do mine all the same").click()
     expect(ben.locator("#toasts")).to_contain_text("lymphocyte")
     expect(ada.locator(f"#cluster-{first}")).to_contain_text("lymphocyte")
@@ -321,10 +376,24 @@ def test_what_was_done_while_the_server_was_gone_is_sent_once_it_is_back(server,
     server.kill()
     page.keyboard.press("2")
     expect(page.locator("#banner")).to_contain_text("not saved yet")
-    server.start()
+    expect(page.locator("#saved")).to_have_text("Offline · 1 unsent")
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)  # the page asks first, and stays
+    expect(page.locator("#banner")).to_contain_text("not saved yet")
+    for _ in range(50):
+        if asked:
+            break
+        page.wait_for_timeout(100)
+    assert asked == ["beforeunload"]
+    address = server.start()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#banner")).to_contain_text("A token is needed")
+    enter(page.context, address)
     page.get_by_role("button", name="Try now").click()
     named(page, f"2 / {total}")
     expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#saved")).to_have_text("Saved")
     lines = [
         json.loads(line) for path in server.labels.glob("journal-*.jsonl") for line in path.read_text().splitlines()
     ]
@@ -354,9 +423,27 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(server, new_pag
         "slide-view",
         "umap",
         "opacity",
+        "find-class",
         "new-class",
         "alone",
     } <= reached
+
+    # keys of one character can be switched off, and stay so
+    page.click("#help")
+    expect(page.locator("dialog .primary")).to_be_focused()
+    page.get_by_label("Shortcuts of a single character").uncheck()
+    page.keyboard.press("Enter")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    for key in "2o?":
+        page.keyboard.press(key)
+    expect(page.locator("dialog")).to_have_count(0)
+    assert page.evaluate("[clusterfirst.actions.queue.length, clusterfirst.store.doc.progress.clusters_named]") == [
+        0,
+        1,
+    ]
+    page.keyboard.press("Control+z")
+    expect(page.locator("#toasts")).to_contain_text("Took back: cluster 0 = tumour.")
 
 
 def test_a_cell_is_found_and_labelled_by_keyboard_alone(server, new_page):
@@ -395,6 +482,92 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
     assert probe(page, "overlapping") == []
 
 
+@pytest.fixture
+def suggesting(copied):
+    """What a model would call the first clusters: two on which all its views agree, one on which two of three do."""
+    document = read_json(copied / "clusters.json")
+    classes = [("tumour", "#d55e00"), ("mast cell", "#d55f01"), ("Stroma", "#009e73")]
+    said = [
+        {"class": word, "confidence": 0.8, "rationale": f"It looks like {word}.", "cells": [0], "cached": False}
+        for word, _ in classes
+    ]
+    clusters = [
+        {"id": i, "class": word, "share": share, "views": 3, "votes": [said[i]] * 2}
+        for i, ((word, _), share) in enumerate(zip(classes, (1.0, 1.0, 0.6667), strict=True))
+    ]
+    told = {
+        "clusterfirst": "classes",
+        "version": 1,
+        "model": "a-model",
+        "server": "example.org",
+        "clustering_sha256": fingerprint(document["cells"]["cluster_id"]),
+        "classes": [{"name": name, "colour": colour} for name, colour in classes],
+        "clusters": clusters,
+        "stopped": None,
+    }
+    (copied / "classes.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_what_a_model_suggests_is_accepted_by_key_and_all_at_once(suggesting, server, new_page):
+    page = new_page(server.address)
+    total = page.evaluate("clusterfirst.store.doc.clusters.length")
+    card = page.get_by_role("group", name="Suggested: tumour, 3 of 3 views")
+    expect(card).to_be_visible()
+    card.get_by_text("Why?").click()
+    expect(card).to_contain_text("It looks like tumour.” (a-model)")
+    option = page.locator("#clusters [role=option]").nth(2)
+    expect(option).to_have_attribute("aria-label", re.compile("no name, suggested Stroma, 2 of 3 views"))
+    expect(page.locator("#suggestions")).to_contain_text("3 suggested")
+    assert (probe(page, "nameless"), probe(page, "faint"), probe(page, "overlapping")) == ([], [], [])
+
+    # one by one: by key, then by button; a class that is new comes with a colour that none has
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Accept mast cell").click()
+    named(page, f"2 / {total}")
+    expect(page.locator("#toasts")).to_contain_text("is mast cell, as suggested")
+    page.wait_for_function("clusterfirst.actions.queue.length === 0")
+    classes = page.evaluate("clusterfirst.store.doc.classes")
+    assert [entry["name"] for entry in classes][9:] == ["mast cell"]
+    assert classes[9]["colour"] != "#d55f01"  # the colour of tumour, nearly
+    expect(page.get_by_role("button", name="Accept 0")).to_be_disabled()  # none is left on which all views agree
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
+
+    # all that enough views agree on, in the letters of the class that is there; one undo takes all back
+    expect(page.get_by_role("button", name="Accept 1")).to_be_visible()
+    page.get_by_label("Share of views that agree").select_option("≥ 67 %")
+    page.get_by_role("button", name="Accept 2").click()
+    named(page, f"3 / {total}")
+    assert page.evaluate("clusterfirst.store.clusters.slice(0, 4).map(c => c.name)") == [
+        "tumour",
+        "mast cell",
+        "stroma",
+        None,
+    ]
+    expect(page.locator("#suggestions")).to_be_hidden()
+    page.keyboard.press("a")
+    expect(page.locator("#toasts")).to_contain_text("Nothing is suggested here.")
+    page.keyboard.press("Control+z")
+    named(page, f"1 / {total}")
+
+
+@pytest.mark.parametrize(("width", "height"), [(780, 437), (420, 420)])
+def test_in_a_small_window_panels_follow_one_another(server, new_page, width, height):
+    page = new_page(server.address, width=width, height=height)
+    page.keyboard.press("1")
+    expect(page.locator(".chip").first).to_be_attached()
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width,
+        height,
+    ]
+    assert probe(page, "overlapping") == []
+    for part in ("#slide-view", "#classes .class-name >> nth=8", "#clusters .chip", "#review-cluster", "#umap"):
+        page.locator(part).scroll_into_view_if_needed()
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
 def test_pure_functions(server, new_page):
     page = new_page(server.address)
     found = probe(page, "pure")
@@ -409,7 +582,22 @@ def test_pure_functions(server, new_page):
         "stays": True,
         "ink": ["#000000", "#ffffff"],
         "packed": "ff0c0b0a",
+        "apart": True,
     }
+
+
+def test_the_command_opens_the_page_by_way_of_a_file(server, browser, tmp_path):
+    """Coming from a file, a browser sends no strict cookie along with a redirect."""
+    entrance = Server.entrances[server.address]
+    with cli.entrance(entrance) as path, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.address)
+        expect(page.locator("body")).to_contain_text("A token is needed")
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        assert page.url.startswith(server.address)
+        assert "token" not in page.url
+        assert page.evaluate("document.cookie") == ""
 
 
 def test_nothing_comes_from_elsewhere(server, new_page):

@@ -26,11 +26,15 @@ ORDER = (
     "gallery",
     "cover",
     "representatives",
+    "proposals",
+    "classification",
     "export",
+    "page",
     "evaluation",
     "costs",
     "failures",
     "status",
+    "cohort",
     "doctor",
     "labelling",
 )
@@ -97,7 +101,7 @@ def test_importing_the_library_does_not_import_what_only_backends_need(repo):
     package, files = sources(repo)
     present = {module_name(path, package)[0] for path in files}
     modules = ", ".join(f"clusterfirst.{name}" for name in (*ORDER, "io") if name in present)
-    heavy = ("torch", "torchvision", "timm", "onnxruntime", "torchstain", "umap", "cuml", "cellpose")
+    heavy = ("openai", "torch", "torchvision", "timm", "onnxruntime", "torchstain", "umap", "cuml", "cellpose")
     code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -3,7 +3,6 @@
 import json
 import runpy
 from dataclasses import replace
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +16,8 @@ from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import count
 from clusterfirst.evaluation.truth import Truth
 from clusterfirst.io import write_array, write_json, write_table
+
+from ..html import Page
 
 BLUE, ORANGE, GREY = (0, 114, 178), (213, 94, 0), (154, 154, 154)
 
@@ -83,31 +84,6 @@ def test_bars_are_as_long_as_figures_and_intervals_reach_from_low_to_high(tmp_pa
     assert line[[0, -1]] == pytest.approx([0.3 * unit, 0.8 * unit], abs=8)
 
 
-class Reader(HTMLParser):
-    """Checks that tags are closed in order, and keeps the text, tags and sources."""
-
-    VOID = ("meta", "img", "br")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.text, self.tags, self.sources = [], "", set(), []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        self.sources += [value for key, value in attributes if key in ("src", "href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.text += data
-
-
 @pytest.fixture
 def written(tmp_path):
     def write(slides, pool):
@@ -133,7 +109,7 @@ def written(tmp_path):
                 for name in slides
             },
         )
-        return Reader((tmp_path / "page.html").read_text("utf-8"))
+        return Page((tmp_path / "page.html").read_text("utf-8"))
 
     return write
 

@@ -1,18 +1,22 @@
 """The labelling app over HTTP: what people do, two at a time, across restarts and new clusterings."""
 
+import asyncio
+import contextlib
 import json
 import shutil
 import threading
+import time
 import uuid
 
 import numpy as np
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from clusterfirst.io import read_json
-from clusterfirst.labelling.app import STATIC, create_app
+from clusterfirst.labelling.app import STATIC, _events, create_app
 from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.journal import Held
+from clusterfirst.labelling.journal import Ended, Held
 from clusterfirst.labelling.ranges import decode
 from clusterfirst.labelling.results import open_results
 from clusterfirst.labelling.security import Guard
@@ -32,6 +36,7 @@ class Browser:
     def __init__(self, app, who: str | None, group: str = "a"):
         self.http = TestClient(app, base_url="http://localhost:8765")
         self.http.headers["X-Clusterfirst"] = "1"
+        assert self.http.get("/", params={"token": app.token}).status_code == 200
         self.url, self.base = f"/api/groups/{group.replace('/', '%2F')}", 0
         if who:
             assert self.http.post("/api/who", json={"who": who}).json() == {"who": who}
@@ -44,12 +49,12 @@ class Browser:
         self.base = told["seq"]
         return told
 
-    def ask(self, action: dict, *, id: str | None = None, base: int | None = None, force: bool = False):
+    def ask(self, action: dict, *, id: str | None = None, base: int | None = None, overrules: int = 0):
         asked = {
             "base": self.base if base is None else base,
             "id": id or str(uuid.uuid4()),
             "action": action,
-            "force": force,
+            "overrules": overrules,
         }
         return self.http.post(f"{self.url}/actions", json=asked)
 
@@ -258,11 +263,18 @@ def test_two_people_conflicts_are_told_and_nothing_is_overwritten(start):
     assert refused.status_code == 409
     conflict = refused.json()["conflict"]
     assert (conflict["who"], conflict["action"]["class"]) == ("Ada", "tumour")
+    assert conflict["said"] == f"named cluster 0 ({clusters[0]['size']} cells) tumour"
+    assert refused.json()["error"].startswith(f"Ada {conflict['said']} meanwhile: look at it")
     assert conflict["time"].endswith("Z")
     assert ada.state()["clusters"][0]["name"] == "tumour"
     other = grace.do({"do": "name", "leaves": clusters[1]["leaves"], "class": "stroma"})
     assert other["clusters"][0]["name"] == "tumour", "who was behind is told what others did"
-    assert grace.ask(hers, base=1, force=True).status_code == 200
+    ada.do({"do": "name", "leaves": clusters[0]["leaves"], "class": None})
+    newer = grace.ask(hers, base=1, overrules=conflict["seq"])
+    assert newer.status_code == 409, "what came after the conflict that was shown is not overruled"
+    conflict = newer.json()["conflict"]
+    assert conflict["action"]["class"] is None
+    assert grace.ask(hers, base=1, overrules=conflict["seq"]).status_code == 200
     assert ada.state()["clusters"][0]["name"] == "stroma"
     ada.do({"do": "undo"})
     assert [entry["name"] for entry in ada.state()["clusters"][:2]] == ["stroma", "stroma"], "undo is one's own"
@@ -276,7 +288,7 @@ def test_many_at_once_are_one_after_the_other(start):
     def work(who: str) -> None:
         browser = Browser(app, who)
         action = {"do": "cells", "rows": "3", "class": "stroma"}
-        answers.extend(browser.ask(action, force=True).json()["seq"] for _ in range(10))
+        answers.extend(browser.ask(action, overrules=10**6).json()["seq"] for _ in range(10))
 
     threads = [threading.Thread(target=work, args=(f"person {number}",)) for number in range(4)]
     for thread in threads:
@@ -441,3 +453,116 @@ def test_events_tell_others_who_is_there_and_what_happens(start):
     assert told[0]["holders"][0]["who"] == "Grace"
     assert (told[1]["seq"], told[1]["who"], told[1]["action"]["do"]) == (1, "Ada", "classes")
     assert ada.state()["holders"] == []
+
+
+def test_the_others_are_told_in_words_what_happened_to_which_cluster(start):
+    app = start()
+    ada = Browser(app, "Ada")
+    first, second = ada.state()["clusters"][:2]
+    told: list[dict] = []
+    app._app.state.desk.session("a").join(told.append, "token", "Grace", "a")
+    both = sorted(first["leaves"] + second["leaves"])
+    for action in (
+        CLASSES,
+        {"do": "name", "leaves": first["leaves"], "class": "tumour"},
+        {"do": "open", "cluster": first["key"]},
+        {"do": "undo"},
+        {"do": "redo"},
+        {"do": "undo"},
+        {"do": "merge", "clusters": [first["key"], second["key"]]},
+        {"do": "name", "leaves": both, "class": None},
+        {"do": "cells", "rows": "0-9", "class": "stroma"},
+        {"do": "cells", "rows": "3", "class": ""},
+        {"do": "cells", "rows": "3,5", "class": None},
+        {"do": "confirm", "rows": "7"},
+    ):
+        ada.do(action)
+    one, whole = f"0 ({first['size']} cells)", f"0 + 1 ({first['size'] + second['size']} cells)"
+    assert [event["said"] for event in told[1:]] == [
+        "changed the classes",
+        f"named cluster {one} tumour",
+        f"opened cluster {one}",
+        f"took back: opened cluster {one}",
+        f"did again: opened cluster {one}",
+        f"took back: opened cluster {one}",
+        f"merged clusters {whole}",
+        f"took the name of cluster {whole} away",
+        "labelled 10 cells stroma",
+        "unlabelled 1 cell",
+        "took the labels of 2 cells away",
+        "accepted 1 cell",
+    ]
+
+
+@contextlib.contextmanager
+def at_work(session):
+    """Somebody does something that takes a while: nobody else gets at the session."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with session._mutex:
+            begun.set()
+            ended.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    yield
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["while coming", "once there"])
+def test_who_goes_is_gone_and_nobody_waits_for_it(start, there):
+    app = start()
+    session = app._app.state.desk.session("a")
+    request = Request({"type": "http", "headers": [(b"cookie", b"clusterfirst_who=Grace")], "app": app._app})
+    went = []
+    leave = session.leave
+    session.leave = lambda *who: (leave(*who), went.append(who))
+
+    async def scene() -> float:
+        stream = _events(request, session, "a")
+        if there:
+            assert "Grace" in await anext(stream)
+        with at_work(session):
+            listening = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0.1)
+            start = time.monotonic()
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            took = time.monotonic() - start
+        while not went and time.monotonic() < start + 10:
+            await asyncio.sleep(0.01)
+        return took
+
+    assert asyncio.run(scene()) < 1, "the loop, and with it everybody, waited"
+    assert len(went) == 1
+    assert session.holders() == []
+
+
+def test_after_the_end_nothing_is_taken_and_another_server_may_begin(start, results):
+    ada = Browser(app := start(), "Ada")
+    ada.do(CLASSES)
+    desk, (path,) = app._app.state.desk, (results / "a/labels").glob("journal-*.jsonl")
+    before = path.read_bytes()
+    session = desk.session("a")
+    desk.close()
+    desk.close()
+    with pytest.raises(Ended):
+        session.act("Ada", "late-one", {"do": "undo"}, base=1)
+    assert ada.ask(CLASSES).status_code == 503, "the page keeps what is refused so, and sends it again"
+    for opens in (desk.session, desk.study):
+        with pytest.raises(Ended):
+            opens("a")
+    other = Session(open_results(results).groups["a"])
+    assert path.read_bytes() == before
+    other.close()
+    # One that had written nothing does not begin then.
+    path.unlink()
+    fresh = Session(open_results(results).groups["a"])
+    fresh.close()
+    with pytest.raises(Ended):
+        fresh.act("Ada", "late-one", CLASSES, base=0)
+    assert not path.exists()

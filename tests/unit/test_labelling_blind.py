@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import uuid
 
 import numpy as np
@@ -15,8 +16,10 @@ from clusterfirst.io import ClusterfirstError, read_json, read_metadata
 from clusterfirst.labelling import journal
 from clusterfirst.labelling.app import create_app
 from clusterfirst.labelling.blind import scores, tiles
+from clusterfirst.labelling.blind import truth as truth_files
 from clusterfirst.labelling.blind.sampling import deal
 from clusterfirst.labelling.desk import Desk
+from clusterfirst.labelling.journal import Ended
 from clusterfirst.labelling.ranges import decode, encode
 from clusterfirst.labelling.results import load_group, open_results
 from clusterfirst.labelling.security import Guard
@@ -159,6 +162,7 @@ class Person:
     def __init__(self, app, who: str | None, group: str = "groups/both"):
         self.http = TestClient(app, base_url="http://localhost:8765")
         self.http.headers["X-Clusterfirst"] = "1"
+        assert self.http.get("/", params={"token": app.token}).status_code == 200
         self.url = f"/api/groups/{group.replace('/', '%2F')}/blind"
         self.sample = {"cells": SIZE, "seed": 0}
         if who:
@@ -410,3 +414,68 @@ def test_rows_of_a_batch_only():
     with pytest.raises(ClusterfirstError, match="not in this batch"):
         places("3-5", rows)
     assert decode("3,9", 10).tolist() == [3, 9]
+
+
+def test_nobody_waits_while_outlines_are_read_for_another(start):
+    ada, ben = Person(app := start(), "Ada"), Person(app, "Ben")
+    ada.label_all(0, lambda row: "tumour")
+    ada.do({"do": "finish"})
+    rows = ben.rows()
+    shelf, asked, go = app._app.state.desk.outlines, threading.Event(), threading.Event()
+    real = shelf.of
+
+    def slow(slide):
+        asked.set()
+        assert go.wait(20)
+        return real(slide)
+
+    shelf.of = slow
+    for url in ("/0", "/score"):
+        asked.clear()
+        go.clear()
+        answers = []
+        reading = threading.Thread(target=lambda url=url, answers=answers: answers.append(ada.get(url)))
+        reading.start()
+        assert asked.wait(10)
+        acting = threading.Thread(target=ben.do, args=({"do": "label", "rows": str(rows[0]), "class": "stroma"},))
+        acting.start()
+        acting.join(5)
+        waited = acting.is_alive()
+        go.set()
+        reading.join()
+        acting.join()
+        assert not waited, url
+        assert answers[0].status_code == 200
+
+
+def test_after_the_end_no_answer_is_taken(start, results):
+    ada = Person(app := start(), "Ada")
+    row = str(ada.rows()[0])
+    ada.do({"do": "label", "rows": row, "class": "tumour"})
+    desk, (path,) = app._app.state.desk, (results / "groups/both/labels").glob("blind-*")
+    study, before = desk.study("groups/both"), path.read_bytes()
+    desk.close()
+    for who in ("Ada", "Ben"):
+        with pytest.raises(Ended):
+            study.act(who, str(uuid.uuid4()), study.cells[:12], (SIZE, 0, 0), {"do": "label", "rows": row, "class": ""})
+    assert [*(results / "groups/both/labels").glob("blind-*")] == [path]
+    assert path.read_bytes() == before
+
+
+def test_answers_of_a_group_are_written_whole_or_not_at_all(start, results, monkeypatch):
+    ada = Person(start(), "Ada")
+    ada.label_all(0, lambda row: "tumour")
+    ada.do({"do": "finish"})
+    real, calls = truth_files.write_json, []
+
+    def full(document, path):
+        calls.append(path)
+        if len(calls) == 2:  # the second slide
+            raise OSError(28, "No space left on device")
+        real(document, path)
+
+    monkeypatch.setattr(truth_files, "write_json", full)
+    answer = ada.http.post(f"{ada.url}/truth", json=ada.sample)
+    assert (answer.status_code, "no answers were written" in answer.json()["error"]) == (400, True)
+    assert len(calls) == 2
+    assert [path for slide in "ab" for path in (results / slide / "labels/blind").glob("*")] == []

@@ -161,6 +161,39 @@ def test_nothing_said_nothing_written(app, results):
     assert post(ada, "export", {"format": "exe"}).status_code == 400
 
 
+@pytest.mark.parametrize(("format", "step"), [("labels", "_write"), ("qupath", "qupath.write")])
+def test_a_group_is_exported_whole_or_not_at_all(ada, results, monkeypatch, format, step):
+    ada.do({"do": "cells", "rows": "0-99", "class": "tumour"})
+    owner, name = (labels.qupath, "write") if "." in step else (labels, step)
+    real, calls = getattr(owner, name), []
+
+    def full(path, *rest):
+        calls.append(path)
+        if len(calls) == 2:  # the second slide
+            path.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        return real(path, *rest)
+
+    monkeypatch.setattr(owner, name, full)
+    answer = post(ada, "export", {"format": format})
+    assert answer.status_code == 400
+    assert re.search(r"nothing was exported .*labels: No space left on device", answer.json()["error"])
+    assert [path for slide in "ab" for path in (results / slide / "labels").glob("*")] == []
+    monkeypatch.undo()
+    assert len(post(ada, "export", {"format": format}).json()["files"]) == 2
+
+
+def test_an_import_that_has_no_room_says_so(ada, session, monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(labels.tempfile, "TemporaryDirectory", full)
+    answer = post(ada, "import", "[]", slide="a")
+    assert answer.status_code == 400
+    assert re.search("no room for it .*No space left on device.*TMPDIR", answer.json()["error"])
+    assert session.history.seq == 1
+
+
 def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session, results, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (results / "b/labels").symlink_to(tmp_path / "elsewhere")
@@ -325,8 +358,10 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
     cells = shapely.buffer(shapes, 5.123456, quad_segs=2)
     names = np.array(["a b", None, 'ü"'], object)[np.arange(len(cells)) % 3]
     known = {"cell_id": np.arange(len(cells)), "confidence": np.linspace(0, 1, len(cells))}
-    for name in ("one.geojson.gz", "two.geojson.gz"):
-        qupath.write(tmp_path / name, cells, names, {"a b": "#ff0080", 'ü"': "#000001"}, known)
+    table = pa.table({"geometry": shapely.to_wkb(cells), "label": pa.array(names, pa.string()), **known})
+    for name, threads in (("one.geojson.gz", 1), ("two.geojson.gz", 2)):
+        colours = {"a b": "#ff0080", 'ü"': "#000001"}
+        qupath.write(tmp_path / name, table.to_batches(1000), colours, threads=threads)
     assert (tmp_path / "one.geojson.gz").read_bytes() == (tmp_path / "two.geojson.gz").read_bytes()
     with gzip.open(tmp_path / "one.geojson.gz") as file:
         back = geopandas.read_file(file, engine="pyogrio")
@@ -339,6 +374,6 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
 
 
 def test_geojson_of_no_cells_is_geojson(tmp_path):
-    qupath.write(tmp_path / "none.geojson.gz", np.empty(0, object), np.empty(0, object), {}, {})
+    qupath.write(tmp_path / "none.geojson.gz", [], {})
     with gzip.open(tmp_path / "none.geojson.gz") as file:
         assert json.load(file) == {"type": "FeatureCollection", "features": []}

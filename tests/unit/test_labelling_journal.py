@@ -9,7 +9,7 @@ import pytest
 
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling import journal
-from clusterfirst.labelling.journal import Held, Journal, Lock
+from clusterfirst.labelling.journal import Ended, Held, Journal, Lock
 
 HEADER = {"group": "a", "fingerprint": "f" * 64, "cells": "c" * 64}
 
@@ -148,6 +148,20 @@ def test_a_journal_that_was_taken_away_is_not_written_to(tmp_path, replaced):
         book.path.write_bytes(data)
     with pytest.raises(ClusterfirstError, match="moved, replaced or deleted"):
         book.append("Ada", "lost", {"do": "undo"})
+
+
+def test_what_was_closed_stays_closed(tmp_path):
+    book, lock = Journal.open(tmp_path / "journal.jsonl", HEADER), Lock(tmp_path)
+    before = book.path.read_bytes()
+    for one in (book.close, lock.release):
+        one()
+        another = os.open(tmp_path / "another", os.O_CREAT | os.O_RDWR)  # it gets the number of the file just closed
+        one()
+        os.fstat(another)
+    with pytest.raises(Ended):
+        book.append("Ada", "late", {"do": "undo"})
+    assert book.path.read_bytes() == before
+    assert (tmp_path / "another").stat().st_size == 0
 
 
 def test_two_servers_that_no_lock_kept_apart_write_over_nothing(tmp_path):

@@ -14,7 +14,7 @@ NODE = Path(playwright.__file__).parent / "driver/node"
 SCENE = """
 import assert from "node:assert/strict";
 import { newId } from "./api.js";
-import { Actions } from "./actions.js";
+import { Actions, warnBeforeLeaving } from "./actions.js";
 
 const kept = new Map();
 let full = false;
@@ -60,12 +60,12 @@ assert.deepEqual(JSON.parse(kept.get("clusterfirst:unsent:a")).map((item) => ite
 for (const one of [first, second, third]) {
   await new Promise(setTimeout);
   go();
-  assert.equal(await one, true);
+  assert.ok(await one);
 }
 const sent = asked.map((one) => [one.url.split("/")[3], one.action.leaves[0], one.fingerprint]);
 assert.deepEqual(sent, [["a", 1, "f"], ["a", 2, "f"], ["b", 3, "g"]]);
 assert.deepEqual([...kept.values()], ["[]", "[]"]);
-assert.equal(await (go = null, answer = () => [200, { seq: 2, state: {} }], actions.do({ do: "undo" })), true);
+assert.ok(await (go = null, answer = () => [200, { seq: 2, state: {} }], actions.do({ do: "undo" })));
 """,
     "what a reload left is sent once": """
 kept.set("clusterfirst:unsent:a", JSON.stringify([{ group: "a", id: "left-over", base: 0, action: { do: "undo" } }]));
@@ -76,7 +76,7 @@ assert.deepEqual(asked.map((one) => one.action.do), ["undo", "redo"]);
 """,
     "no room in the browser is no reason not to send": """
 full = true;
-assert.equal(await actions.do({ do: "undo" }), true);
+assert.ok(await actions.do({ do: "undo" }));
 """,
     "an answer does not bring back what is older than what is shown": """
 store.doc = { seq: 7, fingerprint: "f", clusters: "new" };
@@ -89,6 +89,28 @@ const refusals = [[401, { error: "A token is needed" }], [423, { error: "held" }
 answer = () => refusals.shift();
 assert.equal(await actions.do({ do: "undo" }), false);
 assert.deepEqual([reasons, refused], [["A token is needed", "held"], [400]]);
+""",
+    "who overrules somebody overrules what was shown, and no more": """
+const newer = [5, 8];
+const done = [200, { seq: 9, state: {} }];
+answer = ({ overrules }) => (newer.length && overrules < newer[0] ? [409, { conflict: { seq: newer.shift() } }] : done);
+assert.ok(await actions.do({ do: "name", leaves: [1] }));
+assert.deepEqual(asked.map((one) => one.overrules), [0, 5, 8]);
+assert.equal(new Set(asked.map((one) => one.id)).size, 3);
+""",
+    "what waits keeps the page from being closed unasked": """
+const listeners = [];
+globalThis.addEventListener = (name, listener) => name === "beforeunload" && listeners.push(listener);
+warnBeforeLeaving(actions);
+const leave = () => {
+  let asks = false;
+  for (const listener of listeners) listener({ preventDefault: () => (asks = true) });
+  return asks;
+};
+const sent = actions.do({ do: "undo" });
+assert.equal(leave(), true);
+await sent;
+assert.equal(leave(), false);
 """,
     "there are ids without https, too": """
 Object.defineProperty(globalThis.crypto, "randomUUID", { value: undefined });

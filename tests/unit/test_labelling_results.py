@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from clusterfirst import proposals
 from clusterfirst.io import ClusterfirstError, read_json, write_json
 from clusterfirst.labelling import outlines
-from clusterfirst.labelling.history import History
+from clusterfirst.labelling.history import Entry, History
 from clusterfirst.labelling.pyramid import Cache, Pyramids
 from clusterfirst.labelling.results import head, load_group, open_results, pack
 from clusterfirst.labelling.view import View
@@ -164,6 +165,119 @@ def test_representatives_of_opened_clusters_are_their_own_cells(made):
         assert set(group.leaves.of_cell[chosen].tolist()) <= set(part)
 
 
+PROPOSED = ("lymphocyte", "lymphocyte", "stroma", None)
+"""For the four clusters, by id."""
+
+
+def propose(folder, *, cluster_id=None):
+    """Write proposals for the clusters of a group."""
+    found = read_json(folder / "clusters.json")
+    votes = [
+        [
+            {
+                "class": word or "unsure",
+                "confidence": sure,
+                "rationale": f"{word} {sure}",
+                "cells": [0],
+                "cached": False,
+            }
+            for sure in (0.4, 0.9)
+        ]
+        for word in PROPOSED
+    ]
+    document = {
+        "clusterfirst": "classes",
+        "version": 1,
+        "model": "seer-1",
+        "server": "localhost",
+        "clustering_sha256": proposals.fingerprint(cluster_id or found["cells"]["cluster_id"]),
+        "classes": [
+            {"name": "lymphocyte", "colour": "#0072b2", "description": "small"},
+            {"name": "stroma", "colour": "#009e73", "description": "slender"},
+        ],
+        "clusters": [
+            {"id": number, "class": word, "share": (number + 1) / 4 if word else 0, "views": 4, "votes": votes[number]}
+            for number, word in enumerate(PROPOSED)
+        ],
+        "stopped": None,
+    }
+    write_json(document, folder / "classes.json")
+
+
+def told_clusters(history, group):
+    return {entry["key"]: entry for entry in View(group).of(history)["clusters"]}
+
+
+def keys_by_id(group):
+    return {number: key for key, number in group.ids.items()}
+
+
+def test_browsers_are_told_what_a_model_proposes(results):
+    propose(results / "a")
+    group = load_group(open_results(results).groups["a"])
+    told = told_clusters(History(group.leaves), group)
+    by_id = {entry["number"]: entry["proposal"] for entry in told.values()}
+    assert [by_id[number] and by_id[number]["class"] for number in range(4)] == list(PROPOSED)
+    assert by_id[2] == {
+        "class": "stroma",
+        "colour": "#009e73",
+        "share": 0.75,
+        "views": 4,
+        "rationale": "stroma 0.9",
+        "model": "seer-1",
+    }
+
+
+def test_parts_of_a_cluster_inherit_its_proposal_and_equal_ones_survive_a_merge(results):
+    propose(results / "a")
+    group = load_group(open_results(results).groups["a"])
+    key = keys_by_id(group)
+    history = History(group.leaves)
+
+    def act(action):
+        number = len(history.entries) + 1
+        history.add(Entry(number, "2026-11-21T12:00:00Z", "Ada", f"request-{number}", action))
+        return told_clusters(history, group)
+
+    parent = told_clusters(history, group)[key[0]]
+    opened = act({"do": "open", "cluster": key[0]})
+    parts = [entry for entry in opened.values() if set(entry["leaves"]) < set(parent["leaves"])]
+    assert len(parts) == 2
+    assert all(part["proposal"] == parent["proposal"] for part in parts)
+    merged = act({"do": "merge", "clusters": [parts[0]["key"], key[1]]})[min(parts[0]["key"], key[1])]
+    assert (merged["proposal"]["class"], merged["proposal"]["share"]) == ("lymphocyte", 0.25), "the least of the shares"
+    for other in (2, 3):
+        now = act({"do": "merge", "clusters": [merged["key"], key[other]]})[min(merged["key"], key[other])]
+        assert now["proposal"] is None
+        act({"do": "undo"})
+
+
+def test_without_usable_proposals_people_label_all_the_same(results, caplog):
+    group = load_group(open_results(results).groups["a"])
+    assert {entry["proposal"] for entry in told_clusters(History(group.leaves), group).values()} == {None}
+
+    propose(results / "a", cluster_id=[0] * len(group))
+    assert load_group(group.info).proposals is None
+    assert "is of other clusters" in caplog.text
+
+    (results / "a/classes.json").write_text("{")
+    assert load_group(group.info).proposals is None
+    assert "snakemake classify" in caplog.text
+
+    propose(results / "a")
+    (results / "a/classes.json").rename(results.parent / "elsewhere.json")
+    (results / "a/classes.json").symlink_to(results.parent / "elsewhere.json")
+    assert load_group(group.info).proposals is None
+
+
+def test_the_folder_of_answers_is_no_slide(results):
+    (results / "classify").mkdir()
+    (results / "classify/ledger.jsonl").touch()
+    found = open_results(results)
+    assert list(found.groups) == ["a"]
+    assert not found.left_out
+
+
 def blocks_of(found: outlines.Outlines, edge: int) -> dict[int, np.ndarray]:
     """Unpack all blocks as a browser does."""
     cells = {}
@@ -297,3 +411,18 @@ def test_what_was_not_asked_for_longest_is_forgotten():
     for key in (1, 2, 3, 1, 4, 1, 2):
         get(key)
     assert made == [1, 2, 3, 4, 2]
+
+
+def test_the_folder_of_one_slide_is_no_results_folder_and_what_to_type_is_said(tmp_path, monkeypatch):
+    alone = make(tmp_path / "my run", slides={"a": 30}, edge=400, picture=False)
+    make(tmp_path, slides={"a": 30, "b": 30}, group="cohort", edge=400, picture=False)
+    monkeypatch.chdir(tmp_path)
+    for folder, what, type_this in (
+        ("my run/results/a", "one slide", "clusterfirst-label 'my run/results'"),
+        (alone / "a", "one slide", f"clusterfirst-label '{alone}'"),
+        ("results/b/", "one slide", "clusterfirst-label results"),
+        ("results/groups/cohort", "one group", "clusterfirst-label results"),
+    ):
+        with pytest.raises(ClusterfirstError, match=f"is the folder of {what}") as error:
+            open_results(folder)
+        assert str(error.value).endswith(f"\n  {type_this}")

@@ -2,10 +2,15 @@
 
 import contextlib
 import json
+import queue
+import re
 import socket
+import stat
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -29,15 +34,23 @@ class Server:
 
     def __init__(self, port: int, guard: Guard):
         self.port, self.guard = port, guard
+        self.lets_in = True
         self.host = f"127.0.0.1:{port}"
 
     def ask(self, method: str, target: str, headers: dict | None = None, body: bytes = b"", **more):
         """Send a request as it is written here, with nothing made tidy."""
         headers = {"Host": self.host, **(headers or {}), **more}
+        if self.lets_in:
+            told = [headers.get("Cookie"), self.cookie(headers["Host"])]
+            headers["Cookie"] = "; ".join(filter(None, told))
         if body and "Transfer-Encoding" not in headers:
             headers = {"Content-Length": str(len(body)), **headers}
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items() if value)]
         return self.send("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + body)
+
+    def cookie(self, host: str | None = None) -> str:
+        """Return what a browser sends that has opened the printed address."""
+        return f"{security.cookie_name(host or self.host)}={self.guard.token}"
 
     def send(self, data: bytes):
         """Return status, headers and body of the answer."""
@@ -55,8 +68,7 @@ class Server:
 
     def seq(self) -> int:
         """Return how many actions were done."""
-        cookie = {"Cookie": f"clusterfirst_token={self.guard.token}"}
-        return json.loads(self.ask("GET", "/api/groups/a/state", cookie)[2])["seq"]
+        return json.loads(self.ask("GET", "/api/groups/a/state")[2])["seq"]
 
 
 @contextmanager
@@ -241,7 +253,8 @@ def test_bodies_that_turn_out_huge_are_refused_while_they_are_read(server):
 def test_a_body_may_not_break_off(server):
     before = server.seq()
     with socket.create_connection(("127.0.0.1", server.port)) as line:
-        lines = [f"POST {ACT} HTTP/1.1", f"Host: {server.host}", *(f"{k}: {v}" for k, v in JSON.items())]
+        headers = JSON | {"Cookie": f"{JSON['Cookie']}; {server.cookie()}"}
+        lines = [f"POST {ACT} HTTP/1.1", f"Host: {server.host}", *(f"{k}: {v}" for k, v in headers.items())]
         line.sendall("\r\n".join([*lines, f"Content-Length: {len(BODY)}", "", ""]).encode() + BODY[:-1])
     time.sleep(0.1)
     assert server.seq() == before
@@ -254,7 +267,7 @@ def test_only_imports_may_be_larger():
 
 def test_events_arrive(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line, line.makefile("rb") as stream:
-        cookie = "Cookie: clusterfirst_who=Grace\r\n"
+        cookie = f"Cookie: clusterfirst_who=Grace; {server.cookie()}\r\n"
         line.sendall(f"GET /api/groups/a/events?slide=a HTTP/1.1\r\nHost: {server.host}\r\n{cookie}\r\n".encode())
         events = (json.loads(text[6:]) for text in stream if text.startswith(b"data: "))
         (holder,) = next(events)["holders"]
@@ -271,44 +284,68 @@ def test_events_arrive(server):
     pytest.fail("who went away is still said to be there")
 
 
-def test_anything_but_loopback_wants_a_token(results, server):
-    with server_for_others(results) as other:
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
+def test_nobody_comes_in_without_the_token(results, server, bound):
+    with server_for_others(results, bound) as other:
         token = other.guard.token
         for target in (
             "/",
             "/api/project",
             "/static/main.js",
+            "/static/blind.html",
             "/api/slides/a/tiles/0/0_0.jpg",
+            "/api/groups/a/events",
             "/?token=",
             "/?token=x",
+            f"/static/main.js?token={token}",
         ):
             assert other.ask("GET", target)[0] == 401, target
         assert other.ask("POST", ACT, JSON, BODY)[0] == 401
+        name = security.cookie_name(other.host)
         for wrong in ("", "x", token[:-1], token + "x", f"{token}é"):
-            assert other.ask("GET", "/api/project", Cookie=f"clusterfirst_token={wrong}")[0] == 401
+            assert other.ask("GET", "/api/project", Cookie=f"{name}={wrong}")[0] == 401
         assert other.ask("GET", f"/api/project?token={token}")[0] == 401, "only the page takes it from the address"
-        status, headers, _ = other.ask("GET", f"/?token={token}")
-        assert (status, headers["location"]) == (303, "/")
+        status, headers, body = other.ask("GET", f"/?token={token}")
+        assert (status, b'url=/"' in body, token.encode() in body) == (200, True, False)
         assert "HttpOnly" in headers["set-cookie"]
         assert "SameSite=Strict" in headers["set-cookie"]
         cookie = headers["set-cookie"].split(";")[0]
         assert other.ask("GET", "/api/project", Cookie=cookie)[0] == 200
+        among = f'username-localhost-8888="2|1:0|x"; theirs={{"a": 1}}; {cookie}; =; x'
+        assert other.ask("GET", "/api/project", Cookie=among)[0] == 200, "cookies of other apps come, too"
         assert other.ask("GET", "/api/project", Cookie=cookie, Host="evil.example")[0] == 421
-        assert other.ask("GET", "/api/project", Cookie=cookie, Host=f"192.0.2.7:{other.port}")[0] == 200
         assert other.ask("GET", "/api/project", Cookie=cookie, Origin="http://evil.example")[0] == 403
+        address = other.ask("GET", "/api/project", Cookie=cookie, Host=f"192.0.2.7:{other.port}")
+        assert address[0] == (200 if bound == "0.0.0.0" else 421)
 
 
 @contextmanager
-def server_for_others(results):
+def server_for_others(results, bound):
     # Bound to loopback as tests must be, but guarded as if it were open to others; the other server holds the labels.
-    with running(results, Guard("0.0.0.0")) as found:
+    with running(results, Guard(bound)) as found:
+        found.lets_in = False
         yield found
 
 
-def test_tokens_differ():
+def test_a_person_who_opens_a_page_without_token_reads_what_to_do(server):
+    navigates = f"GET / HTTP/1.1\r\nHost: {server.host}\r\nSec-Fetch-Mode: navigate\r\n\r\n".encode()
+    status, headers, body = server.send(navigates)
+    assert (status, headers["content-type"]) == (401, "text/plain; charset=utf-8")
+    assert b"open the address that clusterfirst-label printed" in body
+
+
+def test_two_apps_on_one_host_do_not_take_each_others_cookie(server):
+    assert security.cookie_name("localhost:8765") != security.cookie_name("localhost:8766")
+    assert security.cookie_name("localhost") == security.cookie_name("localhost:80")
+    tunnel = f"localhost:{server.port + 1}"
+    first = server.ask("GET", f"/?token={server.guard.token}", Host=tunnel)[1]["set-cookie"]
+    assert first.startswith(server.cookie(tunnel)), "the browser's port counts, not the server's"
+
+
+def test_tokens_differ_and_can_be_done_without():
     assert Guard("0.0.0.0").token != Guard("0.0.0.0").token
-    assert len(Guard("10.0.0.1").token) >= 32
-    assert Guard("127.0.0.1").token is Guard("localhost").token is Guard("::1").token is None
+    assert min(len(Guard(host).token) for host in ("10.0.0.1", "127.0.0.1", "localhost", "::1")) >= 32
+    assert Guard("127.0.0.1", wants_token=False).token is None
 
 
 @pytest.fixture
@@ -321,7 +358,51 @@ def command(results, monkeypatch):
 def test_the_command_says_where_to_look(tmp_path, command, capsys):
     made = make(tmp_path, slides={"b": 30}, edge=600)
     assert command(made, "--port", 0, "--no-browser") == 0
+    assert re.match(r"open http://localhost:\d+/\?token=[\w-]{32,} ", capsys.readouterr().out)
+    other = make(tmp_path / "other", slides={"b": 30}, edge=600)
+    assert command(other, "--port", 0, "--no-browser", "--no-token") == 0
+    assert re.match(r"open http://localhost:\d+/ ", capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        command(made, "--port", 0, "--no-browser", "--no-token", "--host", "0.0.0.0")
+    assert "can be reached from other machines" in capsys.readouterr().err
+
+
+def test_the_browser_is_sent_to_the_token_by_a_file_that_only_its_owner_can_read(tmp_path, monkeypatch, capsys):
+    made = make(tmp_path, slides={"b": 30}, edge=600)
+    opened = queue.Queue()
+
+    def look(url: str) -> None:
+        path = Path(urlsplit(url).path)
+        opened.put((url, path, stat.S_IMODE(path.stat().st_mode), path.read_text()))
+
+    def run(self, sockets) -> None:
+        kept.append(opened.get(timeout=10))
+        sockets[0].close()
+
+    kept = []
+    monkeypatch.setattr(cli.webbrowser, "open", look)
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    assert cli.main([str(made), "--port", "0"]) == 0
+    ((url, path, mode, text),) = kept
+    address = capsys.readouterr().out.split()[1]
+    assert url.startswith("file://")
+    assert "token" not in url
+    assert mode == 0o600
+    assert f'url={address}"' in text
+    assert not path.exists()
+
+
+def test_without_room_for_that_file_the_app_runs_all_the_same(tmp_path, command, monkeypatch, capsys, caplog):
+    made = make(tmp_path, slides={"b": 30}, edge=600)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli.tempfile, "NamedTemporaryFile", full)
+    monkeypatch.setattr(cli.webbrowser, "open", pytest.fail)
+    assert command(made, "--port", 0) == 0
     assert "open http://localhost:" in capsys.readouterr().out
+    assert "No space left" in caplog.text
 
 
 def test_the_command_says_what_is_wrong(tmp_path, command, capsys, server, results):

@@ -115,6 +115,25 @@ def test_undoing_everything_leads_back_to_the_start_and_redoing_to_the_end(seque
         assert same(history.state, where)
 
 
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(sequences, st.lists(st.sampled_from([*WORDS, "x", "y"]), min_size=len(WORDS), max_size=len(WORDS), unique=True))
+def test_classes_are_renamed_all_at_once(sequence, names):
+    """Two that swap their names, or a ring of three, stay as many classes as they were."""
+
+    def told(state: State) -> list[list]:
+        words = np.array([*state.words, None], object)
+        return [words[codes].tolist() for codes in (state.name, state.exception, state.confirmed)]
+
+    history = history_of([("Ada", CLASSES), *sequence, ("Ada", CLASSES)])
+    before, becomes = told(history.state), dict(zip(WORDS, names, strict=True))
+    classes = [{"name": new, "colour": "#112233", "was": old} for old, new in becomes.items()]
+    action = check({"do": "classes", "classes": classes}, history.state, THE_LEAVES)
+    history.add(entry(history.seq + 1, "Ada", action))
+    assert told(history.state) == [[becomes.get(word, word) for word in words] for words in before]
+    history.add(entry(history.seq + 1, "Ada", {"do": "undo"}))
+    assert told(history.state) == before
+
+
 @hypothesis_settings(max_examples=80, deadline=None)
 @given(sequences)
 def test_clusters_are_always_a_partition_known_by_smallest_leaves(sequence):

@@ -13,7 +13,7 @@ from clusterfirst.sizes import Size
 RESOURCES = ("mem_mb", "runtime", "disk_mb")
 SLIDE = Size(slides=1, slide_mb=1000, mm2=400, tiles=5_000, mpx=1_950, seen_mm2=490, cells=1_000_000)
 """A large slide."""
-POOLING = {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials", "benchmarks"}
+POOLING = {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials", "benchmarks", "cohort"}
 OF_SLIDES = sorted(set(needs.FITS) - POOLING)
 
 
@@ -67,6 +67,7 @@ READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "a
     "annotate_labels",
     "representatives",
     "annotate_representatives",
+    "cluster_views",
 }
 
 

@@ -95,7 +95,7 @@ def test_values_stand_in_the_table_as_json_and_the_page_escapes_them(tmp_path):
     trials.write_page(table, outcomes, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<b>" not in page
-    assert page.count("<tr class=best>") == 3
+    assert page.count('<tr class="best">') == 3
     trials.plot(table, outcomes, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 

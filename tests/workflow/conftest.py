@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from PIL import Image
 
 from clusterfirst import models
 from clusterfirst.io import ClusterfirstError
+from clusterfirst.labelling import labels
+from clusterfirst.labelling.results import open_results
+from clusterfirst.labelling.session import Session
 from clusterfirst.slides import Slide
 
 from ..conftest import absent
@@ -124,3 +128,15 @@ def copy_of(project, folder):
     for path in sorted(project.folder.rglob("*")):
         os.utime(folder / path.relative_to(project.folder), ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     return type(project)(folder, project.repo)
+
+
+def say(project, *actions):
+    """Do things in the labelling app as Ada, and export; return the file."""
+    session = Session(open_results(project.folder / "results").groups["a"])
+    try:
+        for action in actions:
+            session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)
+        (path,) = labels.export(session, "Ada")
+        return path
+    finally:
+        session.close()

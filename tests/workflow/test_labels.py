@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import uuid
 import zipfile
 from xml.etree import ElementTree
 
@@ -16,27 +15,16 @@ from PIL import Image
 from clusterfirst import given
 from clusterfirst.clustering import palette
 from clusterfirst.io import read_json, read_metadata, write_json
-from clusterfirst.labelling import labels
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.session import Session
 
-from .conftest import copy_of
+from .conftest import copy_of, say
 
 BLUE, ORANGE = "#0000ff", "#ff8000"
-RULES = {("label_cells", "a"), ("annotate_labels", "a")}
-BESIDE = ("cluster_id", "leaf_id", "confidence", "umap_x", "umap_y", "label", "label_source", "labelled_by")
-
-
-def say(project, *actions):
-    """Do things in the labelling app as Ada, and export; return the file."""
-    session = Session(open_results(project.folder / "results").groups["a"])
-    try:
-        for action in actions:
-            session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)
-        (path,) = labels.export(session, "Ada")
-        return path
-    finally:
-        session.close()
+CLASSES = [{"name": "plasma cell", "colour": BLUE}, {"name": "other", "colour": ORANGE}]
+RULES = {("label_cells", "a"), ("annotate_labels", "a"), ("export_qupath", "a")}
+BESIDE = (
+    *("cluster_id", "leaf_id", "confidence", "umap_x", "umap_y"),
+    *("label", "label_source", "labelled_by", "label_confidence"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +32,12 @@ def labelled(finished, tmp_path_factory):
     """The finished run of two slides, of which one was labelled, and what became of that."""
     project = copy_of(finished, tmp_path_factory.mktemp("labelled") / "copy")
     found = read_json(project.results("a") / "clusters.json")
-    session_classes = [{"name": "plasma cell", "colour": BLUE}, {"name": "other", "colour": ORANGE}]
     first = found["clusters"][0]
     rows = np.flatnonzero(np.array(found["cells"]["cluster_id"]) == 0).tolist()
     others = np.flatnonzero(np.array(found["cells"]["cluster_id"]) == 1).tolist()
     say(
         project,
-        {"do": "classes", "classes": session_classes},
+        {"do": "classes", "classes": CLASSES},
         {"do": "name", "leaves": first["leaves"], "class": "plasma cell"},
         {"do": "cells", "rows": str(rows[0]), "class": "other"},
         {"do": "cells", "rows": str(others[0]), "class": "other"},
@@ -94,7 +81,10 @@ def test_every_cell_has_its_label_beside_all_else_that_is_known(labelled):
     assert set(cells["labelled_by"].dropna()) == {"Ada"}
     assert cells["labelled_by"].notna().equals(cells["label"].notna())
     assert pq.read_schema(folder / "cells.parquet").field("label").type == "string"
+    assert cells["label_confidence"].isna().all()
     facts = read_metadata(folder / "cells.parquet")
+    assert facts["classes"] == facts["labels"]["classes"] == CLASSES
+    assert facts["proposals"] is None
     assert facts["slide"] == read_metadata(folder / "masks.parquet")["slide"]
     assert (facts["labels"]["who"], facts["labels"]["clustered_since"]) == ("Ada", False)
     assert not (project.results("b") / "cells.parquet").exists()

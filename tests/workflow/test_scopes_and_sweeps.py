@@ -10,6 +10,7 @@ import yaml
 from clusterfirst.io import read_json
 
 from ..conftest import absent
+from ..html import Page
 
 NUMBERS = (14, 26, 12)
 """Images of CoNSeP with few nuclei of two to three types."""
@@ -215,3 +216,18 @@ def test_a_truth_of_points_is_enough(data, new_project):
     judged = told["summary"]["cells"]
     assert judged["with_truth"] + judged["true_not_detected"] == len(features)
     assert judged["with_truth"] > 0.9 * len(features)
+
+
+def test_the_cohort_page_compares_slides_that_share_clusters(cohort):
+    done = cohort.run("cohort")
+    assert done.returncode == 0, done.stdout
+    read = Page((cohort.folder / "results/cohort.html").read_text(encoding="utf-8"))
+    assert "3 slides share 10 clusters" in read.text
+    (table,) = [rows for rows in read.tables if rows[0][0] == "cluster"]
+    together = read_json(cohort.results("groups/cohort") / "clusters.json")
+    shown = {int(row[0]): int(row[1].replace(",", "")) for row in table[1:]}
+    assert shown == {cluster["id"]: cluster["size"] for cluster in together["clusters"]}
+    alts = [attributes["alt"] for name, attributes in read.elements if name == "img"]
+    assert [alt for alt in alts if alt.startswith("Map of")] == [
+        f"Map of {together['counts']['cells']:,} cells by {word}" for word in ("cluster", "slide")
+    ]

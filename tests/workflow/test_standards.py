@@ -49,7 +49,7 @@ def test_packages_of_conda_environments_exist_together(repo, name, lock):
 def test_the_container_copies_what_is_there_and_nothing_else_is_sent(repo):
     recipe = (repo / "Dockerfile").read_text()
     copied = [source for source, _ in re.findall(r"^COPY (\S+) (\S+)$", recipe, flags=re.M)]
-    assert copied == ["requirements/base.txt", "workflow", "profiles", "config"]
+    assert copied == ["requirements/base.txt", "workflow", "profiles", "config", "resources/prompts"]
     assert all((repo / source).exists() for source in copied)
     sent = [line[1:] for line in (repo / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert sent == copied

@@ -1,16 +1,6 @@
 # From clusters to pictures.
 
 
-def classes_for(drawing):
-    """An input function: what cells are called, if what is drawn of a slide needs to know."""
-
-    def find(wildcards):
-        needed = book.draws_classes(drawing(settings_of(wildcards.slide)))
-        return f"{RESULTS}/{wildcards.slide}/cells.parquet" if needed else []
-
-    return find
-
-
 rule annotate:
     input:
         slide=slide_file,

@@ -201,17 +201,12 @@ def files_of(slides):
     wanted = []
     for slide in slides:
         wanted += [f"{RESULTS}/{slide}/{file}" for file in CONTRACT]
-        settings = settings_of(slide)
-        if settings["tiling"]["export"]:
-            wanted.append(f"{RESULTS}/{slide}/tiles")
-        if settings["export"]["nuclei_mask"]:
-            wanted.append(f"{RESULTS}/{slide}/nuclei_mask.tiff")
-    return wanted
+    return [*wanted, *export_files(slides)]
 
 
 def whole_run(wildcards):
     """An input function, not a list: jobs on a cluster parse the workflow, too, and want one slide's files only."""
-    return [*files_of(SAMPLES), *label_files(SAMPLES)]
+    return [*files_of(SAMPLES), *label_files(SAMPLES), *proposal_files()]
 
 
 def every_slide(*files):

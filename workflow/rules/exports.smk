@@ -1,5 +1,18 @@
-# What people exported from the labelling app, and what is to be made of it.
+# What is made of slides for other tools, and of what people exported from the labelling app.
 from clusterfirst import labelled
+
+# Files of a slide, by the name that `export.formats` has for them.
+FORMATS = {
+    "cells": "cells.parquet",
+    "qupath": "cells.geojson.gz",
+    "h5ad": "cells.h5ad",
+    "spatialdata": "cells.zarr",
+    "csv": "cells.csv",
+    "coco": "cells.coco.json",
+    "paper": "final_annotations.json",
+}
+# Those that speak of pictures of tiles, and bring them.
+WITH_TILES = {"coco", "paper"}
 
 
 def newest_labels(folder):
@@ -19,11 +32,11 @@ def labels_of(wildcards):
 
 
 def label_files(slides):
-    """What becomes of labels, of those slides that have some."""
+    """What becomes of labels and proposals, of those slides that have some."""
     return [
         f"{RESULTS}/{slide}/{file}"
         for slide in slides
-        if newest_labels(slide)
+        if newest_labels(slide) or classified(slide)
         for file in ("cells.parquet", "cells.geojson.gz", "annotated_by_label")
     ]
 
@@ -41,3 +54,44 @@ def labelled_slides(wildcards):
         f"nobody has exported labels of any slide of {CONFIG['slides']} yet: name clusters with `clusterfirst-label "
         f"{RESULTS_ON_DISK}` (or `make label`), press Export, and run again"
     )
+
+
+def export_files(slides):
+    """The files for other tools that the settings of slides ask for."""
+    wanted = []
+    for slide in slides:
+        settings = settings_of(slide)
+        files = [FORMATS[name] for name in settings["export"]["formats"]]
+        if settings["export"]["nuclei_mask"]:
+            files.append("nuclei_mask.tiff")
+        if settings["tiling"]["export"]:
+            files.append("tiles")
+        wanted += [f"{RESULTS}/{slide}/{file}" for file in files]
+    return wanted
+
+
+def all_exports(wildcards):
+    """An input function: the same of all slides, and what becomes of labels; that there is nothing is an error."""
+    files = dict.fromkeys([*export_files(SAMPLES), *label_files(SAMPLES)])
+    if not files:
+        raise WorkflowError(
+            f"there is nothing to export: list what you want under `export:` in the config, e.g. formats: [cells, qupath] "
+            f"(known: {', '.join(FORMATS)})"
+        )
+    return list(files)
+
+
+def slide_if_pictured(wildcards):
+    """An input function: the slide, where its picture is to be exported, too."""
+    wanted = settings_of(wildcards.slide)["export"]["image"]
+    return slide_file(wildcards) if wanted else []
+
+
+def classes_for(drawing):
+    """An input function: what cells are called, if what is drawn of a slide needs to know."""
+
+    def find(wildcards):
+        needed = book.draws_classes(drawing(settings_of(wildcards.slide)))
+        return f"{RESULTS}/{wildcards.slide}/cells.parquet" if needed else []
+
+    return find

@@ -1,4 +1,4 @@
-# From what people named in the labelling app to labels of all cells.
+# From what people named in the labelling app, and what a model proposed, to labels of all cells.
 
 
 rule label_cells:
@@ -7,9 +7,9 @@ rule label_cells:
         plane=made("reduction", "umap2d.npy"),
         clusters=made("clustering", "clusters.json"),
         labels=labels_of,
+        proposals=proposals_of,
     output:
         cells=f"{RESULTS}/{{slide}}/cells.parquet",
-        geojson=f"{RESULTS}/{{slide}}/cells.geojson.gz",
     log:
         f"{RESULTS}/{{slide}}/logs/label_cells.log",
     benchmark:

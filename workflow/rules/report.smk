@@ -1,5 +1,6 @@
-# What `snakemake --report` shows: what there is. Snakemake itself would refuse a report as long as one slide of
-# hundreds has failed, and leave out what is not made by default.
+# What `snakemake --report` and the cohort page show: what there is. Snakemake itself would refuse a report as long as one
+# slide of hundreds has failed, and leave out what is not made by default.
+from clusterfirst import status
 
 # Only then: with --report-after-run, the run comes first.
 REPORTING = (
@@ -83,3 +84,32 @@ def benchmark_files(wildcards):
             f"no stage of any slide has been run in {RESULTS_ON_DISK}/: there is nothing to tabulate"
         )
     return found
+
+
+def groups_of_finished(wildcards):
+    """A params function: the group of every finished slide."""
+    if slides := finished_slides():
+        return {slide: group_of("", slide) for slide in slides}
+    raise WorkflowError(
+        f"no slide of {CONFIG['slides']} is finished in {results_folder()}/, so there is nothing to show: run snakemake "
+        "first (`snakemake status` says what is missing)"
+    )
+
+
+def newest_exports(wildcards):
+    """A params function: the latest export of labels, of those finished slides that have one."""
+    found = {slide: newest_labels(slide) for slide in finished_slides()}
+    return {slide: Path(file).name for slide, file in found.items() if file}
+
+
+def unfinished_slides(wildcards):
+    """A params function: what all other slides wait for, or why they failed; so that the page is made again for news."""
+    results, plan, finished = results_folder(), plan_of_status(), {*finished_slides()}
+    missing = [slide for slide in SAMPLES if slide not in finished]
+    of_them = {*missing, *(group_of("", slide) for slide in missing)}
+    plan["units"] = {
+        name: unit for name, unit in plan["units"].items() if name in of_them
+    }
+    found = status.survey(status.from_plan(plan), run=status.run_at_work(results))
+    by_name = {one.unit.name: one for one in found}
+    return {slide: status.standstill(by_name[slide]) for slide in missing}

@@ -15,7 +15,10 @@ GPUS_OF = {
     "validate_clusters": rapids_gpus,
 }
 # All cells of their group concern them, even if they work for one of its slides.
-TOGETHER = {"cluster", "share_map", "share_clusters", "validate_clusters"}
+TOGETHER = {"cluster", "share_map", "share_clusters", "validate_clusters"} | {
+    "cluster_views",
+    "classify_clusters",
+}
 
 
 def size_of_slide(folder):

@@ -22,6 +22,14 @@ NEEDS = {
     "annotate": ["filter_tiles", "segment", "reduce", "cluster"],
     "label_cells": ["segment", "reduce", "cluster"],
     "annotate_labels": ["filter_tiles", "cluster", "label_cells"],
+    "export_qupath": ["label_cells"],
+    "export_h5ad": ["label_cells", "embed", "reduce"],
+    "export_spatialdata": ["label_cells", "embed", "reduce"],
+    "export_csv": ["label_cells"],
+    "export_coco": ["label_cells", "filter_tiles", "export_tiles"],
+    "export_paper": ["label_cells", "filter_tiles", "export_tiles"],
+    "cluster_views": ["segment", "cluster"],
+    "classify_clusters": ["cluster_views", "cluster"],
     "export_tiles": ["filter_tiles"],
     "nuclei_mask": ["segment"],
     "representatives": ["filter_tiles", "segment", "cluster"],
@@ -37,6 +45,8 @@ NEEDS = {
 }
 # Where a group does a stage, its slides take their parts.
 PART_OF = {"reduce": "share_map", "cluster": "share_clusters"}
+# What only groups do.
+OF_GROUPS = {"cluster_views", "classify_clusters", "validate_clusters"}
 
 
 def only_status():
@@ -48,7 +58,7 @@ def results_folder():
     """Where the rules write, on this disk."""
     if STORED:
         raise WorkflowError(
-            "status looks at files on this disk, but the results go to a storage: see docs/cloud.md"
+            "status and the cohort page look at files on this disk, but the results go to a storage: see docs/cloud.md"
         )
     return RESULTS_ON_DISK
 
@@ -113,11 +123,13 @@ def stages_of_slide(trial, slide):
         needs = [own(need) for need in NEEDS[name] if not (given and need == "outline")]
         if given and name == "outline":
             continue
-        if group == slide or name not in (*PART_OF, "validate_clusters"):
+        if group == slide or name not in (*PART_OF, *OF_GROUPS):
             yield folder(name), name, needs
             continue
         of_group = [
-            f"{folder(need, group)}/{need}" for need in NEEDS[name] if need in PART_OF
+            f"{folder(need, group)}/{need}"
+            for need in NEEDS[name]
+            if need in PART_OF or need in OF_GROUPS
         ]
         yield folder(name, group), name, of_group or needs
         if name in PART_OF:
@@ -133,11 +145,10 @@ def wanted_stages(trial, slide, settings):
         yield name
     if not trial:
         yield "annotate"
-        if newest_labels(slide):
-            yield "label_cells"
-            yield "annotate_labels"
-        if settings["tiling"]["export"]:
-            yield "export_tiles"
+        if classified(slide):
+            yield "cluster_views"
+            yield "classify_clusters"
+        yield from stages_of_exports(slide, settings)
         if settings["export"]["nuclei_mask"]:
             yield "nuclei_mask"
         yield "representatives"
@@ -149,10 +160,27 @@ def wanted_stages(trial, slide, settings):
     yield "validate_clusters"
 
 
+def stages_of_exports(slide, settings):
+    """The stages that make files for other tools, and pictures by label."""
+    named = newest_labels(slide) or classified(slide)
+    wanted = set(settings["export"]["formats"]) | (
+        {"cells", "qupath"} if named else set()
+    )
+    if wanted:
+        yield "label_cells"
+    if named:
+        yield "annotate_labels"
+    if settings["tiling"]["export"] or wanted & WITH_TILES:
+        yield "export_tiles"
+    for name in FORMATS:
+        if name in wanted - {"cells"}:
+            yield f"export_{name}"
+
+
 def source_of(unit, name):
     """Files from outside, for the stages that read some."""
     if name == "label_cells":
-        return [relocated(newest_labels(unit))]
+        return [relocated(file) for file in filter(None, [newest_labels(unit)])]
     return [sample_of(unit).path] if name == "tile" else []
 
 

@@ -171,7 +171,7 @@ def different_settings():
             if settings_of(other) is first:
                 # Of the same tissue.
                 continue
-            for section in ("embedding", "reduction", "clustering"):
+            for section in ("embedding", "reduction", "clustering", "classify"):
                 own = settings_of(other)[section]
                 for key in own:
                     if own[key] != first[section][key]:

@@ -28,8 +28,16 @@ def summary(folder: Path) -> str:
             "Look at",
             *(f"  {folder / name}" for name in PICTURES),
             f"  {folder / 'annotated'}/x*_y*.png (every kept tile)",
+            *next_steps(folder.parent),
         ]
     )
+
+
+def next_steps(results: Path) -> list[str]:
+    """The page of all slides, if it has been made; and how to go on."""
+    page = results / "cohort.html"
+    seen = [f"  {page} (all finished slides on one page, for a browser)"] if page.is_file() else []
+    return [*seen, "Name the clusters", f"  make label RESULTS={results}"]
 
 
 def timings(folder: Path) -> list[tuple[str, float]]:

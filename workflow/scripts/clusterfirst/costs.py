@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import pandas as pd
 
-from .io import atomic
+from . import page
+from .page import Html
 
 STAGES = (
     "tile",
@@ -28,15 +28,6 @@ STAGES = (
     "annotate_representatives",
 )
 """In the order they run; others follow by name."""
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-"""
-
-
 _FORMATS = {"slides": "{:,.0f}", "jobs": "{:,.0f}", "hours": "{:,.3f}", "most memory (GB)": "{:.2f}"}
 
 
@@ -114,28 +105,31 @@ def write_page(table: pd.DataFrame, path: str | os.PathLike) -> None:
     slides = totals.join(seconds).reindex(seconds.index)
     heads = ["slides", "jobs", "hours", "median s", "longest s", "most memory (GB)"]
     overall = stages.assign(max_memory_mb=stages["max_memory_mb"] / 1000).set_axis(heads, axis=1)
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Time and memory</title><style>{_STYLE}</style>
-<h1>Time and memory</h1>
-<p>{len(slides):,} slides and groups; {table["seconds"].sum() / 3600:,.2f} hours of jobs in all.
-Memory is the most that the largest job held at one time. Jobs of a few seconds may be too short to be measured.</p>
-<h2>Stages</h2>
-{_html(overall, "stage")}
-<h2>Slides: seconds</h2>
-{_html(slides, "slide")}
-</html>
-"""
-    with atomic(path) as part:
-        part.write_text(page, encoding="utf-8")
+    page.write(
+        page.document(
+            "Time and memory",
+            page.tag("h1", "Time and memory"),
+            page.tag("p", _in_all(len(slides), table["seconds"].sum())),
+            page.tag("h2", "Stages"),
+            _html(overall, "stage"),
+            page.tag("h2", "Slides: seconds"),
+            _html(slides, "slide"),
+            tables=True,
+        ),
+        path,
+    )
 
 
-def _html(table: pd.DataFrame, name: str) -> str:
+def _in_all(slides: int, seconds: float) -> str:
+    return (
+        f"{slides:,} slides and groups; {seconds / 3600:,.2f} hours of jobs in all. Memory is the most that the "
+        "largest job held at one time. Jobs of a few seconds may be too short to be measured."
+    )
+
+
+def _html(table: pd.DataFrame, name: str) -> Html:
     def cell(column: str, value: float) -> str:
         return _FORMATS.get(column, "{:,.1f}").format(value) if pd.notna(value) else ""
 
-    head = "".join(f"<th>{escape(str(column))}</th>" for column in (name, *table.columns))
-    rows = (
-        f"<tr><td>{escape(str(row))}</td>" + "".join(f"<td>{cell(*pair)}</td>" for pair in values.items()) + "</tr>"
-        for row, values in table.iterrows()
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>\n{"".join(rows)}</table></div>'
+    rows = ([row, *(cell(*pair) for pair in values.items())] for row, values in table.iterrows())
+    return page.table([name, *table.columns], rows)

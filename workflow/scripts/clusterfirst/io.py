@@ -12,9 +12,9 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,16 @@ def atomic(path: str | os.PathLike, *, directory: bool = False) -> Iterator[Path
         os.replace(part, path)
     finally:
         _remove(part)
+
+
+@contextmanager
+def atomic_all(paths: Sequence[str | os.PathLike]) -> Iterator[list[Path]]:
+    """Yield a temporary path beside each of `paths`. All are on disk before the first is renamed; see `atomic`."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(atomic(path)) for path in paths]
+        yield parts
+        for part in parts:
+            _to_disk(part)
 
 
 def _is_alive(pid: str) -> bool:

@@ -113,9 +113,40 @@ FITS = {
         disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
     ),
     "label_cells": Fit(
-        memory={"job": 200, "kcells": 4},
+        memory={"job": 200, "kcells": 2},
         seconds={"job": 10, "kcells": 0.1},
         disk={"job": 10, "kcells": 1},
+    ),
+    "export_qupath": Fit(
+        memory={"job": 200, "threads": 50, "kcells": 0.2},
+        seconds={"job": 10},
+        core_seconds={"kcells": 0.05},
+        disk={"job": 10, "kcells": 0.6},
+    ),
+    "export_h5ad": Fit(
+        memory={"job": 300, "kcells": 1, "mvalues": 4},
+        seconds={"job": 20, "kcells": 0.05, "mvalues": 0.05},
+        disk={"job": 10, "kcells": 1, "mvalues": 8},
+    ),
+    "export_spatialdata": Fit(
+        memory={"job": 500, "kcells": 3, "mvalues": 8, "pictured_mm2": 1},
+        seconds={"job": 60, "kcells": 0.1, "mvalues": 0.1, "pictured_mm2": 3},
+        disk={"job": 20, "kcells": 2, "mvalues": 8, "pictured_mm2": 65, "slide_mb": 1},
+    ),
+    "export_csv": Fit(
+        memory={"job": 200, "kcells": 0.1},
+        seconds={"job": 10, "kcells": 0.05},
+        disk={"job": 10, "kcells": 0.6},
+    ),
+    "export_coco": Fit(
+        memory={"job": 250, "kcells": 0.2, "mpx": 0.01},
+        seconds={"job": 10, "kcells": 0.1},
+        disk={"job": 10, "kcells": 1.2},
+    ),
+    "export_paper": Fit(
+        memory={"job": 250, "kcells": 1.2},
+        seconds={"job": 10, "kcells": 0.1},
+        disk={"job": 10, "kcells": 1.2},
     ),
     "annotate_labels": Fit(
         memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},
@@ -135,6 +166,18 @@ FITS = {
         seconds={"job": 30, "kcells": 0.1},
         core_seconds={"mpx": 0.5, "slide_mb": 0.2},
         disk={"job": 50, "slide_mb": 1, "mpx": 2},
+    ),
+    # The areas of all cells of the group, and the outlines of a few.
+    "cluster_views": Fit(
+        memory={"job": 300, "threads": 25, "ktogether": 1.5, "image_mb": 2},
+        seconds={"job": 60, "ktogether": 0.1, "slides": 1},
+        disk={"job": 100, "slide_mb": 1},
+    ),
+    "classify_clusters": Fit(
+        memory={"job": 300, "ktogether": 0.3},
+        # The server's, not ours.
+        seconds={"job": 1200},
+        disk={"job": 20},
     ),
     "nuclei_mask": Fit(
         memory={"job": 350, "kcells": 1.5, "image_mb": 2},
@@ -160,6 +203,7 @@ FITS = {
     "benchmarks": Fit(
         memory={"job": 500, "slides": 0.2}, seconds={"job": 30, "slides": 0.2}, disk={"job": 20, "slides": 0.1}
     ),
+    "cohort": Fit(memory={"job": 1000, "slides": 2}, seconds={"job": 60, "slides": 5}, disk={"job": 20, "slides": 0.2}),
     "pool_segmentation_scores": Fit(
         memory={"job": 500, "slides": 0.1}, seconds={"job": 30, "slides": 0.1}, disk={"job": 50}
     ),
@@ -229,7 +273,8 @@ def units(
     -------
     dict
         ``job`` (1), ``slides``, ``threads``, ``gpu`` (0 or 1); ``slide_mb``, ``image_mb``, ``mm2``, ``mpx``: see
-        `Size`; ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``given_mb``; ``kcells``, ``ktogether``: thousand
+        `Size`; ``thumbnail_mm2`` (``mm2``, if tiles are sampled); ``pictured_mm2`` (if the picture is
+        exported); ``given_mb``; ``kcells``, ``ktogether``: thousand
         cells of the job and of its group; ``mvalues``, ``mfeatures``: million numbers of the embedding, and of what
         is reduced; ``kfitted``: thousand cells that the map is made from; ``instanseg``, ``cellpose``: 0 or 1, which
         of them outlines; ``network``, ``other``: 0 or 1, whether any network embeds, and any besides InstanSeg and
@@ -260,6 +305,7 @@ def units(
         "image_mb": size.image_mb,
         "mm2": size.mm2,
         "thumbnail_mm2": size.mm2 * (settings["tiling"]["num_tiles"] is not None),
+        "pictured_mm2": size.mm2 * settings["export"]["image"],
         "mpx": size.mpx,
         "kcells": size.cells / 1000,
         "ktogether": (size.cells if together is None else together) / 1000,

@@ -24,9 +24,10 @@ STAGES = (
     "clustering",
     "representatives",
     "annotation",
+    "classify",
     "export",
 )
-RESERVED = ("evaluation", "groups", "sweep")
+RESERVED = ("classify", "evaluation", "groups", "sweep")
 """Folders among the results that belong to no slide."""
 
 
@@ -76,9 +77,9 @@ def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dic
 def decisive(settings: dict) -> dict:
     """Return what decided the results of a slide, out of what `resolve` returned.
 
-    Not how a sweep went on, what was exported besides, and how the second pass of pictures is drawn.
+    Not how a sweep went on, what a model was asked, what was exported, and how the second pass of pictures is drawn.
     """
-    kept = {name: value for name, value in settings.items() if name not in ("export", "sweep")}
+    kept = {name: value for name, value in settings.items() if name not in ("classify", "export", "sweep")}
     typical = {key: value for key, value in settings["representatives"].items() if key != "annotation"}
     return kept | {"representatives": typical}
 

@@ -327,9 +327,9 @@ def _judged(job: Job, folder: Path, *, inputs: float, run: Run, machines: Machin
         return State("stopped", _cause(log.origin), log=str(log.path))
     found = log.progress
     silent = now - log.changed
-    why = f"about {_span(float(found[2]))} left" if found else ""
+    why = f"about {span(float(found[2]))} left" if found else ""
     if silent > _FRESH_S:
-        why = f"no word for {_span(silent)}"
+        why = f"no word for {span(silent)}"
     return State("running", why, log=str(log.path), begun=log.begun, percent=int(found[1]) if found else None)
 
 
@@ -445,6 +445,15 @@ def _name_what_is_waited_for(stages: dict[str, tuple[Unit, Stage]], looked: dict
             state.why = state.why or "its turn"
 
 
+def standstill(progress: Progress) -> tuple[str, str, str]:
+    """Return the stage that a unit stands at, what that is (one of `WORDS`), and why."""
+    stages = [(name, state) for name, state in progress.states.items() if state.word != "done"]
+    if not stages:
+        return "", "done", "slides that it is clustered with are not finished"
+    name, state = min(stages, key=lambda stage: WORDS.index(stage[1].word))
+    return name, state.word, state.why
+
+
 def _progress(unit: Unit, looked: dict[str, State]) -> Progress:
     states = {stage.name: looked[f"{unit.name}/{stage.name}"] for stage in unit.stages}
     for stage in unit.stages:
@@ -549,7 +558,7 @@ def _totals(found: Sequence[Progress]) -> list[str]:
     shown = [word for word in reversed(WORDS) if word == "done" or any(count[word] for count in words.values())]
     names = _columns(found)
     rows = [["stage", *shown, "time"]]
-    rows += [[name, *(str(words[name][word] or "-") for word in shown), _span(seconds[name])] for name in names]
+    rows += [[name, *(str(words[name][word] or "-") for word in shown), span(seconds[name])] for name in names]
     return _aligned(rows)
 
 
@@ -565,7 +574,7 @@ def _table(found: Sequence[Progress], listed: int) -> list[str]:
     for progress in shown:
         marks = {stage.column: progress.states.get(stage.name) for stage in progress.unit.stages}
         cells = [_mark(marks[name]) if marks.get(name) else "" for name in columns]
-        rows.append([progress.unit.name, *cells, *_counts(progress), _span(progress.seconds)])
+        rows.append([progress.unit.name, *cells, *_counts(progress), span(progress.seconds)])
     rows.append(["all" if len(units) == len(shown) else f"all {len(units):,}", *([""] * len(columns)), *_sums(units)])
     lines = _aligned(rows)
     if len(shown) < len(units):
@@ -589,7 +598,7 @@ def _counts(progress: Progress) -> list[str]:
 def _sums(units: Sequence[Progress]) -> list[str]:
     tiles = sum(progress.tiles[0] for progress in units if progress.tiles)
     cells = sum(progress.cells or 0 for progress in units)
-    return [f"{tiles:,}", f"{cells:,}", "", _span(sum(progress.seconds for progress in units))]
+    return [f"{tiles:,}", f"{cells:,}", "", span(sum(progress.seconds for progress in units))]
 
 
 def _in_state(found: Sequence[Progress], *words: str) -> list[tuple[str, State]]:
@@ -676,12 +685,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Write a time as people read it.
 
     Examples
     --------
-    >>> [_span(seconds) for seconds in (5, 65, 3700, 200000)]
+    >>> [span(seconds) for seconds in (5, 65, 3700, 200000)]
     ['5 s', '1:05 min', '1:01 h', '55:33 h']
     """
     seconds = round(seconds)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ..clustering import NOISE, palette
+from ..clustering import NOISE
 from ..io import read_metadata
 from .keys import CLUSTERS, ONE_COLOUR, Key, classes_key, clusters_key
 from .legends import legend_rows
@@ -116,15 +116,7 @@ def read_classes(path: str | os.PathLike) -> Named:
     """Read from ``cells.parquet`` what cells are called."""
     table, facts = pq.ParquetFile(path).read(columns=["label", "label_source"]), read_metadata(path)
     name, source = (table[column].to_numpy(zero_copy_only=False) for column in ("label", "label_source"))
-    # People's colours win over those of the model.
-    shades = {}
-    for part in ("labels", "proposals"):
-        for entry in (facts.get(part) or {}).get("classes", []):
-            shades.setdefault(entry["name"], entry["colour"])
-    for missing in sorted(set(name[pd.notna(name)]) - set(shades)):
-        shades[missing] = palette.colour(len(shades))
-    classes = [{"name": one, "colour": shade} for one, shade in shades.items()]
-    return Named(np.where(pd.isna(name), None, name), source != "proposed", classes)
+    return Named(np.where(pd.isna(name), None, name), source != "proposed", facts["classes"])
 
 
 def typical_rows(found: dict) -> np.ndarray:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 
-from ..io import atomic
+from ..page import Html, document, join, picture, table, tag
+from ..page import write as write_page
 from .clusters import HEADLINE, NAMES
 from .pooled import Figure, Summary, mean
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.headline { font-size: 1.25rem; border-left: 4px solid #0072b2; padding-left: 1rem; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; min-width: 8rem; max-width: 20rem; overflow-wrap: anywhere; }
-tr.pool { font-weight: 600; } .wide { overflow-x: auto; }
-small { color: #555; white-space: nowrap; font-weight: 400; }
-dt { font-weight: 600; } dd { margin: 0 0 .5rem 1.5rem; }
-img { max-width: 100%; break-inside: avoid; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } .wide { overflow: visible; }
-  table { font-size: 7pt; } th, td { padding: .1rem .3rem; } th:first-child, td:first-child { min-width: 5rem; }
-  h2 { break-after: avoid; } tr, dd { break-inside: avoid; } }
-"""
 
 _EFFICIENCIES = (
     *((f"{names} names", f"efficiency_{names}") for names in NAMES),
@@ -144,30 +127,26 @@ def write(
         Per group of slides that were clustered together (or slide) what `validity.document` returned.
     """
     everything = next(iter(pools.values()))
-    parts = [
-        "<h1>How well clusters match people</h1>",
-        f'<p class="headline">{_headline(everything)}</p>',
-        *(f"<p>{sentence}</p>" for sentence in _beside(everything, slides)),
-        "<h2>What names are worth</h2>",
+    whole = document(
+        "Clusters and people",
+        tag("h1", "How well clusters match people"),
+        tag("p", _headline(everything), class_="headline"),
+        *(tag("p", sentence) for sentence in _beside(everything, slides)),
+        tag("h2", "What names are worth"),
         _figures(slides, pools, _EFFICIENCIES),
-        "<h2>Classes</h2>",
+        tag("h2", "Classes"),
         _classes(everything),
-        "<h2>Cells without a partner</h2>",
-        f"<p>{_unmatched(everything)}</p>",
+        tag("h2", "Cells without a partner"),
+        tag("p", _unmatched(everything)),
         *(_picture(name, file) for name, file in pictures.items()),
-        "<h2>Usual indices</h2>",
+        tag("h2", "Usual indices"),
         _figures(slides, pools, _INDICES),
-        "<h2>Without truth</h2>",
+        tag("h2", "Without truth"),
         _shapes(without_truth),
-        "<h2>What the figures mean</h2>",
-        "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MEANINGS) + "</dl>",
-    ]
-    head = f'<meta charset="utf-8"><title>Clusters and people</title><style>{_STYLE}</style>'
-    with atomic(path) as part:
-        part.write_text(
-            f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n",
-            encoding="utf-8",
-        )
+        tag("h2", "What the figures mean"),
+        tag("dl", *(join([tag("dt", name), tag("dd", text)]) for name, text in _MEANINGS)),
+    )
+    write_page(whole, path)
 
 
 def _headline(pool: Summary) -> str:
@@ -179,7 +158,7 @@ def _headline(pool: Summary) -> str:
     return f"Naming {which} labels {_percent(told)} of the cells right."
 
 
-def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
+def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str | Html]:
     """Say what the headline must not be read without."""
     if not pool.units.judged:
         return []
@@ -187,8 +166,15 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     out = []
     if missed > judged:
         out.append(
-            f"<strong>This rests on {judged:,} of {judged + missed:,} true cells; the others were not detected."
-            "</strong> Are the coordinates of the truth pixels of the full resolution, and of these slides?"
+            join(
+                [
+                    tag(
+                        "strong",
+                        f"This rests on {judged:,} of {judged + missed:,} true cells; the others were not detected.",
+                    ),
+                    " Are the coordinates of the truth pixels of the full resolution, and of these slides?",
+                ]
+            )
         )
     out += [
         f"Calling every cell by the most common class would be right for {_percent(figures['majority'])}, and clusters "
@@ -208,43 +194,34 @@ def _beside(pool: Summary, slides: Mapping[str, Summary]) -> list[str]:
     return out
 
 
-def _figures(slides: Mapping[str, Summary], pools: Mapping[str, Summary], columns: tuple[tuple[str, str], ...]) -> str:
+def _figures(slides: Mapping[str, Summary], pools: Mapping[str, Summary], columns: tuple[tuple[str, str], ...]) -> Html:
     rows = [
-        f'<tr class="{kind}"><td>{escape(name)}</td><td>{summary.units.judged:,}</td>'
-        + "".join(f"<td>{_number(summary.figures[key])}</td>" for _, key in columns)
-        + "</tr>"
-        for kind, some in (("pool", pools), ("slide", slides))
+        [name, f"{summary.units.judged:,}", *(_number(summary.figures[key]) for _, key in columns)]
+        for some in (pools, slides)
         for name, summary in some.items()
     ]
-    return _table(["", "cells with truth", *(name for name, _ in columns)], rows)
+    kinds = ["pool"] * len(pools) + [None] * len(slides)
+    return table(["", "cells with truth", *(name for name, _ in columns)], rows, kinds=kinds)
 
 
-def _classes(pool: Summary) -> str:
+def _classes(pool: Summary) -> Html:
     heads = ("class", "cells", "not detected", "recall", "precision", "recall, all named", "precision, all named")
     keys = (f"recall_{HEADLINE}", f"precision_{HEADLINE}", "recall_all", "precision_all")
     cells = pool.units.confusion(None).sum(axis=1)
     rows = [
-        f"<tr><td>{escape(name)}</td><td>{cells[number]:,}</td><td>{pool.units.missed[number]:,}</td>"
-        + "".join(f"<td>{_number(pool.by_class[key][number])}</td>" for key in keys)
-        + "</tr>"
+        [name, f"{cells[number]:,}", f"{pool.units.missed[number]:,}"]
+        + [_number(pool.by_class[key][number]) for key in keys]
         for number, name in enumerate(pool.classes)
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
-def _shapes(without_truth: Mapping[str, Mapping[str, float | None]]) -> str:
+def _shapes(without_truth: Mapping[str, Mapping[str, float | None]]) -> Html:
     rows = [
-        f"<tr><td>{escape(slide)}</td>"
-        + "".join(f"<td>{'–' if told[key] is None else form.format(told[key])}</td>" for _, key, form in _SHAPES)
-        + "</tr>"
+        [slide, *("–" if told[key] is None else form.format(told[key]) for _, key, form in _SHAPES)]
         for slide, told in without_truth.items()
     ]
-    return _table(["", *(name for name, _, _ in _SHAPES)], rows)
-
-
-def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return table(["", *(name for name, _, _ in _SHAPES)], rows)
 
 
 def _unmatched(pool: Summary) -> str:
@@ -255,13 +232,12 @@ def _unmatched(pool: Summary) -> str:
         "cells). "
         f"Of {units.judged + missed:,} true cells, {missed:,} were not detected"
     )
-    by_class = [f"{count:,} {escape(name)}" for name, count in zip(pool.classes, units.missed, strict=True) if count]
+    by_class = [f"{count:,} {name}" for name, count in zip(pool.classes, units.missed, strict=True) if count]
     return out + (": " + ", ".join(by_class) if by_class else "") + "."
 
 
-def _picture(name: str, path: str | os.PathLike) -> str:
-    data = base64.b64encode(Path(path).read_bytes()).decode()
-    return f'<h2>{escape(name)}</h2><img alt="{escape(name)}" src="data:image/png;base64,{data}">'
+def _picture(name: str, path: str | os.PathLike) -> Html:
+    return join([tag("h2", name), picture(Path(path).read_bytes(), "png", name)])
 
 
 def _percent(figure: Figure) -> str:
@@ -271,8 +247,10 @@ def _percent(figure: Figure) -> str:
     return f"{100 * figure.value:.0f}\N{NO-BREAK SPACE}%{span}"
 
 
-def _number(figure: Figure) -> str:
+def _number(figure: Figure) -> str | Html:
     if figure.value is None:
         return "–"
-    span = "" if figure.low is None else f"<br><small>[{figure.low:z.2f}, {figure.high:z.2f}]</small>"
-    return f"{figure.value:z.2f}{span}"
+    told = f"{figure.value:z.2f}"
+    if figure.low is None:
+        return told
+    return join([told, tag("br"), tag("small", f"[{figure.low:z.2f}, {figure.high:z.2f}]")])

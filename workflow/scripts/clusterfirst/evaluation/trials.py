@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from .. import page
 from ..annotation import save_figure
 from ..io import atomic
 from .clusters import HEADLINE, Counts
@@ -220,35 +220,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= 18 else text[:17] + "…"
 
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left } tr.best { background: #e6f2e6; font-weight: 600 }
-"""
-
-
 def write_page(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
     """Write all trials as a page, the best of each tissue first and marked."""
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
     shown = [name for name in _SHOWN if name in table and table[name].notna().any()]
-    parts = [f"<h1>Sweep: {len(outcomes)} trials</h1>"]
+    parts = [page.tag("h1", f"Sweep: {len(outcomes)} trials")]
     for tissue, rows in table.groupby("tissue", sort=False):
         score, reason = ranking(rows)
-        parts.append(
-            f"<h2>{html.escape(tissue or 'slides without a tissue')}</h2><p>Best first: {reason}.</p><table><tr>"
-        )
         heads = (*keys, *(_WORDS.get(name, name) for name in shown))
-        parts += [f"<th>{html.escape(head)}</th>" for head in heads]
-        parts.append("</tr>")
-        for place, number in enumerate(score.sort_values(ascending=False, kind="stable").index):
-            row = rows.loc[number]
-            cells = [html.escape(_told(row[key])) for key in keys] + [_told(row[name]) for name in shown]
-            parts.append(f"<tr{' class=best' * (not place)}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        parts.append("</table>")
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Sweep</title><style>{_STYLE}</style>"
-    with atomic(path) as part:
-        part.write_text(head + "".join(parts) + "</html>\n", encoding="utf-8")
+        ranked = [rows.loc[number] for number in score.sort_values(ascending=False, kind="stable").index]
+        cells = [[_told(row[name]) for name in (*keys, *shown)] for row in ranked]
+        parts += [page.tag("h2", tissue or "slides without a tissue"), page.tag("p", f"Best first: {reason}.")]
+        parts.append(page.table(heads, cells, kinds=["best"] + [None] * (len(cells) - 1)))
+    page.write(page.document("Sweep", *parts, tables=True), path)
 
 
 def _told(value: Any) -> str:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from ..io import ClusterfirstError
+from ..io import METADATA_KEY, ClusterfirstError, atomic, progress, to_json
 from ..labelled import Exported
+from ..proposals import Proposals
+
+PROPOSED = "proposed"
+"""How a label came about, beside `labelled.SOURCES`: a model called the cell's cluster so, and nobody said anything."""
+ROWS = 10_000
+"""Cells in memory at a time."""
 
 
-def table(cells: pa.Table, found: dict, plane: np.ndarray, labels: Exported | None) -> pa.Table:
-    """Join ``masks.parquet`` with clusters, map and labels.
+def known(found: dict, plane: np.ndarray, labels: Exported | None, proposed: Proposals | None) -> pa.Table:
+    """Put together what is known of cells beside their outlines.
 
     Parameters
     ----------
-    cells
-        The rows of ``masks.parquet``, with its metadata.
     found
-        The content of ``clusters.json``.
+        The content of ``clusters.json``, for n cells.
     plane
         n × 2: ``umap2d.npy``.
     labels
-        Of these cells, or None.
+        What people said of these cells, or None.
+    proposed
+        What a model called their clusters, or None. People have the last word: a cell that somebody gave no label on
+        purpose is given none.
 
     Returns
     -------
     pyarrow.Table
-        All columns of `cells`, and ``cluster_id``, ``leaf_id`` (int32, −1 for noise), ``confidence``, ``umap_x``,
-        ``umap_y`` (float32), ``label``, ``label_source`` (see `labelled.SOURCES`), ``labelled_by`` (strings,
-        null where nobody said). Metadata stay: it is GeoParquet still.
+        ``cluster_id``, ``leaf_id`` (int32, −1 for noise), ``confidence``, ``umap_x``, ``umap_y`` (float32), ``label``,
+        ``label_source`` (see `labelled.SOURCES` and `PROPOSED`), ``labelled_by`` (strings, null where nobody said) and
+        ``label_confidence`` (float32: the share of votes for what was proposed, null for what people said).
 
     Raises
     ------
@@ -36,24 +47,103 @@ def table(cells: pa.Table, found: dict, plane: np.ndarray, labels: Exported | No
         The parts have different numbers of cells.
     """
     own = found["cells"]
-    if not len(cells) == len(own["cluster_id"]) == len(plane):
-        raise ClusterfirstError(
-            f"masks.parquet has {len(cells):,} cells, clusters.json {len(own['cluster_id']):,}, umap2d.npy "
-            f"{len(plane):,}: they are of different runs. Run the workflow again"
+    count = len(own["cluster_id"])
+    same_length("umap2d.npy", len(plane), count)
+    nobody = np.full(count, None)
+    label, source, who = (labels.label, labels.source, labels.who) if labels else (nobody,) * 3
+    share = np.full(count, np.nan, np.float32)
+    if proposed:
+        name, votes = proposed.of_cells(own["cluster_id"])
+        # Comparisons with None go element by element.
+        open_ = (source == None) & (name != None)  # noqa: E711
+        label, source, who = (
+            np.where(open_, new, old) for new, old in ((name, label), (PROPOSED, source), (proposed.model, who))
         )
-    nobody = np.full(len(cells), None)
-    told = (labels.label, labels.source, labels.who) if labels else (nobody,) * 3
-    columns = {
-        "cluster_id": pa.array(own["cluster_id"], pa.int32()),
-        "leaf_id": pa.array(own["leaf_id"], pa.int32()),
-        "confidence": pa.array(own["confidence"], pa.float32()),
-        "umap_x": pa.array(plane[:, 0], pa.float32()),
-        "umap_y": pa.array(plane[:, 1], pa.float32()),
-        **{
-            name: pa.array(values, pa.string())
-            for name, values in zip(("label", "label_source", "labelled_by"), told, strict=True)
-        },
-    }
-    for name, values in columns.items():
-        cells = cells.append_column(name, values)
-    return cells
+        share[open_] = votes[open_]
+    return pa.table(
+        {
+            "cluster_id": pa.array(own["cluster_id"], pa.int32()),
+            "leaf_id": pa.array(own["leaf_id"], pa.int32()),
+            "confidence": pa.array(own["confidence"], pa.float32()),
+            "umap_x": pa.array(plane[:, 0], pa.float32()),
+            "umap_y": pa.array(plane[:, 1], pa.float32()),
+            "label": pa.array(label, pa.string()),
+            "label_source": pa.array(source, pa.string()),
+            "labelled_by": pa.array(who, pa.string()),
+            "label_confidence": pa.array(share, from_pandas=True),
+        }
+    )
+
+
+def same_length(name: str, count: int, cells: int) -> None:
+    """Refuse to join what is not of the same cells.
+
+    Raises
+    ------
+    ClusterfirstError
+        `name` has another number of cells.
+    """
+    if count != cells:
+        raise ClusterfirstError(f"{name} is of {count:,} cells, but there are {cells:,}: run the workflow again")
+
+
+def classes(labels: Exported | None, proposed: Proposals | None) -> list[dict]:
+    """Return ``name`` and ``colour`` of every class that a cell can have, those of people first."""
+    named = {entry["name"]: entry["colour"] for one in (proposed, labels) if one is not None for entry in one.classes}
+    order = dict.fromkeys(entry["name"] for one in (labels, proposed) if one is not None for entry in one.classes)
+    return [{"name": name, "colour": named[name]} for name in order]
+
+
+def write(masks: str | os.PathLike, beside: pa.Table, path: str | os.PathLike, metadata: dict) -> None:
+    """Write ``cells.parquet``: the columns of ``masks.parquet``, then others; some thousand cells at a time.
+
+    Parameters
+    ----------
+    masks
+        ``masks.parquet``.
+    beside
+        Columns for the same cells; see `known`.
+    path
+        The file; written atomically. It is GeoParquet, as `masks` is.
+    metadata
+        Added to those of `masks`; read all with `io.read_metadata`.
+
+    Raises
+    ------
+    ClusterfirstError
+        The parts have different numbers of cells.
+    """
+    with pq.ParquetFile(masks, pre_buffer=False) as source:
+        same_length("clusters.json", len(beside), source.metadata.num_rows)
+        schema = source.schema_arrow
+        for field in beside.schema:
+            schema = schema.append(field)
+        schema = schema.with_metadata({**source.schema_arrow.metadata, METADATA_KEY: to_json(metadata)})
+        with atomic(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            start = 0
+            for batch in source.iter_batches(ROWS):
+                others = beside.slice(start, len(batch))
+                start += len(batch)
+                writer.write_table(pa.Table.from_arrays([*batch.columns, *others.columns], schema=schema))
+
+
+def read(
+    path: str | os.PathLike, columns: Sequence[str] | None = None, *, what: str = "cells", rows: int = ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield ``cells.parquet`` (or ``masks.parquet``) in order, at most `rows` cells at a time, and log how far that is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Which; None for all.
+    what
+        What is being made of them, for the log.
+    rows
+        Cells of each batch.
+    """
+    # Read ahead, a column of a row group would be in memory whole, and there may be one group only.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        batches = -(-file.metadata.num_rows // rows)
+        yield from progress(file.iter_batches(rows, columns=columns), total=batches, what=what)

@@ -18,6 +18,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -35,7 +36,7 @@ from . import labels, results
 from .asking import NAME, WHO, answer, known_person, person, session_of, slide_of
 from .blind import routes as blind
 from .desk import Desk
-from .journal import Held
+from .journal import Ended, Held
 from .outlines import BLOCK_PX
 from .security import Guard
 from .session import Conflict, Stale, brief
@@ -55,7 +56,7 @@ _KINDS = {
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _HOURLY = {"Cache-Control": "private, max-age=3600"}
 _HEARTBEAT_S = 15
-_HOW = {"base", "force", "fingerprint"}
+_HOW = {"base", "overrules", "fingerprint"}
 
 router = APIRouter()
 
@@ -66,7 +67,7 @@ class ActionRequest(BaseModel):
     base: int = Field(ge=0)
     id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
     action: dict
-    force: bool = False
+    overrules: int = Field(default=0, ge=0)
     fingerprint: str | None = None
 
 
@@ -137,10 +138,16 @@ def static(name: str) -> Response:
 
 def _static(name: str) -> Response:
     # Looked up among the files that there are: no path is made of what was asked for.
-    files = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
-    if name not in files or files[name].suffix not in _KINDS:
+    path = _files(STATIC).get(name)
+    if path is None:
         raise HTTPException(404, "There is no such page")
-    return FileResponse(files[name], media_type=_KINDS[files[name].suffix], headers={"Cache-Control": "no-cache"})
+    return FileResponse(path, media_type=_KINDS[path.suffix], headers={"Cache-Control": "no-cache"})
+
+
+@cache
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the files of the page by name; looked up once."""
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in _KINDS}
 
 
 @router.get("/api/project")
@@ -236,9 +243,9 @@ def _by_row(request: Request) -> dict[str, str]:
 
 @router.get("/api/groups/{group:path}/events")
 async def events(request: Request, group: str, slide: str | None = None) -> Response:
-    """Server-sent events: ``{"seq", "who", "action"}`` of what people do, ``{"holders"}`` when somebody comes or goes.
+    """Server-sent events of what people do: ``{"seq", "who", "action", "said"}``, the last being the action in words.
 
-    Who listens is present, on `slide` if given.
+    ``{"holders"}`` tells that somebody came or went. Who listens is present, on `slide` if given.
     """
     session = await asyncio.to_thread(session_of, request, group)
     slides = {member.id for member in session.group.info.slides}
@@ -255,8 +262,10 @@ async def _events(request: Request, session, slide: str | None) -> AsyncIterator
     def listener(event: dict) -> None:
         loop.call_soon_threadsafe(_put, queue, event)
 
-    await asyncio.to_thread(session.join, listener, token, person(request) or "somebody", slide)
+    # In threads: both wait for whoever is at work on the session.
+    joined = loop.run_in_executor(None, session.join, listener, token, person(request) or "somebody", slide)
     try:
+        await asyncio.shield(joined)
         while True:
             try:
                 event = await asyncio.wait_for(queue.get(), _HEARTBEAT_S)
@@ -264,7 +273,8 @@ async def _events(request: Request, session, slide: str | None) -> AsyncIterator
             except TimeoutError:
                 yield ": still here\n\n"
     finally:
-        session.leave(listener, token)
+        # Nothing can be awaited here once the client has gone; and who goes while joining leaves after that.
+        joined.add_done_callback(lambda _: loop.run_in_executor(None, session.leave, listener, token))
 
 
 def _put(queue: asyncio.Queue, event: dict) -> None:
@@ -279,7 +289,8 @@ def act(request: Request, group: str, asked: ActionRequest) -> Response:
     """Do an action, see `Session.act` and `state`. It is on disk when the answer comes.
 
     Asked with the same ``id`` again it is done once. 409 with ``conflict`` if somebody else has changed the same since
-    ``base``, unless ``force``; 412 if ``fingerprint`` (which should be sent) is not that of the clustering served.
+    ``base``, unless the request ``overrules`` it (the ``seq`` of the conflict that was shown); 412 if ``fingerprint``
+    (which should be sent) is not that of the clustering served.
     """
     session = session_of(request, group)
     done = session.act(known_person(request), asked.id, asked.action, **asked.model_dump(include=_HOW))
@@ -346,9 +357,10 @@ ROUTERS = [blind.router, router]
 
 def _mendable(_request: Request, error: ClusterfirstError) -> Response:
     if isinstance(error, Conflict):
-        other = {"who": error.entry.who, "time": error.entry.time, "action": brief(error.entry.action)}
-        return JSONResponse({"error": str(error), "conflict": other}, 409)
-    status = {Held: 423, Stale: 412}.get(type(error), 400)
+        entry = error.entry
+        told = {"seq": entry.seq, "who": entry.who, "time": entry.time, "action": brief(entry.action)}
+        return JSONResponse({"error": str(error), "conflict": {**told, "said": error.said}}, 409)
+    status = {Ended: 503, Held: 423, Stale: 412}.get(type(error), 400)
     return JSONResponse({"error": str(error)}, status)
 
 

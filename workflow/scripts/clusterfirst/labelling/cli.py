@@ -6,8 +6,11 @@ import argparse
 import logging
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..io import ClusterfirstError
@@ -25,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        serve(given)
+        repair(given) if given.repair else serve(given)
     except ClusterfirstError as error:
         print(f"clusterfirst-label: {error}", file=sys.stderr)
         return 1
@@ -41,8 +44,13 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1: this machine only; anything else wants a token, and the traffic "
-        "is not encrypted: an SSH tunnel is better)",
+        help="address to listen on (default 127.0.0.1: this machine only; with anything else, the traffic is not "
+        "encrypted: an SSH tunnel is better)",
+    )
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help="let in every user of this machine without the token of the printed address",
     )
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name of the server"
@@ -56,11 +64,33 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where slides are, if they moved",
     )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="do not open the app, but mend journals that the disk has damaged: what is whole is kept, what is lost is "
+        "said, and the damaged file stays beside",
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
         parser.error("--port is 0 to 65535")
+    if given.no_token and not is_loopback(given.host):
+        parser.error(f"--no-token: {given.host} can be reached from other machines. Leave one of the two out")
     return given
+
+
+def repair(given: argparse.Namespace) -> None:
+    """Mend damaged journals, and say what became of them.
+
+    Raises
+    ------
+    ClusterfirstError
+        See `repair.repair_all`.
+    """
+    from .repair import repair_all
+    from .results import open_results
+
+    print("\n".join(repair_all(open_results(given.results)) or ["no journal of labels is damaged"]))
 
 
 def serve(given: argparse.Namespace) -> None:
@@ -84,7 +114,7 @@ def serve(given: argparse.Namespace) -> None:
     for name, why in results.left_out.items():
         print(f"left out: {name}: {why}", file=sys.stderr)
     desk = Desk(results, places=given.slides, name=given.name)
-    guard = Guard(given.host, names=tuple(given.allow_host))
+    guard = Guard(given.host, names=tuple(given.allow_host), wants_token=not given.no_token)
     listening = _bind(given.host, given.port)
     # What is wrong with the first group is said here, and not in the browser.
     first = next(iter(results.groups))
@@ -96,8 +126,6 @@ def serve(given: argparse.Namespace) -> None:
     address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
     threading.Thread(target=desk.warm, args=(first,), daemon=True).start()
     print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
-    if not given.no_browser:
-        threading.Timer(0.5, webbrowser.open, [address]).start()
     settings = uvicorn.Config(
         create_app(desk, guard),
         log_level="warning",
@@ -105,7 +133,31 @@ def serve(given: argparse.Namespace) -> None:
         **PROTOCOL,
         timeout_graceful_shutdown=1,  # pages that listen for events never hang up
     )
-    uvicorn.Server(settings).run([listening])
+    with ExitStack() as stack:
+        if not given.no_browser:
+            _open(address, stack)
+        uvicorn.Server(settings).run([listening])
+
+
+def _open(address: str, stack: ExitStack) -> None:
+    try:
+        page = stack.enter_context(entrance(address))
+    except OSError as error:
+        log.warning("no browser is opened (%s): open the address yourself", error)
+    else:
+        threading.Timer(0.5, webbrowser.open, [page.as_uri()]).start()
+
+
+@contextmanager
+def entrance(address: str) -> Iterator[Path]:
+    """Yield a file that only its owner can read, and that leads a browser to an address.
+
+    Everybody on a machine sees the arguments that programs are started with: an address with a token must be none.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="clusterfirst-", suffix=".html") as file:
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}">')
+        file.flush()
+        yield Path(file.name)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -118,8 +170,8 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ClusterfirstError(
-            f"port {port} of {host} cannot be used ({error.strerror}). Perhaps a server runs there already: open "
-            f"{_address(host, port)}/, or give another --port"
+            f"port {port} of {host} cannot be used ({error.strerror}). Perhaps a server runs there already: open the "
+            "address that it printed, or give another --port"
         ) from error
     return listening
 

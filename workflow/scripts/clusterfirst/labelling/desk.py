@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..io import ClusterfirstError
 from .blind.study import Study
+from .journal import Ended
 from .outlines import Shelf
 from .pyramid import Pyramids
 from .results import Results
@@ -36,6 +37,7 @@ class Desk:
         self.outlines = Shelf()
         self._sessions: dict[str, Session] = {}
         self._studies: dict[str, Study] = {}
+        self._ended = False
         self._opening: dict[str, threading.Lock] = {name: threading.Lock() for name in results.groups}
 
     def session(self, group: str) -> Session:
@@ -46,9 +48,11 @@ class Desk:
         KeyError
             There is no such group.
         ClusterfirstError
-            See `Session`.
+            See `Session`; or (`Ended`) everything was closed.
         """
         with self._opening[group]:
+            if self._ended:
+                raise Ended
             if group not in self._sessions:
                 self._sessions[group] = Session(self.results.groups[group])
             return self._sessions[group]
@@ -57,6 +61,8 @@ class Desk:
         """Return a group's blind evaluation, opened the first time; see `session` and `Study`."""
         session = self.session(group)
         with self._opening[group]:
+            if self._ended:
+                raise Ended
             if group not in self._studies:
                 self._studies[group] = Study(session, self.results.folder)
             return self._studies[group]
@@ -71,9 +77,11 @@ class Desk:
             log.warning("%s", error)
 
     def close(self) -> None:
-        """Let go of all files."""
-        for study in self._studies.values():
-            study.close()
-        for session in self._sessions.values():
-            session.close()
+        """Let go of all files, for good."""
+        self._ended = True
+        for group, opening in self._opening.items():
+            with opening:  # what is being opened is closed, too
+                for one in (self._studies.get(group), self._sessions.get(group)):
+                    if one:
+                        one.close()
         self.pixels.close()

@@ -134,6 +134,15 @@ class History:
             raise ClusterfirstError(f"there is nothing of yours to {do}")
         return self.entries[source[-1]]
 
+    def touched_by(self, entry: Entry) -> Touched:
+        """Return what an action changed when it was added."""
+        return self._touched[entry.seq - 1]
+
+    def turned_by(self, entry: Entry) -> Entry | None:
+        """Return the action that an undo took back, or a redo brought back; None if there was nothing."""
+        at = self._target.get(entry.seq - 1)
+        return None if at is None else self.entries[at]
+
     def conflict(self, action: dict, who: str, base: int) -> Entry | None:
         """Return the latest action of somebody else, later than `base`, on the same leaves, cells or classes.
 

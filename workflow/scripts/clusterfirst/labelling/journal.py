@@ -41,6 +41,17 @@ class Held(ClusterfirstError):
     """Another server is at work on these labels."""
 
 
+class Damaged(ClusterfirstError):
+    """A journal cannot be read as it is."""
+
+
+class Ended(ClusterfirstError):
+    """The server is ending: nothing is taken any more."""
+
+    def __init__(self):
+        super().__init__("the labelling app is ending: nothing was done. Start it again")
+
+
 class Lock:
     """Keeps a second server off a folder of labels. The system lets go of it when the process ends, however it ends.
 
@@ -93,8 +104,10 @@ class Lock:
             return "it does not say which"
 
     def release(self) -> None:
-        """Let go."""
-        os.close(self._file)
+        """Let go. More than once does no harm."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 class Journal:
@@ -113,7 +126,8 @@ class Journal:
 
     def __init__(self, path: Path, header: dict, entries: list[Entry], file: int, end: int):
         self.path, self.header, self.entries = path, header, entries
-        self._file, self._end = file, end
+        self._file: int | None = file
+        self._end = end
         self._seq = entries[-1].seq if entries else 0
         self._failed: str | None = None
 
@@ -130,8 +144,10 @@ class Journal:
 
         Raises
         ------
+        Damaged
+            Elsewhere than in a torn last line.
         ClusterfirstError
-            The file is damaged (elsewhere than in a torn last line), or about something else.
+            It is about something else.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -161,6 +177,8 @@ class Journal:
 
         Raises
         ------
+        Ended
+            The journal was closed.
         ClusterfirstError
             The disk is full, or failed: nothing was written down, and after a failure nothing more will be until the
             server is started anew.
@@ -171,6 +189,8 @@ class Journal:
         return entry
 
     def _write(self, record: dict) -> None:
+        if self._file is None:
+            raise Ended
         if self._failed:
             raise ClusterfirstError(f"{self.path} could not be written ({self._failed}): mend that, and start again")
         self._check_place()
@@ -214,8 +234,10 @@ class Journal:
             self._failed = str(error)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
+        """Let go of the file, for good. More than once does no harm."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def seal(record: dict) -> bytes:
@@ -254,34 +276,52 @@ def parse(data: bytes, path: Path) -> tuple[dict | None, list[Entry]]:
 
     Raises
     ------
+    Damaged
+        With the number of the line, and what is whole before and after it.
     ClusterfirstError
-        With the number of the line.
+        It is of a later version.
     """
-    header, entries = None, []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    header, entries, lines = None, [], data.split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
         try:
             record = unseal(line)
             if header is None:
-                header = _header(record)
+                header = _header(record, path)
                 continue
             entry = Entry(*(record[name] for name in ("seq", "time", "who", "id", "action")))
             if entry.seq != len(entries) + 1:
                 raise ValueError(f"number {entry.seq} follows {len(entries)}")
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterfirstError(
-                f"{path}, line {number}: damaged ({error}). Labels are at stake: copy the file, then restore it from a "
-                "backup, or remove that line and all after it"
+            raise Damaged(
+                f"{path}, line {number}: damaged ({error}). {_still_whole(entries, lines[number:])}. The file was left "
+                "as it is: restore it from a backup, or run clusterfirst-label with --repair, which keeps a copy of it "
+                "and goes on with all that is whole"
             ) from error
         entries.append(entry)
     return header, entries
 
 
-def _header(record: dict) -> dict:
+def _still_whole(entries: list[Entry], after: list[bytes]) -> str:
+    before = f"{len(entries)} actions before it are whole"
+    if entries:
+        before += f", the last by {entries[-1].who} at {entries[-1].time}"
+    return f"{before}; so are {sum(map(_is_whole, after))} of {len(after)} lines after it"
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        unseal(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _header(record: dict, path: Path) -> dict:
     if record.pop("clusterfirst", None) != "labels":
         raise ValueError("it is no journal of labels")
     version = record.pop("version", None)
     if version != VERSION:
-        raise ValueError(f"version {version} is not known here: update clusterfirst")
+        raise ClusterfirstError(f"{path}: version {version} is not known here: update clusterfirst")
     return record
 
 

@@ -11,12 +11,15 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
@@ -24,7 +27,8 @@ from .. import given, labelled, objects
 from ..clustering import palette
 from ..evaluation import truth
 from ..export import qupath
-from ..io import ClusterfirstError, atomic, sync_folder
+from ..export.cells import ROWS
+from ..io import ClusterfirstError, atomic_all, sync_folder
 from . import ranges
 from .history import History
 from .journal import stamp
@@ -97,23 +101,47 @@ def export(session: Session, who: str) -> list[Path]:
         There is nothing to write, or it could not be written.
     """
     group, labels = session.group, _said(session)
-    now = datetime.now(UTC)
-    written = []
-    for slide, rows in _slides(group):
-        facts = {
-            "slide": slide.id,
-            "group": group.info.id,
-            "time": stamp(now),
-            "who": who,
-            "seq": labels.seq,
-            "clustering": group.fingerprint,
-            "cells_sha256": _cells_sha256(group, rows),
-            "leaves_sha256": labelled.leaves_sha256(group.leaves.of_cell[rows]),
-            "classes": labels.classes,
-            "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
-        }
-        written.append(_write(_folder(slide), facts, _cells(group, labels, rows), now))
-    return written
+    with _together(group, ".json") as files:
+        for part, (slide, rows) in zip(files.parts, _slides(group), strict=True):
+            facts = {
+                "slide": slide.id,
+                "group": group.info.id,
+                "time": stamp(files.time),
+                "who": who,
+                "seq": labels.seq,
+                "clustering": group.fingerprint,
+                "cells_sha256": _cells_sha256(group, rows),
+                "leaves_sha256": labelled.leaves_sha256(group.leaves.of_cell[rows]),
+                "classes": labels.classes,
+                "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
+            }
+            _write(part, facts, _cells(group, labels, rows))
+    return files.paths
+
+
+class _Files(NamedTuple):
+    """One per slide of a group: what they will be called, and where they are written."""
+
+    time: datetime
+    paths: list[Path]
+    parts: list[Path]
+
+
+@contextmanager
+def _together(group: Group, suffix: str) -> Iterator[_Files]:
+    """Write a file per slide, under names that none has had. They appear together, or not at all."""
+    now, folders = datetime.now(UTC), [_folder(slide) for slide in group.info.slides]
+    with _naming:
+        stems = [labelled.next_stem(folder, now) if suffix == ".json" else labelled.stem(now) for folder in folders]
+        paths = [folder / f"{stem}{suffix}" for folder, stem in zip(folders, stems, strict=True)]
+        try:
+            with atomic_all(paths) as parts:
+                yield _Files(now, paths, parts)
+            for folder in folders:
+                sync_folder(folder)
+        except OSError as error:
+            where = error.filename or folders[0]
+            raise ClusterfirstError(f"nothing was exported ({where}: {error.strerror or error})") from error
 
 
 def _cells_sha256(group: Group, rows: slice) -> str:
@@ -148,21 +176,13 @@ def _cells(group: Group, labels: Labels, rows: slice) -> Iterator[str]:
             yield json.dumps(row, ensure_ascii=False)
 
 
-def _write(folder: Path, facts: dict, cells: Iterator[str], now: datetime) -> Path:
-    """Write an export under a name that none has had."""
+def _write(path: Path, facts: dict, cells: Iterator[str]) -> None:
     head = json.dumps({"clusterfirst": "labels", "version": 1, **facts}, ensure_ascii=False, indent=1)
-    with _naming:
-        path = folder / f"{labelled.next_stem(folder, now)}.json"
-        try:
-            with atomic(path) as part, part.open("w", encoding="utf-8") as file:
-                file.write(head.removesuffix("\n}") + ',\n "cells": [')
-                for number, cell in enumerate(cells):
-                    file.write((",\n  " if number else "\n  ") + cell)
-                file.write("\n ]\n}\n")
-            sync_folder(folder)
-        except OSError as error:
-            raise ClusterfirstError(f"labels could not be written to {path}: {error.strerror or error}") from error
-    return path
+    with path.open("w", encoding="utf-8") as file:
+        file.write(head.removesuffix("\n}") + ',\n "cells": [')
+        for number, cell in enumerate(cells):
+            file.write((",\n  " if number else "\n  ") + cell)
+        file.write("\n ]\n}\n")
 
 
 def export_qupath(session: Session) -> list[Path]:
@@ -180,22 +200,26 @@ def export_qupath(session: Session) -> list[Path]:
     """
     group, labels = session.group, _said(session)
     colours = {entry["name"]: entry["colour"] for entry in labels.classes}
-    name = labelled.stem(datetime.now(UTC))
-    written = []
-    for slide, rows in _slides(group):
-        path = _folder(slide) / f"{name}.geojson.gz"
-        known = {"cell_id": group.cell_id[rows], "confidence": group.confidence[rows].astype(float)}
-        qupath.write(path, _polygons(slide, group, rows), labels.label[rows], colours, known)
-        written.append(path)
-    return written
+    with _together(group, ".geojson.gz") as files:
+        for part, (slide, rows) in zip(files.parts, _slides(group), strict=True):
+            cells = pa.table(
+                {
+                    "geometry": _outlines(slide, group, rows),
+                    "label": pa.array(labels.label[rows], pa.string()),
+                    "cell_id": group.cell_id[rows],
+                    "confidence": group.confidence[rows],
+                }
+            )
+            qupath.write(part, cells.to_batches(ROWS), colours)
+    return files.paths
 
 
-def _polygons(slide: SlideInfo, group: Group, rows: slice) -> np.ndarray:
+def _outlines(slide: SlideInfo, group: Group, rows: slice) -> pa.ChunkedArray:
     table = pq.ParquetFile(slide.masks).read(columns=["geometry", "x", "y", "cell_id"])
     there = objects.fingerprint(*(table[name].to_numpy() for name in ("x", "y", "cell_id")))
     if there != _cells_sha256(group, rows):
         raise Stale(f"slide {slide.id} was segmented again since the app started: run the workflow, and start it again")
-    return shapely.from_wkb(table["geometry"].to_numpy())
+    return table["geometry"]
 
 
 def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
@@ -222,10 +246,16 @@ def told_by(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[n
     ClusterfirstError
         The file cannot be read, or belongs to other cells.
     """
-    polygons = _polygons(slide, group, rows)
-    with tempfile.TemporaryDirectory(prefix="clusterfirst-") as folder:
-        path = Path(folder, "import.json")
-        path.write_bytes(data)
+    polygons = shapely.from_wkb(_outlines(slide, group, rows).to_numpy())
+    with ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clusterfirst-")), "import.json")
+            path.write_bytes(data)
+        except OSError as error:
+            raise ClusterfirstError(
+                f"the file could not be read: there is no room for it in the temporary folder ({error.strerror}). "
+                "Make room there, or set TMPDIR to another folder, and start the app again"
+            ) from error
         try:
             if given.holds_labels(path):
                 return _told_by_export(path, polygons, slide, _cells_sha256(group, rows))

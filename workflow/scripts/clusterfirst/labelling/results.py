@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +15,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from .. import proposals
 from ..clustering import palette
 from ..clustering.typical import representatives
 from ..io import ClusterfirstError, read_json, read_metadata
+from ..proposals import Proposals
+from ..settings import RESERVED
 from . import titles
 from .leaves import Leaves
 
@@ -130,6 +134,8 @@ class Group:
         Colours of the first clusters, by key.
     ids : dict of int to int
         Ids of the first clusters in ``clusters.json``, by key.
+    proposals : Proposals or None
+        What a model called the first clusters.
     """
 
     info: GroupInfo
@@ -143,6 +149,7 @@ class Group:
     typical: dict[int, list[int]]
     colours: dict[int, str]
     ids: dict[int, int]
+    proposals: Proposals | None = None
     _chosen: dict = field(default_factory=dict, repr=False)
     _titles: dict = field(default_factory=dict, repr=False)
 
@@ -185,6 +192,30 @@ class Group:
             self._titles[leaves] = titles.joined(found), self.ids[leaves[0]] if first else None
         return self._titles[leaves]
 
+    def proposal(self, leaves: tuple[int, ...]) -> dict | None:
+        """Return what a model would call a cluster; None if it did not say, or was unsure.
+
+        ``class`` and its ``colour``; the ``share`` of ``views`` that said so; the ``rationale`` of one; the ``model``.
+        What came of opening a cluster inherits its proposal; merged clusters keep one that all of them have, with the
+        least of their shares.
+        """
+        if self.proposals is None:
+            return None
+        found = [
+            self.proposals.clusters.get(self.ids[key]) for key in np.unique(self.leaves.start[list(leaves)]).tolist()
+        ]
+        if len({entry and entry.name for entry in found}) > 1 or found[0] is None or found[0].name is None:
+            return None
+        least = min(found, key=lambda entry: entry.share)
+        return {
+            "class": least.name,
+            "colour": next(entry["colour"] for entry in self.proposals.classes if entry["name"] == least.name),
+            "share": least.share,
+            "views": least.views,
+            "rationale": least.rationale,
+            "model": self.proposals.model,
+        }
+
     def place(self, row: int) -> tuple[SlideInfo, int]:
         """Return a cell's slide and its row there."""
         number = int(self.slide[row])
@@ -199,11 +230,12 @@ def open_results(folder: str | os.PathLike) -> Results:
     Raises
     ------
     ClusterfirstError
-        There is no such folder, or nothing in it is finished.
+        There is no such folder, nothing in it is finished, or it is the folder of one slide or group.
     """
     root = Path(folder).resolve()
     if not root.is_dir():
         raise ClusterfirstError(f"results folder {folder}: no such folder. Give the `results` folder of a run")
+    _is_above_slides(root, folder)
     slides, groups, left_out = {}, {}, {}
     for name, place in _folders(root, left_out):
         try:
@@ -224,13 +256,24 @@ def open_results(folder: str | os.PathLike) -> Results:
     return Results(root, groups, slides, left_out)
 
 
+def _is_above_slides(root: Path, given: str | os.PathLike) -> None:
+    if not any((root / name).is_file() for name in ("masks.parquet", "clusters.json")):
+        return
+    what, above = ("group", root.parent.parent) if root.parent.name == "groups" else ("slide", root.parent)
+    shown = above if Path(given).is_absolute() else os.path.relpath(above)
+    raise ClusterfirstError(
+        f"{given} is the folder of one {what}. Give the results folder that it lies in:\n"
+        f"  clusterfirst-label {shlex.quote(str(shown))}"
+    )
+
+
 def _folders(parent: Path, left_out: dict, prefix: str = "", root: Path | None = None) -> Iterator[tuple[str, Path]]:
     root = root or parent
     if not parent.is_dir() or not _is_inside(parent, root):
         return
     for place in sorted(parent.iterdir()):
         name = prefix + place.name
-        if place.name.startswith(".") or name in ("groups", "sweep", "evaluation") or not place.is_dir():
+        if place.name.startswith(".") or name in RESERVED or not place.is_dir():
             continue
         if _is_inside(place, root):
             yield name, place
@@ -334,7 +377,24 @@ def load_group(info: GroupInfo) -> Group:
         typical={key: entry["representatives"] for key, entry in first.items()},
         colours={key: entry["colour"] for key, entry in first.items()},
         ids={key: entry["id"] for key, entry in first.items()},
+        proposals=_proposals(info, document),
     )
+
+
+def _proposals(info: GroupInfo, document: dict) -> Proposals | None:
+    """What a model called the clusters. That it did not, or called others, is no reason not to label."""
+    path = info.folder / proposals.FILE
+    if not path.is_file() or not _is_inside(path, info.folder):
+        return None
+    try:
+        found = proposals.read(path)
+    except ClusterfirstError as error:
+        log.warning("%s", error)
+        return None
+    if not found.are_of(document["cells"]["cluster_id"]):
+        log.warning("%s is of other clusters, which have changed since: run `snakemake classify`", path)
+        return None
+    return found
 
 
 def _cells(info: GroupInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

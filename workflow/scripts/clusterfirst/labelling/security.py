@@ -7,14 +7,18 @@ import ipaddress
 import json
 import secrets
 import socket
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "clusterfirst_token"
+"""The cookie is called so, and by the port: browsers send cookies to all ports of a host, where other apps may run."""
+
 MOST_BYTES = 4 << 20
 """Of a body: a lasso around 500,000 scattered cells takes some 3 MB."""
 
 MOST_IMPORTED = 50 << 20
+_COOKIE = "HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
+# Not a redirect: whoever comes from elsewhere (a file, a link) would go on without a cookie that is strict.
+_WELCOME = b'<!doctype html><meta http-equiv="refresh" content="0; url=/">'
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _HEADERS = {
     "Content-Security-Policy": (
@@ -54,7 +58,8 @@ class Guard:
     - A request that a page of another origin makes is refused, by Origin and Sec-Fetch-Site.
     - POST carries JSON and ``X-Clusterfirst: 1``, which no form and no simple request of another site can.
     - A body is read up to a limit, whatever it says of its length.
-    - Bound to anything but loopback, a token is wanted: ``/?token=…`` puts it into a cookie that scripts cannot read.
+    - A token is wanted, on loopback, too: other users of a shared machine reach that as well. ``/?token=…`` puts it
+      into a cookie that scripts cannot read.
 
     Parameters
     ----------
@@ -62,14 +67,20 @@ class Guard:
         What the server is bound to.
     names
         Further names that it is reached by.
+    wants_token
+        False lets in everybody who reaches the host.
+
+    Attributes
+    ----------
+    token : str or None
+        New for every guard; None if none is wanted.
     """
 
-    def __init__(self, host: str, *, names: tuple[str, ...] = ()):
-        self.open_to_others = not is_loopback(host)
-        self.token = secrets.token_urlsafe(24) if self.open_to_others else None
+    def __init__(self, host: str, *, names: tuple[str, ...] = (), wants_token: bool = True):
+        self.token = secrets.token_urlsafe(24) if wants_token else None
         self._any_address = host in ("0.0.0.0", "::")
         self._names = {host.lower(), *(name.lower() for name in names)}
-        if self.open_to_others:
+        if not is_loopback(host):
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
         self._names |= _LOOPBACK
         self._app = None
@@ -90,15 +101,15 @@ class Guard:
         try:
             self._check_source(scope, headers)
             if self._is_first_visit(scope):
-                await _answer(send, 303, b"", [("Location", "/"), ("Set-Cookie", self._cookie())])
+                cookie = f"{cookie_name(headers['host'])}={self.token}; {_COOKIE}"
+                await _answer(send, 200, _WELCOME, ("Content-Type", "text/html; charset=utf-8"), ("Set-Cookie", cookie))
                 return
-            self._check_token(scope, headers)
+            self._check_token(headers)
             self._check_kind(scope, headers)
             body = await _read(receive, headers, _limit(scope["path"]))
         except Refused as refusal:
-            text = json.dumps({"error": str(refusal)}).encode()
             # The rest of a body that was not read would be taken for the next request.
-            await _answer(send, refusal.status, text, [("Content-Type", "application/json"), ("Connection", "close")])
+            await _answer(send, refusal.status, *_refusal(refusal, headers), ("Connection", "close"))
             return
         await self._app(scope, _replay(body, receive), _with_headers(send))
 
@@ -122,18 +133,12 @@ class Guard:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         return bool(given) and hmac.compare_digest(given.encode(), self.token.encode())
 
-    def _cookie(self) -> str:
-        return f"{TOKEN}={self.token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
-
-    def _check_token(self, _scope, headers: dict[str, str]) -> None:
+    def _check_token(self, headers: dict[str, str]) -> None:
         if not self.token:
             return
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(TOKEN)
-        except CookieError:
-            cookie = None
-        if cookie is None or not hmac.compare_digest(cookie.value.encode(), self.token.encode()):
-            raise Refused(401, "A token is needed: open the address that the server printed in its terminal")
+        given = _cookies(headers.get("cookie", "")).get(cookie_name(headers["host"]), "")
+        if not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise Refused(401, "A token is needed: open the address that clusterfirst-label printed in its terminal")
 
     @staticmethod
     def _check_kind(scope, headers: dict[str, str]) -> None:
@@ -157,6 +162,20 @@ def _host_of(header: str) -> str | None:
     return (parts.hostname or "").lower() or None if bare else None
 
 
+def cookie_name(host: str) -> str:
+    """Return what the cookie with the token is called, by what a request says its host is, and by which port.
+
+    The port is the browser's, not ours: behind two SSH tunnels, two servers may have the same port.
+    """
+    return f"{TOKEN}_{urlsplit(f'//{host}').port or 80}"
+
+
+def _cookies(header: str) -> dict[str, str]:
+    """Read cookies. Those of other apps on this host come, too, and may be such as `http.cookies` gives up at."""
+    pairs = (part.partition("=") for part in header.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -167,6 +186,13 @@ def _is_address(host: str) -> bool:
 
 def _opens_page(scope, headers: dict[str, str]) -> bool:
     return scope["method"] == "GET" and scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _refusal(refusal: Refused, headers: dict[str, str]) -> tuple[bytes, tuple[str, str]]:
+    """Say why: to a person who opened a page in plain words, else in JSON."""
+    if headers.get("sec-fetch-mode") == "navigate":
+        return str(refusal).encode(), ("Content-Type", "text/plain; charset=utf-8")
+    return json.dumps({"error": str(refusal)}).encode(), ("Content-Type", "application/json")
 
 
 def _limit(path: str) -> int:
@@ -214,7 +240,7 @@ def _with_headers(send):
     return send_on
 
 
-async def _answer(send, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
+async def _answer(send, status: int, body: bytes, *headers: tuple[str, str]) -> None:
     every = [*headers, ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
     raw = [(name.lower().encode(), value.encode()) for name, value in every]
     await _with_headers(send)({"type": "http.response.start", "status": status, "headers": raw})

@@ -15,10 +15,11 @@ from ..io import ClusterfirstError
 from . import older
 from .efficiency import lots, reviewed
 from .history import Entry, History
-from .journal import Journal, Lock, now
+from .journal import Ended, Journal, Lock, now
 from .results import Group, GroupInfo, load_group
 from .state import check
 from .view import View, changes
+from .words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ class Conflict(ClusterfirstError):
     ----------
     entry : Entry
         What they did.
+    said : str
+        The same in words.
     """
 
-    def __init__(self, entry: Entry):
-        super().__init__(f"{entry.who} has changed the same meanwhile: look at it, then say whether yours is to count")
-        self.entry = entry
+    def __init__(self, entry: Entry, said: str):
+        super().__init__(f"{entry.who} {said} meanwhile: look at it, then say whether yours is to count")
+        self.entry, self.said = entry, said
 
 
 class Stale(ClusterfirstError):
@@ -65,6 +68,7 @@ class Session:
         self._held = Lock(self.labels)
         self._made = _signature(info)
         self._mutex = threading.RLock()
+        self._ended = False
         try:
             self.group: Group = load_group(info)
             self.history = History(self.group.leaves)
@@ -88,6 +92,8 @@ class Session:
         return older.journal_path(self.labels, self.group.fingerprint)
 
     def _begin(self) -> None:
+        if self._ended:
+            raise Ended
         kept = older.leaves_path(self.labels, self.group.fingerprint)
         if not kept.exists():
             self.group.leaves.save(kept)
@@ -113,7 +119,7 @@ class Session:
         }
 
     def act(
-        self, who: str, id: str, action: object, *, base: int, force: bool = False, fingerprint: str | None = None
+        self, who: str, id: str, action: object, *, base: int, overrules: int = 0, fingerprint: str | None = None
     ) -> dict:
         """Do an action, once it is on disk.
 
@@ -127,20 +133,22 @@ class Session:
             See `state`.
         base
             The last action that the person's browser knew of.
-        force
-            Do it though somebody else has changed the same.
+        overrules
+            The last action of somebody else that the person was shown as a conflict, and wants to overrule. What came
+            later is a conflict still.
         fingerprint
             Of the clustering that the browser shows: leaves of another one are others.
 
         Returns
         -------
         dict
-            ``seq``, and under ``state`` what has changed.
+            ``seq``, and under ``state`` what has changed; of undo and redo, under ``turned``, the action concerned.
 
         Raises
         ------
         Conflict
         Stale
+        Ended
         ClusterfirstError
             The action makes no sense.
         """
@@ -150,11 +158,11 @@ class Session:
             if base > self.history.seq or fingerprint not in (None, self.group.fingerprint):
                 raise Stale("this page shows an older clustering of the cells: nothing was done. Reload the page")
             action = check(action, self.history.state, self.group.leaves)
-            if action["do"] in ("undo", "redo"):
-                self.history.target(who, action["do"])
+            turns = action["do"] in ("undo", "redo")
+            turned = {"turned": brief(self.history.target(who, action["do"]).action)} if turns else {}
             other = self.history.conflict(action, who, base)
-            if other and not force:
-                raise Conflict(other)
+            if other and other.seq > overrules:
+                raise Conflict(other, in_words(other, self.history, self.group))
             if self._journal is None:
                 self._begin()
             entry = self._journal.append(who, id, action)
@@ -162,9 +170,10 @@ class Session:
             before, self._view = self._view, self._eye.of(self.history)
             # A browser that has not seen what others did since `base` is told everything.
             state = changes(before, self._view) if base == entry.seq - 1 else self._view
-            answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}}
+            answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}, **turned}
             self._remember((who, id), answer)
-            self._tell({"seq": entry.seq, "who": who, "action": brief(action)})
+            said = in_words(entry, self.history, self.group)
+            self._tell({"seq": entry.seq, "who": who, "action": brief(action), "said": said})
             return answer
 
     def _answer(self, id: str, who: str) -> dict | None:
@@ -282,8 +291,9 @@ class Session:
             listener(event)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, for good: another server may open them now."""
         with self._mutex:
+            self._ended = True
             if self._journal:
                 self._journal.close()
             self._held.release()

@@ -106,15 +106,17 @@ class State:
         getattr(self, f"_{action['do']}")(action, leaves)
 
     def _classes(self, action: dict, _leaves: Leaves) -> None:
-        for entry in action["classes"]:
-            if entry.get("was") in self.words and entry["was"] != entry["name"]:
-                self._rename(entry["was"], entry["name"])
+        renamed = [entry for entry in action["classes"] if entry.get("was") in self.words]
+        if any(entry["was"] != entry["name"] for entry in renamed):
+            self._rename({entry["was"]: entry["name"] for entry in renamed})
         self.classes = [{"name": entry["name"], "colour": entry["colour"]} for entry in action["classes"]]
 
-    def _rename(self, old: str, new: str) -> None:
-        one, other = self.words.index(old), self.code(new)
-        for codes in (self.name, self.exception, self.confirmed):
-            codes[codes == one] = other
+    def _rename(self, names: dict[str, str]) -> None:
+        """Rename classes all at once: two may swap their names."""
+        becomes = {self.code(old): self.code(new) for old, new in names.items()}
+        codes = np.array([*(becomes.get(code, code) for code in range(len(self.words))), NONE], np.int16)
+        for said in (self.name, self.exception, self.confirmed):
+            said[:] = codes[said]  # NONE, −1, is the last
 
     def _name(self, action: dict, _leaves: Leaves) -> None:
         word = action["class"]

@@ -43,7 +43,7 @@ class View:
         of the class in ``classes``, under ``-1`` those explicitly without label. A cluster is told of by its ``key``,
         its smallest leaf, and called by its ``title``; ``number`` is its id in ``clusters.json``, null once it was
         opened or merged. One whose leaves have different names is ``mixed``, and ``names`` are those of its leaves;
-        else that is null.
+        else that is null. ``proposal`` is what a model would call it (see `Group.proposal`), or null.
         """
         group, state = self._group, history.state
         classes = state.all_classes()
@@ -95,6 +95,7 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 if len(names) > 1
                 else None,
                 "representatives": group.representatives(tuple(members.tolist())),
+                "proposal": group.proposal(tuple(members.tolist())),
                 "can_open": len(members) > 1,
             }
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...io import ClusterfirstError
 from .. import journal, ranges
-from ..journal import Entry, Journal
+from ..journal import Ended, Entry, Journal
 from ..outlines import Shelf
 from ..session import Session, Stale
 from ..view import DEFAULT_CLASSES
@@ -61,6 +61,7 @@ class Study:
         self.cells = session.group.leaves.cells
         self.tiles = tiles.read(session.group, root)
         self._mutex = threading.RLock()
+        self._ended = False
         self._journals: dict[str, Journal] = {}
         self._asked: dict[str, set[str]] = {}
         self._answers: dict[str, Answers] = {}
@@ -179,8 +180,9 @@ class Study:
         ``ring``, its outline as whole level-0 pixels x, y, x, y, …
         """
         key = self._key(*key)
+        told = [*self.pictures(key, shelf)]  # read from disk the first time: nobody else has to wait for it
         with self._mutex:
-            return {"tiles": [*self.pictures(key, shelf)], **self.progress(who, key)}
+            return {"tiles": told, **self.progress(who, key)}
 
     def pictures(self, key: Key, shelf: Shelf) -> Iterator[dict]:
         """Yield the tiles of a batch with outlines, see `batch`."""
@@ -269,6 +271,8 @@ class Study:
             return self.progress(who, key)
 
     def _journal(self, who: str) -> Journal:
+        if self._ended:
+            raise Ended
         if who not in self._journals:
             self._journals[who] = Journal.open(self._path(who), self._header(who))
         return self._journals[who]
@@ -319,8 +323,8 @@ class Study:
                 other: [key for key in keys if other in self.finished(key)] for other in self._answers if other != who
             }
             theirs = {other: (self.names(who, both), self.names(other, both)) for other, both in others.items() if both}
-            tiles = [tile for key in keys for tile in self.pictures(key, shelf)]
             untold = sum(int((self._answers[who].batches[key].code == UNTOLD).sum()) for key in keys)
+        tiles = [tile for key in keys for tile in self.pictures(key, shelf)]
         told = scores.score(self.group, self.tiles, name)
         _mark(tiles, name, told["classes"], told.pop("called"))
         return {
@@ -348,8 +352,9 @@ class Study:
         return [path.relative_to(self.root.parent).as_posix() for path in written]
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, for good."""
         with self._mutex:
+            self._ended = True
             for one in self._journals.values():
                 one.close()
             self._journals.clear()

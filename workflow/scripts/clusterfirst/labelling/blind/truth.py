@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...io import ClusterfirstError, write_json
+from ...io import ClusterfirstError, atomic_all, write_json
 from ...labelled import stem
 from ..results import Group
 
@@ -36,7 +36,7 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
     ClusterfirstError
         There is nothing to write, or no place.
     """
-    written, time = [], datetime.now(UTC)
+    documents, time = {}, datetime.now(UTC)
     told = np.flatnonzero([word is not None for word in name])
     each = np.split(told, np.searchsorted(told, group.info.starts[1:-1]))
     for slide, rows in zip(group.info.slides, each, strict=True):
@@ -47,11 +47,14 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
             raise ClusterfirstError(f"{path.parent} is a link out of the results folder: remove the link")
         cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in rows]
         about = {"slide": slide.id, "who": who, "time": time.isoformat(timespec="seconds"), "sample": sample}
-        try:
-            write_json({"blind": about, "cells": cells}, path)
-        except OSError as error:
-            raise ClusterfirstError(f"{path}: cannot be written ({error})") from error
-        written.append(path)
-    if not written:
+        documents[path] = {"blind": about, "cells": cells}
+    if not documents:
         raise ClusterfirstError("finish a batch first: only finished batches are written")
-    return written
+    try:
+        with atomic_all([*documents]) as parts:
+            for part, document in zip(parts, documents.values(), strict=True):
+                write_json(document, part)
+    except OSError as error:
+        where = error.filename or next(iter(documents))
+        raise ClusterfirstError(f"no answers were written ({where}: {error.strerror or error})") from error
+    return [*documents]

@@ -15,7 +15,7 @@ const LATER = new Set([401, 423]);
 export class Actions {
   /**
    * @param {import("./store.js").Store} store
-   * @param {object} tells `waiting(number, seconds, retryNow, why)`, `connected()`, `refused(error)`, `conflict(conflict) → Promise<boolean>`
+   * @param {object} tells `waiting(number, seconds, retryNow, why)`, `connected()`, `refused(error)`, `conflict(conflict, action) → Promise<boolean>`
    *   (true: do it all the same), `reload() → Promise` (fetch the whole state)
    */
   constructor(store, tells) {
@@ -23,6 +23,7 @@ export class Actions {
     this.tells = tells;
     this.queue = [];
     this.running = false;
+    this.idle = null;
   }
 
   /** Take up what an earlier page of this tab could not send. What waits for another group goes on waiting. */
@@ -30,6 +31,7 @@ export class Actions {
     const waiting = new Set(this.queue.map((item) => item.id));
     const kept = JSON.parse(sessionStorage.getItem(this.key(this.store.group.id)) ?? "[]");
     this.queue.push(...kept.filter((item) => !waiting.has(item.id)).map((item) => ({ ...item, done: () => {} })));
+    this.tells.queued?.(this.queue.length);
     if (this.queue.length) this.run();
   }
 
@@ -42,7 +44,7 @@ export class Actions {
    * @param {object} action
    * @param {object} how `base`: what the person had seen, by default everything up to now; `yields`: if somebody else
    *   was faster theirs is as good
-   * @returns {Promise<boolean>} whether it was done
+   * @returns {Promise<object|false>} what the server answered; false if it was not done
    */
   do(action, { base = this.store.doc.seq, yields = false } = {}) {
     const group = this.store.group.id, { fingerprint } = this.store.doc;
@@ -54,16 +56,20 @@ export class Actions {
   }
 
   remember(group) {
+    this.tells.queued?.(this.queue.length);
     const own = this.queue.filter((item) => item.group === group);
     try {
-      sessionStorage.setItem(this.key(group), JSON.stringify(own.map(({ group, id, base, fingerprint, yields, action }) => ({ group, id, base, fingerprint, yields, action }))));
+      sessionStorage.setItem(this.key(group), JSON.stringify(own.map(({ done, ...item }) => item)));
     } catch {
       // No room for so much: it is sent all the same, only a reload would lose it.
     }
   }
 
-  async run() {
-    if (this.running) return;
+  run() {
+    if (!this.running) this.idle = this.sendAll();
+  }
+
+  async sendAll() {
     this.running = true;
     while (this.queue.length) {
       const [item] = this.queue;
@@ -94,25 +100,25 @@ export class Actions {
 
   async offer(item) {
     const url = `${groupUrl(item.group)}/actions`;
-    const { base, id, action, fingerprint } = item;
-    const message = { base, id, action, fingerprint, force: Boolean(item.force) };
+    const { base, id, action, fingerprint, overrules = 0 } = item;
     try {
-      const { seq, state } = await post(url, message);
+      const answer = await post(url, { base, id, action, fingerprint, overrules });
+      const { seq, state } = answer;
       // The whole state may have come meanwhile, and be newer.
       if (item.group === this.store.group.id && seq >= this.store.doc.seq) this.store.apply({ ...state, seq });
-      return true;
+      return answer;
     } catch (error) {
       if (!(error instanceof Refused && error.status === 409 && error.body?.conflict)) throw error;
       return this.settle(item, error.body.conflict);
     }
   }
 
-  /** Somebody else changed the same cells: a person decides. */
+  /** Somebody else changed the same cells: a person decides. What comes after that is a conflict of its own. */
   async settle(item, conflict) {
-    const mine = item.yields || (await this.tells.conflict(conflict, item.action));
+    const mine = !item.yields && (await this.tells.conflict(conflict, item.action));
     await this.tells.reload();
-    if (item.yields || !mine) return mine;
-    Object.assign(item, { id: newId(), force: true });
+    if (!mine) return item.yields && {};
+    Object.assign(item, { id: newId(), overrules: conflict.seq });
     this.remember(item.group);
     return this.send(item);
   }
@@ -126,4 +132,9 @@ export class Actions {
       }, why);
     });
   }
+}
+
+/** Let the browser ask before a page is closed that has not sent everything. */
+export function warnBeforeLeaving(actions) {
+  addEventListener("beforeunload", (event) => actions.queue.length && event.preventDefault());
 }

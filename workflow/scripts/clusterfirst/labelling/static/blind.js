@@ -1,5 +1,6 @@
 /** Blind evaluation: choose a batch, label its cells without seeing clusters, then see how both compare. */
 
+import { warnBeforeLeaving } from "./actions.js";
 import { Refused, getJson, groupUrl, post, slideUrl } from "./api.js";
 import { BlindActions } from "./blindactions.js";
 import { Result } from "./blindresult.js";
@@ -7,7 +8,7 @@ import { UNTOLD, Work } from "./blindwork.js";
 import { ask, askText, complain, hush, say } from "./dialogs.js";
 import { $, count, h, percent, plural } from "./dom.js";
 import { bindKeys, showHelp } from "./keys.js";
-import { banner } from "./status.js";
+import { Saved, banner, unbanner, watchServer } from "./status.js";
 import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
@@ -30,13 +31,18 @@ const desk = {
   finished: () => openResult(work.key.number),
 };
 
+const saved = new Saved();
 desk.actions = new BlindActions(desk, {
-  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
-  connected: () => banner(""),
+  queued: (unsent) => saved.tell({ unsent }),
+  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
+  connected: () => (unbanner("unsent"), saved.lost && saved.tell({ lost: false })),
   refused,
 }, (told, batch) => {
   if (work.key && batch.number === work.key.number && batch.cells === work.key.cells && batch.seed === work.key.seed) work.take(told);
 });
+
+warnBeforeLeaving(desk.actions);
+watchServer((lost) => saved.tell({ lost }));
 
 const work = new Work(desk);
 const result = new Result(desk.infos);
@@ -115,7 +121,7 @@ async function openStart() {
   const { batches, cells, tiles, begun } = desk.overview;
   const { sample } = desk;
   $("#sample-facts").textContent = batches.length
-    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(desk.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of about ${count(sample.cells)} cells (seed ${sample.seed}).`
+    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(desk.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of whole tiles: about ${count(sample.cells)} cells each, ${span(batches.map((batch) => batch.cells))} as tiles have them (seed ${sample.seed}).`
     : "There are no cells to label.";
   $("#sample-cells").value = sample.cells;
   $("#sample-seed").value = sample.seed;
@@ -124,17 +130,23 @@ async function openStart() {
   const rows = [...touched, ...fresh.slice(0, LISTED)].sort((a, b) => a.number - b.number);
   const first = rows.find((batch) => batch.answered && !batch.finished) ?? fresh[0];
   $("#batches").replaceChildren(...rows.map((batch) => batchRow(batch, batch === first)));
-  $("#more-batches").textContent = fresh.length > LISTED ? `and ${count(fresh.length - LISTED)} more, once these are begun` : "";
+  $("#more-batches").textContent = fresh.length > LISTED ? `And ${count(fresh.length - LISTED)} more, once these are begun.` : "";
   const finished = batches.filter((batch) => batch.finished).length;
   for (const id of ["#all-results", "#write-truth"]) $(id).disabled = !finished;
   const others = begun.filter((one) => one.cells !== sample.cells || one.seed !== sample.seed);
-  $("#other-samples").replaceChildren(...others.map((one) => h("button", { onclick: () => choose(one) }, `about ${one.cells} cells, seed ${one.seed}`)));
+  $("#other-samples").replaceChildren(...others.map((one) => h("button", { onclick: () => choose(one) }, `About ${one.cells} cells, seed ${one.seed}`)));
   $("#other-samples-row").hidden = !others.length;
+}
+
+/** "124 to 350", "40" */
+function span(numbers) {
+  const least = Math.min(...numbers), most = Math.max(...numbers);
+  return least === most ? count(least) : `${count(least)} to ${count(most)}`;
 }
 
 function batchRow(batch, first) {
   const { number, cells, tiles, slides, answered, finished, others } = batch;
-  const state = finished ? "✓ finished" : answered ? `${count(answered)} of ${count(cells)}` : "not begun";
+  const state = finished ? "✓ Finished" : answered ? `${count(answered)} of ${count(cells)}` : "Not begun";
   const name = `Batch ${number + 1}`;
   const button = finished
     ? h("button", { "aria-label": `${name}: result`, onclick: () => openResult(number).catch(complain) }, "Result")
@@ -204,6 +216,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 const KEYS = [
   ["Answer", "1 2 3 4 5 6 7 8 9", "Class of the cell; on to the next", inWork((e) => work.giveNumber(Number(e.key) - 1))],
+  ["Answer", "/", "Find a class by its name, or add one", inWork(() => work.find())],
   ["Answer", "x", "It cannot be told, or is no cell", inWork(() => work.give(UNTOLD))],
   ["Answer", "a", "All that are left in the tile: then the key of their class", inWork(() => work.arm(!work.all))],
   ["Answer", "Backspace Delete", "Take the answer away", inWork(() => work.give(null))],
@@ -214,7 +227,7 @@ const KEYS = [
   ["Move", "n", "Next cell without an answer", inWork(() => work.stepOpen())],
   ["Move", "Enter", "Next tile", inWork(() => work.nextTile())],
   ["Move", "PageUp PageDown", "Previous, next tile", inWork((e) => work.turn(e.key === "PageDown" ? 1 : -1))],
-  ["Move", "Escape", "Let the cell go; Tab then leaves the picture", inWork(() => (work.all ? work.arm(false) : work.point(null)))],
+  ["Move", "Escape", "Deselect the cell; Tab then leaves the picture", inWork(() => (work.all ? work.arm(false) : work.point(null)))],
   ["Look", "h", "Hide the outlines", inWork(() => work.hide(!work.bare))],
   ["Look", "+ - 0", "Closer, farther, whole tile", null],
   ["Look", "f", "Finish the batch", inWork(() => work.finish())],
@@ -249,6 +262,7 @@ click("#pause", () => {
   result.close();
   openStart().catch(complain);
 });
+click("#find-class", () => work.find());
 click("#all-left", () => work.arm(!work.all));
 click("#hide", () => work.hide(!work.bare));
 click("#next-tile", () => work.nextTile());

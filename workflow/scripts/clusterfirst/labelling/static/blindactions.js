@@ -19,6 +19,6 @@ export class BlindActions extends Actions {
     const told = await post(`${groupUrl(group)}/blind/${number}`, { ...sample, id, action: rest });
     // While more is under way, the page knows more than the server.
     if (this.queue.length === 1) this.answered(told, batch);
-    return true;
+    return told;
   }
 }

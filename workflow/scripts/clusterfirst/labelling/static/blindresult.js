@@ -9,9 +9,9 @@ import { Tiles } from "./tiles.js";
 
 /** Told apart by shade and dash as well as by colour. */
 const LINES = {
-  same: { colour: "#00c853", width: 2.4, text: "agree" },
-  other: { colour: "#ff1744", width: 3, dash: [5, 3], casing: "#ffffff", text: "disagree" },
-  untold: { colour: NEUTRAL, width: 1.4, dash: [1.5, 3], text: "you could not tell" },
+  same: { colour: "#00c853", width: 2.4, text: "Agree" },
+  other: { colour: "#ff1744", width: 3, dash: [5, 3], casing: "#ffffff", text: "Disagree" },
+  untold: { colour: NEUTRAL, width: 1.4, dash: [1.5, 3], text: "You could not tell" },
 };
 
 const kindOf = ({ label, called }) => (label < 0 ? "untold" : label === called ? "same" : "other");
@@ -69,7 +69,7 @@ export class Result {
       h("p", {}, h("b", {}, verdict(headline.value, chance, this.told.cells))),
       h("table", { class: "plain" },
         h("caption", { class: "unseen" }, "Label efficiency"),
-        h("thead", {}, h("tr", {}, ["You name", "right", "by chance"].map((text) => h("th", { scope: "col" }, text)))),
+        h("thead", {}, h("tr", {}, ["You name", "Right", "By chance"].map((text) => h("th", { scope: "col" }, text)))),
         h("tbody", {}, rows)),
       h("p", { class: "muted" }, "Each cluster takes the name that most of its cells have in your answers. Few answers flatter: what chance gives says how much."));
   }
@@ -102,7 +102,7 @@ export class Result {
     return h("section", {}, h("h3", {}, "You and others"),
       h("table", { class: "plain" },
         h("caption", { class: "unseen" }, "Agreement between people"),
-        h("thead", {}, h("tr", {}, ["Person", "the same", "κ", "cells"].map((text) => h("th", { scope: "col" }, text)))),
+        h("thead", {}, h("tr", {}, ["Person", "The same", "κ", "Cells"].map((text) => h("th", { scope: "col" }, text)))),
         h("tbody", {}, rows)),
       h("p", { class: "muted" }, "Cohen’s κ: 1 is full agreement, 0 what chance gives. Clusters can hardly agree better with you than people do."));
   }

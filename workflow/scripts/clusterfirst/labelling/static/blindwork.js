@@ -4,6 +4,7 @@ import { groupUrl, slideUrl } from "./api.js";
 import { dimAround, cellAt, NEUTRAL, outline, readTile, towards } from "./blindtile.js";
 import { inkOn, nextColour } from "./colour.js";
 import { ask, hush, say } from "./dialogs.js";
+import { findClass } from "./finder.js";
 import { $, count, h, plural } from "./dom.js";
 import { place } from "./outlines.js";
 import { PanZoom } from "./panzoom.js";
@@ -193,12 +194,28 @@ export class Work {
     else say(`There is nothing to ${what} in this batch.`);
   }
 
-  addClass(name) {
+  async addClass(name) {
     if (!name) return $("#new-class").focus();
-    if (this.batch.classes.some((entry) => entry.name === name)) return say(`There is a class “${name}” already.`, { kind: "problem" });
-    $("#new-class").value = "";
-    $("#tile-view").focus();
+    if (this.batch.classes.some((entry) => entry.name === name)) {
+      say(`There is a class “${name}” already.`, { kind: "problem" });
+    } else if (await this.sendClass(name)) {
+      $("#new-class").value = "";
+      return $("#tile-view").focus();
+    }
+    return $("#new-class").select(); // what was refused is there to be mended, or to be typed over
+  }
+
+  sendClass(name) {
     return this.act({ do: "class", name, colour: nextColour(this.batch.classes) });
+  }
+
+  /** Ask for a class by part of its name; one that is not there is added. */
+  async find() {
+    if (this.batch.finished || (!this.all && !this.cursor)) return this.give(null); // which says why not
+    const found = await findClass(this.all ? "All that are left are" : "The cell is", this.batch.classes);
+    if (!found) return null;
+    if (found.isNew) this.sendClass(found.name);
+    return this.give(found.name);
   }
 
   async finish() {
@@ -249,7 +266,7 @@ export class Work {
     const word = this.cursor && this.answers.get(this.cursor.row);
     const said = word === undefined ? "no answer yet" : word === UNTOLD ? "cannot be told" : word;
     const [over, title, under] =
-      this.all ? ["All that are left in this tile", plural(left, "cell"), "press the key of their class; Esc: only one"]
+      this.all ? ["All that are left in this tile", plural(left, "cell"), "Press the key of their class; Esc: only one"]
       : this.cursor ? [`Cell ${cells.indexOf(this.cursor) + 1} of ${cells.length}`, said, left ? `${count(left)} without an answer in this tile` : "Enter: next tile"]
       : left ? ["No cell chosen", "Tab, arrows or a click", `${count(left)} without an answer in this tile`]
       : ["This tile is done", this.isComplete ? "The batch is complete" : "Enter: next tile", this.isComplete ? "F finishes it" : `${plural(cells.length, "cell")} answered`];

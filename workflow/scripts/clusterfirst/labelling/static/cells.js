@@ -20,7 +20,8 @@ export function decodeCells(buffer) {
 
 export class Cells {
   constructor(n, { x, y, u, v, leaf, slide, confidence }) {
-    Object.assign(this, { n, x, y, u, v, slide, confidence });
+    // Up on the map is up on the screen, as in the pictures of the workflow.
+    Object.assign(this, { n, x, y, u, v: v.map((up) => -up), slide, confidence });
     const none = leaf instanceof Uint16Array ? 0xffff : 0xffffffff;
     let top = -1;
     for (let row = 0; row < n; row++) if (leaf[row] !== none && leaf[row] > top) top = leaf[row];

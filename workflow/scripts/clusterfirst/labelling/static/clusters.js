@@ -4,6 +4,7 @@ import { cropUrl } from "./api.js";
 import { $, count, h, oncePerFrame, percent } from "./dom.js";
 import { inkOn } from "./colour.js";
 import { NOISE_KEY } from "./store.js";
+import { suggestion, support } from "./suggestions.js";
 
 const ROW_PX = 54;
 const SPARE = 4;
@@ -79,7 +80,7 @@ export class ClusterList {
     const { store } = this;
     const selected = store.selected === cluster.key, ticked = store.ticked.has(cluster.key), lit = store.hover === cluster.key;
     const colour = store.doc.classes.find((c) => c.name === cluster.name)?.colour;
-    const sign = JSON.stringify([cluster.key, cluster.title, cluster.size, cluster.name, colour, cluster.mixed, at, selected, ticked, lit, this.listed.length, this.most]);
+    const sign = JSON.stringify([cluster.key, cluster.title, cluster.size, cluster.name, colour, cluster.mixed, suggestion(cluster)?.class, at, selected, ticked, lit, this.listed.length, this.most]);
     this.kept ??= new Map();
     const kept = this.kept.get(cluster.key);
     if (kept?.sign === sign && kept.group === store.group) return kept.element;
@@ -94,7 +95,8 @@ export class ClusterList {
     const { store } = this;
     const noise = cluster.key === NOISE_KEY;
     const sure = noise ? "" : `confidence ${percent(cluster.mean_confidence)}`;
-    const name = cluster.mixed ? "several names" : (cluster.name ?? "no name");
+    const proposal = suggestion(cluster);
+    const name = cluster.mixed ? "several names" : (cluster.name ?? (proposal ? `no name, suggested ${proposal.class}, ${support(proposal)}` : "no name"));
     const option = h("div", {
       class: `cluster${lit ? " lit" : ""}`,
       id: `cluster-${cluster.key}`,
@@ -114,7 +116,7 @@ export class ClusterList {
       h("span", { class: "thumbs" }, cluster.representatives.slice(0, 3).map((row) => h("img", { src: cropUrl(store.group.id, row), alt: "", width: 40, height: 40, loading: "lazy", decoding: "async", draggable: "false" }))),
       h("span", { class: "what" },
         h("span", { class: "title" }, cluster.name ? chip(cluster.name, store.doc.classes) : h("b", { title: clusterTitle(cluster) }, clusterTitle(cluster)), cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
-        h("span", { class: "size" }, cluster.name ? `${clusterTitle(cluster)} · ${count(cluster.size)}` : `${count(cluster.size)} · ${percent(cluster.share)}`)),
+        h("span", { class: "size" }, cluster.name ? `${clusterTitle(cluster)} · ${count(cluster.size)}` : `${count(cluster.size)} · ${proposal ? `${proposal.class}?` : percent(cluster.share)}`)),
       noise ? h("span") : h("span", { class: "sure", title: sure }, h("i", { style: { width: `${Math.round(100 * cluster.mean_confidence)}%` } })),
     );
     return option;

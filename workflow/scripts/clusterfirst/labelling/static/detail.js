@@ -4,9 +4,10 @@ import { cropUrl } from "./api.js";
 import { chip, clusterTitle } from "./clusters.js";
 import { $, count, h, percent, plural } from "./dom.js";
 import { NOISE_KEY } from "./store.js";
+import { suggestion, support } from "./suggestions.js";
 
 export class Detail {
-  /** @param {object} does `open()`, `merge()`, `review()`, `show(row)` */
+  /** @param {object} does `open()`, `merge()`, `accept()`, `review()`, `show(row)` */
   constructor(store, does) {
     Object.assign(this, { store, does });
     this.box = $("#detail");
@@ -38,14 +39,29 @@ export class Detail {
     const buttons = h("div", { class: "buttons" },
       h("button", { id: "open-cluster", disabled: !cluster.can_open, title: "Open into its two children (O)", onclick: does.open }, "Open"),
       h("button", { id: "merge-clusters", disabled: ticked < 2, title: "Merge the ticked clusters (M); tick with T", onclick: does.merge }, ticked > 1 ? `Merge ${count(ticked)}` : "Merge"),
-      h("button", { id: "review-cluster", title: "Look at its least certain cells (R)", onclick: does.review }, "Review"),
+      h("button", { id: "review-cluster", disabled: cluster.name === null && !cluster.mixed, title: cluster.name === null && !cluster.mixed ? "Name it first; then its least certain cells can be reviewed" : "Look at its least certain cells (R)", onclick: does.review }, "Review"),
     );
     const sign = `${store.group.id} ${cluster.representatives}`;
     if (this.shown !== sign) this.gallery = this.pictures(cluster);
     this.shown = sign;
     const focused = document.activeElement?.id;
-    this.box.replaceChildren(facts, numbers, buttons, this.gallery);
+    this.box.replaceChildren(...[facts, numbers, this.suggested(cluster), buttons, this.gallery].filter(Boolean));
     if (focused && this.box.contains(document.getElementById(focused))) document.getElementById(focused).focus();
+  }
+
+  /** What a model would call it; why, for who asks. */
+  suggested(cluster) {
+    const proposal = suggestion(cluster);
+    if (!proposal) return null;
+    const { classes } = this.store.doc;
+    const colour = classes.find((c) => c.name === proposal.class)?.colour ?? proposal.colour;
+    const why = h("details", { open: this.why, ontoggle: (event) => (this.why = event.target.open) },
+      h("summary", { id: "suggestion-why" }, "Why?"), h("p", { class: "muted" }, `“${proposal.rationale}” (${proposal.model})`));
+    return h("div", { class: "suggestion", role: "group", "aria-label": `Suggested: ${proposal.class}, ${support(proposal)}` },
+      h("span", { class: "swatch", style: { background: colour } }),
+      h("span", { class: "suggested-word" }, h("b", {}, proposal.class), h("span", { class: "muted" }, `Suggested · ${support(proposal)}`)),
+      h("button", { id: "accept-suggestion", title: "Give it this name (A)", "aria-label": `Accept ${proposal.class}`, onclick: this.does.accept }, "Accept", h("kbd", {}, "A")),
+      proposal.rationale ? why : null);
   }
 
   pictures(cluster) {

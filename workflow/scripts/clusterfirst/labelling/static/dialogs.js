@@ -5,7 +5,7 @@ import { $, h } from "./dom.js";
 /**
  * Ask in a dialog of its own.
  * @param {string} title @param {(Node|string)[]} content
- * @param {[string, any, string?][]} buttons text, what it answers, class; the first is the one Enter means
+ * @param {[string, any, string?][]} buttons text, what it answers, class; Enter means the primary one, else the first
  * @returns {Promise<any>} null when it was closed
  */
 export function ask(title, content, buttons) {
@@ -25,10 +25,13 @@ export function ask(title, content, buttons) {
       dialog.remove();
       answer(result);
     });
-    dialog.addEventListener("keydown", (event) => event.stopPropagation());
+    dialog.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.repeat && event.key === "Enter") event.preventDefault(); // of the key that opened it
+    });
     document.body.append(dialog);
     dialog.showModal();
-    ($("input", dialog) ?? $(".dialog-buttons button", dialog)).focus();
+    ($("input:not([type=checkbox])", dialog) ?? $(".dialog-buttons .primary", dialog) ?? $(".dialog-buttons button", dialog)).focus();
   });
 }
 

@@ -4,7 +4,19 @@ import { $, h } from "./dom.js";
 import { ask } from "./dialogs.js";
 
 /** Keys that say or accept something: one pressed for too long must not name the next cluster too, which follows by itself. */
-const ONCE = /^([1-9xX]|Enter|Backspace|Delete)$/;
+const ONCE = /^([1-9aAxX]|Enter|Backspace|Delete)$/;
+
+/** Keys of the picture that has the focus stay, whatever the switch says. */
+const OF_PICTURE = /^[-+=_0.,]$/;
+
+const SWITCH = "clusterfirst:keys";
+const single = () => localStorage.getItem(SWITCH) !== "off";
+
+/** Shortcuts of one character can be switched off: who speaks to a computer sets them off with words (WCAG 2.1.4). */
+function setSingle(on) {
+  localStorage.setItem(SWITCH, on ? "on" : "off");
+  document.body.dataset.keys = on ? "on" : "off";
+}
 
 /**
  * Bind the keys.
@@ -15,14 +27,17 @@ const ONCE = /^([1-9xX]|Enter|Backspace|Delete)$/;
 export function bindKeys(table, first) {
   const does = new Map();
   for (const [, keys, , run] of table) if (run) for (const key of keys.split(" ")) does.set(key, run);
+  setSingle(single());
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || $("dialog[open]")) return;
     const typing = event.target.matches("input:not([type=range]), select, textarea");
     if (typing && event.key === "Escape") return event.target.blur();
     if (typing) return;
     if (event.repeat && ONCE.test(event.key)) return event.preventDefault();
+    const plain = event.key.length === 1 && !event.ctrlKey && !event.metaKey;
+    if (plain && !single() && !(event.target.matches("canvas") && OF_PICTURE.test(event.key))) return;
     if (first(event)) return event.preventDefault();
-    if (event.target.matches("button, input") && (event.key === "Enter" || event.key === " ")) return;
+    if (event.target.matches("button, input, summary, a[href]") && (event.key === "Enter" || event.key === " ")) return;
     const run = does.get(name(event));
     if (!run) return;
     event.preventDefault();
@@ -53,5 +68,7 @@ export function showHelp(table, text = NAMING) {
   }
   const columns = [...sections].map(([title, rows]) => h("section", {}, h("h3", {}, title), h("dl", {}, rows)));
   const about = h("p", { class: "muted" }, text);
-  return ask("Help", [about, h("div", { class: "help" }, columns)], [["Close", true, "primary"]]);
+  const box = h("input", { type: "checkbox", checked: single(), id: "single-keys", onchange: () => setSingle(box.checked) });
+  const choice = h("label", { class: "check" }, box, h("span", {}, "Shortcuts of a single character. Without them, everything is done with buttons, and with the other keys."));
+  return ask("Help", [about, h("div", { class: "help" }, columns), choice], [["Close", true, "primary"]]);
 }

@@ -20,6 +20,7 @@ export class Layer {
 
   draw(target, view, ratio, moving, opacity) {
     if (this.due(view, ratio, moving)) this.repaint(view, ratio);
+    if (!this.canvas.width || !this.canvas.height) return;
     const zoom = view.scale / this.at.scale;
     const [left, top] = view.toScreen(...this.at.toPlane(0, 0));
     target.setTransform(1, 0, 0, 1, 0, 0);

@@ -1,11 +1,11 @@
 /** The app: opens a group, joins the views, and says what each key does. */
 
-import { Actions } from "./actions.js";
+import { Actions, warnBeforeLeaving } from "./actions.js";
 import { getBuffer, getJson, groupUrl, newId, post, setVersion, slideUrl } from "./api.js";
 import { decodeCells } from "./cells.js";
 import { ClusterList, clusterTitle } from "./clusters.js";
 import { Detail } from "./detail.js";
-import { ask, askText, complain, say } from "./dialogs.js";
+import { ask, askText, complain, hush, say } from "./dialogs.js";
 import { $, h, plural } from "./dom.js";
 import { Hint } from "./hint.js";
 import { bindKeys, showHelp } from "./keys.js";
@@ -15,8 +15,10 @@ import { Readout } from "./readout.js";
 import { Review } from "./review.js";
 import { Scatter } from "./scatter.js";
 import { SlideView } from "./slideview.js";
-import { Status, banner } from "./status.js";
+import { Saved, Status, banner, unbanner } from "./status.js";
 import { NOISE_KEY, Store } from "./store.js";
+import { clustersOf, thing } from "./telling.js";
+import { Suggestions } from "./suggestions.js";
 import { bindTheme } from "./theme.js";
 import { keepPlace, readPlace } from "./urlstate.js";
 
@@ -32,16 +34,20 @@ const scatter = new Scatter($("#umap"), store, (row) => {
 const status = new Status(store);
 const list = new ClusterList(store);
 const hint = new Hint();
+const saved = new Saved();
 const actions = new Actions(store, {
-  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }),
-  connected: () => banner(""),
+  queued: (unsent) => saved.tell({ unsent }),
+  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
+  connected: () => unbanner("unsent"),
   refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
   conflict: askConflict,
   reload: reloadState,
 });
-const naming = new Naming(store, actions, afterNaming);
+warnBeforeLeaving(actions);
+const naming = new Naming(store, actions, followOn);
 const review = new Review(store, actions, (row) => showCell(row));
-new Detail(store, { open: openCluster, merge: mergeTicked, review: startReview, show: (row) => (store.point(row), showCell(row)) });
+const suggestions = new Suggestions(store, actions, naming, goToUnnamed);
+new Detail(store, { open: openCluster, merge: mergeTicked, accept: () => suggestions.accept(), review: () => review.start(), show: (row) => (store.point(row), showCell(row)) });
 
 // ---- opening
 
@@ -123,14 +129,14 @@ function place() {
     y: Math.round(view.y),
     zoom: slideView.pan.untouched ? null : Number(view.scale.toPrecision(4)),
     cluster: store.selected === NOISE_KEY ? "noise" : (store.cluster?.title ?? null),
-    by: store.display.by === "label" ? "label" : null,
+    by: store.chosenBy,
     filled: store.display.filled ? 1 : null,
     panel: store.panel,
   };
 }
 
 function restoreDisplay({ by, filled }) {
-  store.display.by = by === "label" ? "label" : "cluster";
+  if (by === "label" || by === "cluster") store.chosenBy = by;
   store.display.filled = Boolean(filled);
 }
 
@@ -141,7 +147,7 @@ function offerOlder() {
   banner("These cells were clustered anew since somebody labelled them.", {
     text: "Take the earlier labels over",
     run: async () => {
-      banner("");
+      unbanner("news");
       try {
         const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: newId(), fingerprint: older.fingerprint });
         store.apply({ ...state, seq });
@@ -192,19 +198,18 @@ function listen() {
   const slide = group.slides[store.slide].id;
   events = new EventSource(`${groupUrl(group.id)}/events?slide=${encodeURIComponent(slide)}`);
   events.onmessage = (event) => heard(JSON.parse(event.data));
-  events.onopen = () => lost && ((lost = false), reloadState(), actions.queue.length || banner(""));
+  events.onopen = () => saved.lost && (saved.tell({ lost: false }), reloadState());
   events.onerror = () => {
-    lost = true;
-    if (!actions.queue.length) banner("Connection lost. What you do now is kept and sent as soon as the server answers.");
+    saved.tell({ lost: true });
+    // A browser gives up at a refusal; the token of a server that was started again may come yet.
+    if (events.readyState === EventSource.CLOSED) telling = setTimeout(listen, 3000);
   };
 }
 
-let lost = false;
-
-function heard({ seq, who, action, holders }) {
+function heard({ seq, who, said, holders }) {
   if (holders) status.people(holders, store.project.who);
   if (seq === undefined || seq <= store.doc.seq) return;
-  if (who !== store.project.who) say(`${who} ${describe(action)}.`);
+  if (who !== store.project.who) say(`${who} ${said}.`);
   heardOf = seq;
   reloadSoon();
 }
@@ -232,28 +237,19 @@ async function reloadState() {
     // An answer to our own may have overtaken it.
     if (doc.seq >= store.doc.seq) store.apply(doc);
   } catch {
-    lost = true; // the stream of events says when the server is back
+    saved.tell({ lost: true }); // the stream of events says when the server is back
   }
 }
 
-function describe(action) {
-  switch (action?.do) {
-    case "name": return action.class === null ? "took a name away" : `named a cluster ${action.class}`;
-    case "cells": return "labelled cells";
-    case "classes": return "changed the classes";
-    case "open": return "opened a cluster";
-    case "merge": return "merged clusters";
-    default: return "changed something";
-  }
-}
-
-function askConflict(conflict) {
-  const { who, time, action } = conflict;
-  const when = time ? ` at ${new Date(time).toLocaleTimeString()}` : "";
+function askConflict({ who, time, said }, mine) {
+  const rows = [
+    ["Theirs", `${who} ${said} at ${new Date(time).toLocaleTimeString()}.`],
+    ["Yours", `${sentence(thing(mine, store))}.`],
+  ];
   return ask(
     "Somebody was faster",
-    [h("p", {}, `${who} ${describe(action)}${when}, and it concerns the same cells. Nothing has been overwritten.`)],
-    [["Keep theirs", false], ["Do mine all the same", true, "primary"]],
+    [h("p", {}, "It concerns the same cells. Nothing has been overwritten."), h("dl", { class: "pairs" }, rows.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))))],
+    [["Do mine all the same", true], ["Keep theirs", false, "primary"]],
   );
 }
 
@@ -277,27 +273,42 @@ $("#people").addEventListener("click", (event) => event.target.closest("#me") &&
 /** Cells were picked by lasso or region. With none inside, the next key must not name what was selected before. */
 function picked(rows, how) {
   store.pick(rows, how);
-  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc lets them go.`);
+  if (rows.length) return say(`${plural(rows.length, "cell")} picked. Press the key of a class; Esc deselects them.`);
   store.select(null);
   say("No cells in there.");
 }
 
 function goToUnnamed() {
-  const next = store.nextUnnamed();
+  const next = store.nextUnnamed(naming.underWay);
   if (next) store.select(next.key);
   else if (store.doc.clusters.length) say("All clusters have names. R reviews the least certain cells of the selected one.");
 }
 
-/** Once a cluster has its name, the largest without one follows. */
-function afterNaming(done) {
-  if (review.named(done)) return;
-  if (done.target.kind === "cluster") {
-    hint.did(0);
-    hint.did(1);
-    // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
-    store.hoverOver(null);
-    if (done.name !== null) goToUnnamed();
-  } else if (done.picked) store.pick([], "");
+/**
+ * While a cluster takes its name, the largest without one follows: were it the target for a moment longer, a second key
+ * would name it again. Cells stay picked: a second key corrects the first.
+ */
+function followOn(target, name) {
+  if (target.kind === "cells") return review.naming(target);
+  hint.did(0);
+  hint.did(1);
+  // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
+  store.hoverOver(null);
+  if (name === null) return null;
+  const next = store.nextUnnamed(naming.underWay);
+  store.select(next?.key ?? null, target.cluster.key);
+  return next || say("All clusters have names. R reviews the least certain cells of the last one.");
+}
+
+/** Undo or redo. What a name was taken back from is selected: the next key is for it. */
+async function turnBack(what) {
+  const done = await actions.do({ do: what });
+  if (!done) return;
+  const { turned } = done;
+  hush();
+  say(`${what === "undo" ? "Took back" : "Did again"}: ${thing(turned, store)}.`);
+  const named = turned?.do === "name" && what === "undo" ? clustersOf(turned.leaves, store) : [];
+  if (named.length === 1) store.select(named[0].key);
 }
 
 async function openCluster() {
@@ -321,14 +332,17 @@ async function mergeTicked() {
   store.select(merged.key);
 }
 
-function startReview() {
+/** Review the selected cluster; if nobody selected one since the last was named, that one. */
+async function startReview() {
   hint.did(2);
-  review.start();
+  const { justNamed } = store;
+  await naming.underWay.get(justNamed);
+  await review.start(store.byKey.has(justNamed) ? justNamed : store.selected);
 }
 
 async function exportLabels(format = "labels") {
   const [text, buttons] = {
-    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Done", null, "primary"], ["Cells for QuPath", "qupath"]]],
+    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
     qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
   }[format];
   try {
@@ -376,7 +390,7 @@ function stepCell(by) {
   return labels;
 }
 
-function letGo() {
+function deselect() {
   if (store.picked) store.pick([], "");
   else if (store.cursor !== null) store.select(store.selected);
   else if (store.selected !== null) store.select(null);
@@ -391,6 +405,8 @@ const toggle = (name) => store.show({ [name]: !store.display[name] });
 const turn = (by) => openSlide((store.slide + by + store.infos.length) % store.infos.length);
 const opacity = (by) => store.show({ opacity: Math.min(1, Math.max(0, store.display.opacity + by)) });
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** The view that keys like + and the arrows are for. */
 const focusedView = () => (document.activeElement === $("#umap") ? scatter.pan : slideView.pan);
 
@@ -398,10 +414,11 @@ const KEYS = [
   ["Name", "1 2 3 4 5 6 7 8 9", "Name the selected cluster, cell or lasso", (e) => naming.give(Number(e.key) - 1)],
   ["Name", "Backspace Delete", "Take the name away", () => naming.take()],
   ["Name", "x", "Leave the cell out", () => naming.exclude()],
+  ["Name", "/ Enter", "Find a class by its name, or add one", () => naming.find()],
+  ["Name", "a", "Accept what is suggested", () => suggestions.accept()],
   ["Name", "n", "Largest cluster without a name", goToUnnamed],
-  ["Name", "a", "Add a class", () => $("#new-class").focus()],
-  ["Name", "Ctrl+z", "Undo", () => actions.do({ do: "undo" })],
-  ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => actions.do({ do: "redo" })],
+  ["Name", "Ctrl+z", "Undo", () => turnBack("undo")],
+  ["Name", "Ctrl+Shift+z Ctrl+y", "Redo", () => turnBack("redo")],
   ["Clusters", "j k", "Next, previous cluster", (e) => list.step(e.key.toLowerCase() === "j" ? 1 : -1)],
   ["Clusters", "o", "Open into its children", openCluster],
   ["Clusters", "t", "Tick for merging", () => list.tick(store.selected)],
@@ -409,10 +426,10 @@ const KEYS = [
   ["Clusters", "r", "Review its least certain cells", startReview],
   ["Clusters", "s", "Show it alone", () => toggle("alone")],
   ["Cells", ". ,", "Next, previous cell of the cluster", (e) => stepCell(e.key === "." ? 1 : -1)],
-  ["Cells", "Enter", "From the cell to its whole cluster", () => store.cursor !== null && store.select(store.selected)],
+  ["Cells", "Enter", "From the cell to its whole cluster", () => (store.cursor === null ? naming.find() : store.select(store.selected))],
   ["Cells", "v l b", "Move, lasso, region", (e) => setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
-  ["Cells", "Escape", "Let go", letGo],
-  ["View", "c", "Colour by cluster or label", () => store.show({ by: store.display.by === "cluster" ? "label" : "cluster" })],
+  ["Cells", "Escape", "Deselect", deselect],
+  ["View", "c", "Colour by cluster or label", () => store.colourBy(store.display.by === "cluster" ? "label" : "cluster")],
   ["View", "f", "Filled or outline", () => toggle("filled")],
   ["View", "[ ]", "Cells fainter, stronger", (e) => opacity(e.key === "]" ? 0.1 : -0.1)],
   ["View", "h g", "Hide noise, hide named", (e) => toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
@@ -426,8 +443,8 @@ bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey
 // ---- buttons
 
 const click = (id, run) => $(id).addEventListener("click", run);
-click("#undo", () => actions.do({ do: "undo" }));
-click("#redo", () => actions.do({ do: "redo" }));
+click("#undo", () => turnBack("undo"));
+click("#redo", () => turnBack("redo"));
 click("#export", () => exportLabels());
 click("#import", () => $("#import-file").click());
 $("#import-file").addEventListener("change", (event) => {
@@ -440,6 +457,7 @@ click("#zoom-in", () => slideView.pan.zoomBy(1.8));
 click("#zoom-out", () => slideView.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => slideView.pan.fitAll());
 click("#map-all", () => scatter.pan.fitAll());
+click("#find-class", () => naming.find());
 click("#alone", () => toggle("alone"));
 click("#hide-noise", () => toggle("hideNoise"));
 click("#hide-named", () => toggle("hideNamed"));
@@ -470,7 +488,7 @@ function segment(id, topics, choose, chosen) {
 }
 
 segment("#tools", "tool", ({ tool }) => setTool(tool), ({ tool }) => tool === store.tool);
-segment("#colour-by", "display", ({ by }) => store.show({ by }), ({ by }) => by === store.display.by);
+segment("#colour-by", "display", ({ by }) => store.colourBy(by), ({ by }) => by === store.display.by);
 segment("#fill", "display", ({ filled }) => store.show({ filled: Boolean(filled) }), ({ filled }) => Boolean(filled) === store.display.filled);
 
 store.on("display", () => {

@@ -42,7 +42,7 @@ export class MiniMap {
   }
 
   paint() {
-    if (!this.info) return;
+    if (!this.info || !this.canvas.clientWidth) return;
     fit(this.canvas);
     const context = this.canvas.getContext("2d");
     const { width, height } = this.canvas;

@@ -4,13 +4,20 @@ import { inkOn, nextColour } from "./colour.js";
 import { clusterTitle } from "./clusters.js";
 import { ask, say } from "./dialogs.js";
 import { $, count, h, icon, percent, plural } from "./dom.js";
+import { findClass } from "./finder.js";
 import { encodeRanges } from "./ranges.js";
 
+const NOTHING = "Select a cluster or a cell first. N goes to the largest cluster without a name.";
+
 export class Naming {
-  /** @param {(after: object) => void} named called after something was named, with what it was */
-  constructor(store, actions, named) {
-    Object.assign(this, { store, actions, named });
+  /** @param {(target: object, name: string|null) => void} naming called as soon as something is being named: the next key is for what follows */
+  constructor(store, actions, naming) {
+    Object.assign(this, { store, actions, naming });
+    /** The class whose editor is open. */
     this.editing = null;
+    this.rows = new Map();
+    /** Clusters whose name is on its way, by key: promises. */
+    this.underWay = new Map();
     this.list = $("#classes");
     $("#add-class").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -31,8 +38,8 @@ export class Naming {
     const { kind, cluster, rows } = store.target ?? {};
     const parts =
       kind === "cluster" ? ["All of", clusterTitle(cluster), `${plural(cluster.size, "cell")} · ${percent(cluster.share)}`]
-      : store.picked ? ["Picked by " + store.picked.how, plural(rows.length, "cell"), "exceptions; Esc lets them go"]
-      : kind === "cells" ? ["Only this cell", this.ofCell(rows[0]), "Enter: its whole cluster"]
+      : store.picked ? ["Picked by " + store.picked.how, plural(rows.length, "cell"), "Exceptions · Esc deselects them"]
+      : kind === "cells" ? ["Only this cell", this.ofCell(rows[0]), "Enter selects its whole cluster"]
       : ["Nothing selected", "Choose a cluster or a cell", "N: largest without a name"];
     target.dataset.kind = store.picked ? "cells" : (kind ?? "none");
     target.replaceChildren(h("span", { class: "over" }, parts[0]), h("b", {}, parts[1]), h("span", { class: "under" }, parts[2]));
@@ -47,19 +54,42 @@ export class Naming {
     return number < 0 ? where : `${where}: ${labels.classes[number].name}`;
   }
 
+  /** The list as the server has it, or will have it once what is on its way has arrived. */
+  get latest() {
+    return (this.saving?.classes ?? this.classes).map(({ name, colour }) => ({ name, colour }));
+  }
+
+  /** Rows stay as long as nothing in them changes, and the editor as long as its class is there: none loses the focus. */
   refresh() {
     const tally = this.store.labels.tally();
-    this.list.replaceChildren(...this.classes.map((c, i) => (this.editing === i ? this.editor(c, i) : this.row(c, i, tally[i]))), this.last());
+    if (!this.classes.some((c) => c.name === this.editing)) this.editing = null;
+    const rows = this.classes.map((c, i) => (this.editing === c.name ? this.editor(c, i) : this.row(c, i, tally[i])));
+    const wanted = [...rows, (this.end ??= this.last())];
+    for (const child of [...this.list.children]) if (!wanted.includes(child)) child.remove();
+    let at = this.list.firstChild;
+    for (const row of wanted) {
+      if (row === at) at = at.nextSibling;
+      else this.list.insertBefore(row, at);
+    }
   }
 
   row({ name, colour }, i, cells) {
+    const sign = `${i} ${colour}`;
+    const kept = this.rows.get(name);
+    const row = kept?.sign === sign ? kept.row : this.makeRow({ name, colour }, i);
+    this.rows.set(name, { sign, row });
+    $(".tally", row).textContent = cells ? count(cells) : "";
+    return row;
+  }
+
+  makeRow({ name, colour }, i) {
     const key = i < 9 ? String(i + 1) : "";
     return h("li", { class: "class" },
       h("button", { class: "class-name", title: key ? `Name it ${name} (${key})` : `Name it ${name}`, onclick: () => this.give(i) },
         h("kbd", { style: { background: colour, color: inkOn(colour) } }, key),
         h("span", { class: "word" }, name),
-        h("span", { class: "tally" }, cells ? count(cells) : "")),
-      h("button", { class: "quiet small", "aria-label": `Edit ${name}`, title: "Rename, recolour, move, delete", onclick: () => this.edit(i) }, icon("edit")));
+        h("span", { class: "tally" })),
+      h("button", { class: "quiet small", "aria-label": `Edit ${name}`, title: "Rename, recolour, move, delete", onclick: () => this.edit(name) }, icon("edit")));
   }
 
   /** What takes names away. */
@@ -72,72 +102,97 @@ export class Naming {
   }
 
   editor({ name, colour }, i) {
-    const input = h("input", { value: name, maxlength: 80, "aria-label": "Name of the class" });
-    const shade = h("input", { type: "color", value: colour, "aria-label": "Colour of the class" });
-    const save = () => this.change(i, { name: input.value.trim() || name, colour: shade.value });
-    const form = h("form", { class: "edit", onsubmit: (event) => (event.preventDefault(), save()), onkeydown: (event) => event.key === "Escape" && (event.stopPropagation(), this.edit(null)) },
-      shade, input,
-      h("button", { class: "quiet small", title: "Keep", "aria-label": "Keep" }, icon("check")),
-      h("button", { type: "button", class: "quiet small", title: "Up", "aria-label": "Move up", disabled: i === 0, onclick: () => this.swap(i, i - 1) }, icon("up")),
-      h("button", { type: "button", class: "quiet small", title: "Down", "aria-label": "Move down", disabled: i === this.classes.length - 1, onclick: () => this.swap(i, i + 1) }, icon("down")),
-      h("button", { type: "button", class: "quiet small", title: "Delete", "aria-label": `Delete ${name}`, onclick: () => this.remove(i) }, icon("delete")),
-    );
-    queueMicrotask(() => input.focus());
-    return h("li", { class: "class editing" }, form);
+    if (this.form?.name !== name) this.form = { name, ...this.makeEditor(name, colour) };
+    const { row, up, down } = this.form;
+    up.disabled = i === 0;
+    down.disabled = i === this.classes.length - 1;
+    return row;
   }
 
-  edit(i) {
-    this.editing = i;
+  makeEditor(name, colour) {
+    const input = h("input", { value: name, maxlength: 80, "aria-label": "Name of the class" });
+    const shade = h("input", { type: "color", value: colour, "aria-label": "Colour of the class" });
+    const button = (text, label, sign, run) => h("button", { type: "button", class: "quiet small", title: text, "aria-label": label, onclick: run }, icon(sign));
+    const up = button("Up", "Move up", "up", () => this.move(name, -1)), down = button("Down", "Move down", "down", () => this.move(name, 1));
+    const save = () => this.change(name, { name: input.value.trim() || name, colour: shade.value });
+    const form = h("form", { class: "edit", onsubmit: (event) => (event.preventDefault(), save()), onkeydown: (event) => event.key === "Escape" && (event.stopPropagation(), this.edit(null)) },
+      shade, input, h("button", { class: "quiet small", title: "Keep", "aria-label": "Keep" }, icon("check")), up, down, button("Delete", `Delete ${name}`, "delete", () => this.remove(name)));
+    queueMicrotask(() => input.focus());
+    return { row: h("li", { class: "class editing" }, form), up, down };
+  }
+
+  /** Open the editor of a class. @param {string|null} name null closes it */
+  edit(name) {
+    this.editing = name;
+    this.form = null;
     this.refresh();
     this.describe();
   }
 
-  save(classes) {
-    return this.actions.do({ do: "classes", classes });
+  save(classes, how) {
+    const saving = { classes, done: this.actions.do({ do: "classes", classes }, how) };
+    this.saving = saving;
+    saving.done.finally(() => this.saving === saving && (this.saving = null));
+    return saving.done;
   }
 
-  add(name) {
-    if (!name) return $("#new-class").focus();
-    if (this.classes.some((c) => c.name === name)) return say(`There is a class “${name}” already.`, { kind: "problem" });
-    $("#new-class").value = "";
-    return this.save([...this.classes, { name, colour: nextColour(this.classes) }]);
+  async add(name) {
+    const box = $("#new-class");
+    if (!name) return box.focus();
+    const known = this.latest.some((c) => c.name === name);
+    if (known) say(`There is a class “${name}” already.`, { kind: "problem" });
+    if (!known && (await this.addClass(name))) box.value = "";
+    else box.select(); // what was refused is there to be mended, or to be typed over
+    return null;
   }
 
-  change(i, to) {
-    this.editing = null;
-    const classes = this.classes.map((c, j) => (j === i ? { ...to, ...(to.name !== c.name && { was: c.name }) } : c));
-    return this.save(classes);
+  addClass(name, colour = nextColour(this.latest)) {
+    return this.save([...this.latest, { name, colour }]);
   }
 
-  swap(i, j) {
-    const classes = [...this.classes];
-    [classes[i], classes[j]] = [classes[j], classes[i]];
-    this.editing = j;
+  async change(name, to) {
+    const classes = this.latest.map((c) => (c.name === name ? { ...to, ...(to.name !== name && { was: name }) } : c));
+    if (await this.save(classes)) this.edit(null);
+  }
+
+  move(name, by) {
+    const classes = this.latest, i = classes.findIndex((c) => c.name === name);
+    [classes[i], classes[i + by]] = [classes[i + by], classes[i]];
     return this.save(classes);
   }
 
   /** Delete a class; what has its name loses it first, if that is meant. */
-  async remove(i) {
-    const { name } = this.classes[i];
+  async remove(name) {
     const { labels, cells } = this.store;
+    const i = this.classes.findIndex((c) => c.name === name);
     const leaves = [...labels.classOf.keys()].filter((leaf) => labels.classOf[leaf] === i && leaf < cells.leaves);
     const rows = [];
     for (let row = 0; row < cells.n; row++) if (labels.exception[row] === i) rows.push(row);
     if (leaves.length || rows.length) {
       const used = `${count(labels.tally()[i])} cells are called “${name}”. They lose that name. Undo brings it back step by step.`;
-      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], [["Keep it", false], ["Delete", true, "danger"]]))) return;
+      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], [["Delete", true, "danger"], ["Keep it", false, "primary"]]))) return;
     }
     this.editing = null;
     if (leaves.length) await this.actions.do({ do: "name", leaves, class: null });
     if (rows.length) await this.actions.do({ do: "cells", rows: encodeRanges(rows), class: null });
-    await this.save(this.classes.filter((c) => c.name !== name).map(({ name, colour }) => ({ name, colour })));
+    await this.save(this.latest.filter((c) => c.name !== name));
   }
 
   /** Give what is selected the name of class i. */
   give(i) {
     const entry = this.classes[i];
-    if (entry) return this.put(entry.name, `is ${entry.name}`);
-    return say(`There is no class ${i + 1} yet: add one below the list.`);
+    return entry ? this.put(entry.name, `is ${entry.name}`) : say(`There is no class ${i + 1} yet: add one below the list.`);
+  }
+
+  /** Ask for a class by part of its name; one that is not there is added. */
+  async find() {
+    const { target } = this.store;
+    if (!target) return say(NOTHING);
+    const what = target.kind === "cluster" ? `Name ${clusterTitle(target.cluster).toLowerCase()}` : `Label ${plural(target.rows.length, "cell")}`;
+    const found = await findClass(what, this.latest);
+    if (!found) return null;
+    if (found.isNew) this.addClass(found.name);
+    return this.put(found.name, `is ${found.name}`);
   }
 
   take() {
@@ -152,19 +207,32 @@ export class Naming {
   }
 
   async put(name, said) {
-    const { target, selected } = this.store;
-    if (!target) return say("Select a cluster or a cell first. N goes to the largest cluster without a name.");
-    const picked = this.store.picked;
+    const { store } = this, { target } = store;
+    if (!target) return say(NOTHING);
     const started = performance.now();
     const action =
       target.kind === "cluster" ? { do: "name", leaves: target.cluster.leaves, class: name } : { do: "cells", rows: encodeRanges(target.rows), class: name };
-    const base = this.store.doc.seq;
-    if (name && this.store.classesAreOffered) await this.actions.do({ do: "classes", classes: this.classes }, { yields: true });
-    if (!(await this.actions.do(action, { base }))) return;
+    if (name) this.sendOffered();
+    const key = target.kind === "cluster" && name !== null ? target.cluster.key : null;
+    const sent = this.keep(key === null ? [] : [key], this.actions.do(action));
+    this.naming(target, name);
+    if (!(await sent)) return;
     this.took = performance.now() - started;
     const what = target.kind === "cluster" ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})` : plural(target.rows.length, "cell");
-    say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.`);
-    this.named({ target, name, picked, selected });
+    say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.${key !== null && store.justNamed === key ? " R reviews it." : ""}`);
+  }
+
+  /** Remember that clusters are being named, until it is done. @returns {Promise} what was given */
+  async keep(keys, sent) {
+    for (const key of keys) this.underWay.set(key, sent);
+    const done = await sent;
+    for (const key of keys) if (this.underWay.get(key) === sent) this.underWay.delete(key);
+    return done;
+  }
+
+  /** Until somebody names something, classes are offered only: the first name brings them along. */
+  sendOffered() {
+    if (this.store.classesAreOffered && !this.saving) this.save(this.classes, { yields: true });
   }
 }
 

@@ -131,7 +131,7 @@ export function paintOutlines(context, view, ratio, blocks, palette, filled) {
       place(context, view, ratio, block.bx * BLOCK, block.by * BLOCK);
       for (const [key, path] of paths(block, palette)) {
         if ((key & 1) !== bright) continue;
-        const faint = palette.dims && !bright;
+        const faint = !bright && palette.isFaint(key >> 1);
         context.strokeStyle = context.fillStyle = palette.hex[key >> 1];
         if (filled) paintWith(context, faint ? 0.22 : 0.42, () => context.fill(path));
         if (bright && palette.dims) stroke(context, path, "#ffffff", (thin + 2.4) / view.scale, 0.85);

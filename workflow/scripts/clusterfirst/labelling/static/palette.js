@@ -1,11 +1,7 @@
 /** Which colour each cell is drawn in now, as tables by leaf and by exception: nothing is computed per cell and frame. */
 
-import { packed } from "./colour.js";
+import { CHOSEN, NOISE, UNNAMED, packed } from "./colour.js";
 import { BY_LEAF, WITHOUT } from "./labels.js";
-
-/** Noise and cells without a label: quiet, but visible on tissue and on glass. */
-export const UNNAMED = "#6b7684";
-export const NOISE = "#98a2ae";
 
 export class Palette {
   /**
@@ -18,21 +14,22 @@ export class Palette {
     const { cells, classes, clusters } = labels;
     const byLabel = display.by === "label";
     this.labels = labels;
-    this.hex = [...classes.map((c) => c.colour), UNNAMED, NOISE, ...clusters.map((c) => c.colour)];
+    this.hex = [...classes.map((c) => c.colour), UNNAMED, NOISE, ...clusters.map((c) => c.colour), CHOSEN];
     this.packed = Uint32Array.from(this.hex, packed);
-    const unnamed = classes.length, noise = unnamed + 1, first = unnamed + 2;
+    const unnamed = classes.length, noise = unnamed + 1, first = unnamed + 2, chosen = this.hex.length - 1;
     /** Number of the colour by leaf, -1: not drawn. */
     this.ofLeaf = new Int32Array(cells.leaves + 1);
     /** 1 where a leaf is brought out. */
     this.bright = new Uint8Array(cells.leaves + 1);
     /** 1 where a leaf may be seen at all; its exceptions follow it. */
     this.shown = new Uint8Array(cells.leaves + 1);
+    // By label, what has no name is grey: had it the colour of its cluster when brought out, it would look like a class.
     for (let leaf = 0; leaf <= cells.leaves; leaf++) {
       const at = labels.clusterOf[leaf], name = labels.classOf[leaf];
       const inside = !emphasis || emphasis.has(leaf);
       this.bright[leaf] = emphasis && inside ? 1 : 0;
       this.shown[leaf] = (display.alone && !inside) || (display.hideNoise && at < 0) ? 0 : 1;
-      const own = byLabel ? (name >= 0 ? name : at < 0 ? noise : unnamed) : at < 0 ? noise : first + at;
+      const own = at < 0 && !(byLabel && name >= 0) ? noise : !byLabel ? first + at : name >= 0 ? name : emphasis && inside ? chosen : unnamed;
       this.ofLeaf[leaf] = !this.shown[leaf] || (display.hideNamed && name >= 0) ? -1 : own;
     }
     this.byLabel = byLabel;
@@ -40,6 +37,11 @@ export class Palette {
     this.unnamed = unnamed;
     this.mask = mask;
     this.dims = Boolean(mask) || (Boolean(emphasis) && !display.alone);
+  }
+
+  /** Does a colour step back while something else is brought out? Those of classes never do: they are what was done so far. */
+  isFaint(colour) {
+    return this.dims && !(this.byLabel && colour < this.unnamed);
   }
 
   /** Is a cell brought out? */

@@ -35,8 +35,7 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
   const shiftX = width / 2 - view.x * scale, shiftY = height / 2 - view.y * scale;
   const { x, y, rows } = grid, { leaf } = labels.cells, { exception } = labels;
   const { ofLeaf, bright, mask, packed } = palette;
-  const first = size > 1 ? 200 : 120, more = 24, faint = palette.dims ? 0.5 : 1;
-  const low = Math.round(first * faint), most = Math.round(MOST * faint);
+  const first = size > 1 ? 200 : 120, more = 24;
   const [left, top, right, bottom] = view.seen;
   const edge = size + 3;
   grid.runs(left, top, right, bottom, (from, to) => {
@@ -50,12 +49,15 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
       if (mask ? mask[row] : bright[l]) {
         for (let s = 0; s < rim.length; s++) if (pixels[at + rim[s]] >>> 24 !== full) pixels[at + rim[s]] = RIM;
         for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (full << 24);
-      } else
+      } else {
+        const part = palette.isFaint(colour) ? 0.5 : 1;
+        const low = (first * part) | 0, most = (MOST * part) | 0;
         for (let s = 0; s < steps.length; s++) {
           const p = at + steps[s], there = pixels[p] >>> 24;
           if (there >= Math.min(full, 254)) continue;
           pixels[p] = rgb | ((there === 0 ? low : Math.min(most, Math.max(there, low) + more)) << 24);
         }
+      }
     }
   });
 }

@@ -14,7 +14,6 @@ export class Review {
     Object.assign(this, { store, actions, shows });
     this.box = $("#review");
     this.rows = [];
-    this.corrected = new Set();
     store.on("state", () => this.isOpen && this.paint());
     store.on("group", () => {
       this.pictures = null; // the same rows are other cells there
@@ -47,7 +46,6 @@ export class Review {
       this.close();
       return say("Every cell of this cluster has been reviewed.");
     }
-    this.corrected.clear();
     this.at = 0;
     this.box.hidden = false;
     this.store.panel = "review";
@@ -69,25 +67,26 @@ export class Review {
     const { store } = this;
     const cluster = store.byKey.get(this.of);
     if (!cluster) return this.close();
-    const left = this.rows.length - this.corrected.size;
+    const left = this.rows.length - this.corrected;
+    const hadFocus = this.box.contains(document.activeElement);
     this.box.replaceChildren(
       h("div", { class: "review-head" },
         h("h2", {}, "Review"),
-        h("span", { class: "muted" }, `${clusterTitle(cluster)}: least certain cells`),
+        h("span", { class: "muted" }, `${clusterTitle(cluster)}, least sure`),
         cluster.name ? chip(cluster.name, store.doc.classes) : null,
         h("span", { class: "gap" }),
-        h("span", { class: "muted keys-note" }, "number: correct · arrows: move"),
+        h("span", { class: "muted keys-note" }, "Numbers correct, arrows move"),
         h("button", { class: "primary", id: "accept", onclick: () => this.accept(), title: "All others are right (Enter)" }, left === this.rows.length ? `Accept all ${left} (Enter)` : `Accept the other ${left} (Enter)`),
         h("button", { class: "quiet", "aria-label": "Close review", title: "Close (Esc)", onclick: () => this.close() }, icon("close"))),
       h("div", { class: "review-grid", role: "group", "aria-label": "Cells to review" }, this.rows.map((row, i) => this.cell(row, i))),
     );
-    if (this.hadFocus) this.focus();
+    if (hadFocus) this.focus();
   }
 
   cell(row, i) {
     const { labels, group } = this.store;
     const number = labels.of(row), entry = labels.classes[number];
-    const corrected = this.corrected.has(row);
+    const corrected = labels.isException(row);
     const name = entry?.name ?? "no label";
     const picture = (this.pictures ??= new Map()).get(row) ?? h("img", { src: cropUrl(group.id, row), alt: "", width: 96, height: 96, draggable: "false" });
     this.pictures.set(row, picture);
@@ -112,28 +111,27 @@ export class Review {
       if (j === this.at) crop.setAttribute("aria-current", "true");
       else crop.removeAttribute("aria-current");
     });
-    this.hadFocus = true;
     this.focus();
     this.store.point(this.rows[this.at]);
     this.shows(this.rows[this.at]);
   }
 
-  /** A cell of the queue was given another label: mark it and go on. */
-  named({ target }) {
-    if (!this.isOpen || target.kind !== "cells" || target.rows.length !== 1) return false;
-    const at = this.rows.indexOf(target.rows[0]);
-    if (at < 0) return false;
-    if (this.store.labels.isException(this.rows[at])) this.corrected.add(this.rows[at]);
-    else this.corrected.delete(this.rows[at]);
-    this.paint();
-    this.go(at + 1);
-    return true;
+  /** How many of the queue have a label of their own: those that nobody had looked at have none. */
+  get corrected() {
+    return this.rows.filter((row) => this.store.labels.isException(row)).length;
+  }
+
+  /** A cell of the queue is given another label: on to the next. */
+  naming(target) {
+    const at = this.isOpen && target.kind === "cells" && target.rows.length === 1 ? this.rows.indexOf(target.rows[0]) : -1;
+    if (at >= 0) this.go(at + 1);
   }
 
   async accept() {
-    const rows = this.rows.filter((row) => !this.corrected.has(row));
+    await this.actions.idle; // what was corrected a moment ago is not to be accepted
+    const rows = this.rows.filter((row) => !this.store.labels.isException(row));
     if (rows.length && !(await this.actions.do({ do: "confirm", rows: encodeRanges(rows) }))) return;
-    say(`${plural(rows.length, "cell")} accepted, ${this.corrected.size} corrected.`);
+    say(`${plural(rows.length, "cell")} accepted, ${this.corrected} corrected.`);
     await this.fetch();
   }
 
@@ -143,7 +141,10 @@ export class Review {
     const inside = this.box.contains(document.activeElement);
     if (event.key === "Escape") this.close();
     else if (!inside) return false;
-    else if (event.key === "Enter") this.accept();
+    else if (event.key === "Enter") {
+      if (!document.activeElement.matches(".crop")) return false;
+      this.accept();
+    }
     else if (event.key === "ArrowRight") this.go(this.at + 1);
     else if (event.key === "ArrowLeft") this.go(this.at - 1);
     else if (event.key === "ArrowDown") this.go(this.at + this.columns);

@@ -1,6 +1,6 @@
 /** Progress, who is here, and whether the server answers. */
 
-import { $, count, h, icon, percent } from "./dom.js";
+import { $, count, h, icon, percent, plural } from "./dom.js";
 
 export class Status {
   constructor(store) {
@@ -45,9 +45,51 @@ export class Status {
   }
 }
 
-/** A line across the page that stays until things are well again. */
-export function banner(text, action) {
+/** Is everything on disk, and is the server there? It is said beside who one is, all the time. */
+export class Saved {
+  constructor() {
+    this.box = $("#saved");
+    Object.assign(this, { unsent: 0, lost: false });
+    this.paint();
+  }
+
+  /** @param {{unsent?: number, lost?: boolean}} facts actions that wait; whether the server does not answer */
+  tell(facts) {
+    const before = this.lost;
+    Object.assign(this, facts);
+    if (!this.lost) unbanner("lost");
+    else if (!before && $("#banner").hidden) banner("The server does not answer. What you do is kept, and sent as soon as it does.", null, "lost");
+    clearTimeout(this.soon);
+    // Most actions are saved before anybody could read that they are not.
+    this.soon = setTimeout(() => this.paint(), this.unsent && !this.lost ? 400 : 0);
+  }
+
+  paint() {
+    const { box, unsent, lost } = this;
+    box.dataset.is = lost ? "lost" : unsent ? "saving" : "saved";
+    box.textContent = lost ? (unsent ? `Offline · ${count(unsent)} unsent` : "Offline") : unsent ? "Saving…" : "Saved";
+    box.title = lost ? "The server does not answer. What you do is kept, and sent as soon as it does."
+      : unsent ? `${plural(unsent, "action")} on the way to the server` : "Everything you did is on disk";
+  }
+}
+
+/** Ask now and then whether the server is there, where no stream of events would tell. @param {(lost: boolean) => void} tell */
+export function watchServer(tell) {
+  const look = () => fetch("/api/project", { cache: "no-store" }).then(() => tell(false), () => tell(true));
+  setInterval(() => document.visibilityState === "visible" && look(), 10_000);
+  for (const topic of ["online", "offline"]) addEventListener(topic, look);
+}
+
+/** A line across the page that stays until things are well again. @param {string} about by which it is taken away */
+export function banner(text, action, about = "news") {
   const line = $("#banner");
-  line.hidden = !text;
-  line.replaceChildren(...(text ? [h("span", {}, text), action ? h("button", { onclick: action.run }, action.text) : ""] : []));
+  line.hidden = false;
+  line.dataset.about = about;
+  line.replaceChildren(h("span", {}, text), ...(action ? [h("button", { onclick: action.run }, action.text)] : []));
+}
+
+/** Take the line away, if it still is about that. */
+export function unbanner(about) {
+  const line = $("#banner");
+  if (line.dataset.about === about) line.hidden = true;
 }

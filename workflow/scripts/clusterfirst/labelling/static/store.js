@@ -29,6 +29,8 @@ export class Store {
     this.ticked = new Set();
     /** Rows picked by lasso or region. */
     this.picked = null;
+    /** Key of the cluster named last, as long as nobody has selected anything since. */
+    this.justNamed = null;
     /** Row of the cell under the cell cursor. */
     this.cursor = null;
     /** Key of the cluster, and row of the cell, that the pointer is on. */
@@ -36,6 +38,8 @@ export class Store {
     this.hoverRow = null;
     this.tool = "move";
     this.panel = null;
+    /** "cluster" or "label", if somebody has chosen; else cells take the colours of classes with the first name. */
+    this.chosenBy = null;
     this.display = { by: "cluster", filled: false, opacity: 0.8, alone: false, hideNoise: false, hideNamed: false };
   }
 
@@ -55,17 +59,32 @@ export class Store {
 
   /** Take another group: its cells and its whole state. */
   open(group, cells, doc) {
-    Object.assign(this, { group, cells, doc: null, slide: 0, selected: null, picked: null, cursor: null, hover: null });
+    Object.assign(this, { group, cells, doc: null, slide: 0, selected: null, picked: null, cursor: null, justNamed: null, hover: null });
     this.ticked.clear();
     this.labels = new Labels(cells);
     this.merge(doc);
+    this.followNames();
     this.emit("group", "slide", "state", "selection", "display");
   }
 
   /** Lay what changed over the state, as the server sent it. */
   apply(changed) {
     this.merge(changed);
-    this.emit("state", "selection");
+    this.emit("state", "selection", ...(this.followNames() ? ["display"] : []));
+  }
+
+  /** Colour by label as soon as there are labels, unless somebody has chosen. @returns whether that changed */
+  followNames() {
+    const by = this.chosenBy ?? (this.doc.progress.labelled ? "label" : "cluster");
+    const changed = by !== this.display.by;
+    this.display.by = by;
+    return changed;
+  }
+
+  /** @param {"cluster"|"label"} by */
+  colourBy(by) {
+    this.chosenBy = by;
+    this.show({ by });
   }
 
   merge(changed) {
@@ -79,9 +98,9 @@ export class Store {
     for (const key of this.ticked) if (!this.byKey.has(key)) this.ticked.delete(key);
   }
 
-  /** Select a cluster; the cell cursor and what was picked are let go. */
-  select(key) {
-    Object.assign(this, { selected: key, picked: null, cursor: null });
+  /** Select a cluster; the cell cursor and what was picked are let go. @param {number} [justNamed] it follows that one by itself */
+  select(key, justNamed = null) {
+    Object.assign(this, { selected: key, picked: null, cursor: null, justNamed });
     this.emit("selection");
   }
 
@@ -91,7 +110,7 @@ export class Store {
     if (row !== null) this.selected = cluster ? cluster.key : NOISE_KEY;
     // A click that missed the next cell: a key must not name the whole cluster of the last one.
     else if (this.cursor !== null) this.selected = null;
-    Object.assign(this, { cursor: row, picked: null });
+    Object.assign(this, { cursor: row, picked: null, justNamed: null });
     this.emit("selection");
   }
 
@@ -100,7 +119,7 @@ export class Store {
     const mask = new Uint8Array(this.cells.n);
     for (const row of rows) mask[row] = 1;
     this.picked = rows.length ? { rows, how, mask } : null;
-    this.cursor = null;
+    this.cursor = this.justNamed = null;
     this.emit("selection");
   }
 
@@ -148,8 +167,8 @@ export class Store {
     return this.doc.clusters;
   }
 
-  /** The largest cluster without a name, not counting `except`. */
-  nextUnnamed(except = null) {
-    return this.clusters.find((c) => c.key !== except && c.name === null && !c.mixed) ?? null;
+  /** The largest cluster without a name. @param {{has(key: number): boolean}} except those that are being named */
+  nextUnnamed(except) {
+    return this.clusters.find((c) => !except.has(c.key) && c.name === null && !c.mixed) ?? null;
   }
 }

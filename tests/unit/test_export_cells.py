@@ -1,0 +1,114 @@
+"""cells.parquet: who has the last word on a cell's label, and how the table is written and read."""
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from clusterfirst import objects
+from clusterfirst.export import cells
+from clusterfirst.io import ClusterfirstError, read_metadata, write_table
+from clusterfirst.labelled import Exported
+from clusterfirst.proposals import Proposal, Proposals
+
+COUNT = 25_000
+CLUSTER = np.arange(COUNT) % 4 - 1
+PLANE = np.random.default_rng(0).normal(size=(COUNT, 2)).astype(np.float32)
+FOUND = {
+    "cells": {
+        "cluster_id": CLUSTER.tolist(),
+        "leaf_id": (CLUSTER * 3).tolist(),
+        "confidence": np.linspace(0, 1, COUNT).tolist(),
+    }
+}
+
+
+def exported(**said):
+    """What people said of some rows: class and source."""
+    label, source, who = (np.full(COUNT, None) for _ in range(3))
+    for row, (name, how) in said.items():
+        at = int(row.removeprefix("row"))
+        label[at], source[at], who[at] = name, how, "Ada"
+    return Exported("x.json", {}, [{"name": "tumour", "colour": "#ff0000"}], label, source, who)
+
+
+PROPOSED = Proposals(
+    "model-1",
+    [{"name": "tumour", "colour": "#00ff00"}, {"name": "stroma", "colour": "#0000ff"}],
+    {0: Proposal("stroma", 0.67, 3, ()), 1: Proposal(None, 0.0, 3, ()), 2: Proposal("tumour", 1.0, 3, ())},
+    {},
+)
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    """A masks.parquet of many small cells, in one row group."""
+    rng = np.random.default_rng(1)
+    outlines = shapely.buffer(shapely.points(rng.uniform(10, 9000, (COUNT, 2))), 4, quad_segs=2)
+    frame = pd.DataFrame({"geometry": outlines, "tile_id": "x000000_y000000", "score": np.nan, "truncated": False})
+    path = tmp_path_factory.mktemp("masks") / "masks.parquet"
+    write_table(objects.table(frame, mpp=0.5), path, {"slide": {"mpp": 0.5}})
+    return path
+
+
+def test_people_have_the_last_word_and_what_nobody_said_is_proposed():
+    labels = exported(row1=("tumour", "cluster"), row5=(None, "exception"))
+    table = cells.known(FOUND, PLANE, labels, PROPOSED).to_pandas()
+    columns = ["label", "label_source", "labelled_by"]
+    # Rows 1 and 5 are of cluster 0, and so is 9; 0 is noise, 2 of a cluster that got no verdict.
+    assert table.loc[[0, 1, 2, 3, 9], columns].to_numpy(object, na_value=None).tolist() == [
+        [None, None, None],
+        ["tumour", "cluster", "Ada"],
+        [None, None, None],
+        ["tumour", "proposed", "model-1"],
+        ["stroma", "proposed", "model-1"],
+    ]
+    assert table.loc[5, columns].to_numpy(object, na_value=None).tolist() == [None, "exception", "Ada"]
+    shares = table["label_confidence"]
+    assert shares[[3, 9]].tolist() == pytest.approx([1, 0.67])
+    assert shares.notna().equals(table["label_source"] == "proposed")
+
+
+def test_without_labels_and_proposals_the_columns_are_there_and_empty():
+    table = cells.known(FOUND, PLANE, None, None)
+    assert [table[name].null_count for name in ("label", "label_source", "labelled_by", "label_confidence")] == [
+        COUNT
+    ] * 4
+    assert {str(table[name].type) for name in ("label", "label_source", "labelled_by")} == {"string"}
+
+
+def test_classes_are_those_of_people_then_those_that_only_the_model_knows():
+    assert cells.classes(exported(), PROPOSED) == [
+        {"name": "tumour", "colour": "#ff0000"},
+        {"name": "stroma", "colour": "#0000ff"},
+    ]
+    assert cells.classes(None, PROPOSED) == PROPOSED.classes
+    assert cells.classes(None, None) == []
+
+
+def test_the_table_is_written_in_parts_and_is_geoparquet(masks, tmp_path):
+    beside = cells.known(FOUND, PLANE, None, PROPOSED)
+    path = tmp_path / "cells.parquet"
+    cells.write(masks, beside, path, {"classes": PROPOSED.classes})
+    assert pq.read_metadata(path).num_row_groups == 3
+    back, before = geopandas.read_parquet(path), geopandas.read_parquet(masks)
+    assert back[before.columns].equals(before)
+    assert back["cluster_id"].tolist() == CLUSTER.tolist()
+    np.testing.assert_array_equal(back[["umap_x", "umap_y"]], PLANE)
+    assert read_metadata(path) == {"classes": PROPOSED.classes}
+    near = geopandas.read_parquet(path, bbox=(0, 0, 500, 500))
+    assert 0 < len(near) < COUNT / 100
+    batches = list(cells.read(path, ["cell_id", "label"], rows=4000))
+    assert [len(batch) for batch in batches] == [4000] * 6 + [1000]
+    assert np.concatenate([batch["cell_id"] for batch in batches]).tolist() == list(range(COUNT))
+
+
+def test_parts_of_different_runs_are_not_joined(masks, tmp_path):
+    with pytest.raises(ClusterfirstError, match=r"umap2d.npy is of 24,999 cells, but there are 25,000"):
+        cells.known(FOUND, PLANE[1:], None, None)
+    shorter = {"cells": {name: values[1:] for name, values in FOUND["cells"].items()}}
+    with pytest.raises(ClusterfirstError, match=r"clusters.json is of 24,999 cells, but there are 25,000"):
+        cells.write(masks, cells.known(shorter, PLANE[1:], None, None), tmp_path / "cells.parquet", {})
+    assert not list(tmp_path.iterdir())

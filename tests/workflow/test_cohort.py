@@ -1,0 +1,54 @@
+"""One page of all finished slides: `snakemake cohort`."""
+
+from clusterfirst.io import read_json
+
+from ..html import Page
+
+PAGE = "cohort.html"
+
+
+def made(project):
+    done = project.run("cohort")
+    assert done.returncode == 0, done.stdout
+    return Page((project.folder / "results" / PAGE).read_text(encoding="utf-8")), done.stdout
+
+
+def rows(read, last):
+    """The table whose last column is called so, without its head."""
+    (found,) = [table[1:] for table in read.tables if table[0][-1] == last]
+    return found
+
+
+def test_the_page_shows_what_there_is_and_runs_nothing(copied):
+    assert copied.jobs("cohort") == set()
+    read, _ = made(copied)
+    cells = {slide: read_json(copied.results(slide) / "clusters.json")["counts"]["cells"] for slide in "ab"}
+    quality = rows(read, "time")
+    assert {row[0]: int(row[7].replace(",", "")) for row in quality[:2]} == cells
+    assert quality[2][7] == f"{sum(cells.values()):,}"
+    assert "clusters of their own" in read.text
+    assert "Not finished" not in read.text
+    for source in read.sources:
+        assert source.startswith(("data:", "#")) or (copied.folder / "results" / source).exists(), source
+    assert "Nothing to be done" in copied.run("cohort").stdout
+    assert copied.jobs() == set()
+
+
+def test_slides_that_are_not_finished_are_named_with_the_reason(copied):
+    made(copied)
+    (copied.results("b") / "masks.parquet").unlink()
+    (copied.results("b") / "logs/segment.log").write_text("2099-01-01 00:00:00 ERROR the <disk> is full\n")
+    read, _ = made(copied)
+    assert [row[0] for row in rows(read, "why")] == ["b"]
+    assert [row[0] for row in rows(read, "time")] == ["a"]
+    assert "1 of 2 slides are not finished" in read.text
+    assert rows(read, "why")[0][1] == "segment"
+
+
+def test_without_a_finished_slide_the_target_says_what_to_do(new_project, tissue):
+    project = new_project("no-cohort")
+    project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.499}])
+    done = project.run("cohort")
+    assert done.returncode != 0
+    assert "no slide of slides.csv is finished in results/" in done.stdout
+    assert "run snakemake first" in done.stdout

@@ -1,0 +1,27 @@
+# From all that is finished to one page.
+
+
+# It shows what there is, and runs nothing.
+rule cohort:
+    output:
+        page=f"{RESULTS}/cohort.html",
+    log:
+        f"{RESULTS}/logs/cohort.log",
+    localrule: True
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        mem_mb=need("cohort", "mem_mb"),
+        runtime=need("cohort", "runtime"),
+        disk_mb=need("cohort", "disk_mb"),
+    params:
+        # They are no inputs: as such, they would be made again where they are out of date.
+        results=lambda wildcards: results_folder(),
+        groups=groups_of_finished,
+        exports=newest_exports,
+        missing=unfinished_slides,
+        # Each stage that runs again writes its own anew.
+        benchmarks=benchmark_files,
+    script:
+        "../scripts/cohort.py"

@@ -1,0 +1,20 @@
+"""Print what a model would be sent, and what that may cost. Nothing is sent."""
+
+import os
+from pathlib import Path
+
+from clusterfirst.classification import plan, prompts, views
+from clusterfirst.classification.cache import Cache
+from clusterfirst.classification.server import address, host
+from clusterfirst.io import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    params, input_ = snakemake.params, snakemake.input
+    cache = Cache(Path(params.folder, "answers"))
+    plans = []
+    for group, settings, folder, file in zip(params.groups, params.settings, input_.views, input_.prompts, strict=True):
+        prompt, place = prompts.read(file), address(settings, os.environ)
+        reckoned = plan.reckon(views.read(folder), folder, prompt, settings, address=place, cache=cache)
+        plans.append(plan.told(group, reckoned, settings, host=host(place), prompt=prompt, folder=folder))
+    print("\n".join([*plans, "Nothing was sent. `snakemake classify` does it."]), flush=True)

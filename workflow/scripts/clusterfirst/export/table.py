@@ -1,0 +1,46 @@
+"""A CSV of all cells, for spreadsheets and whatever else reads text."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from ..io import atomic
+from . import cells
+
+COLUMNS = (
+    *("cell_id", "tile_id", "x", "y", "area_um2", "perimeter_um", "major_um", "minor_um", "eccentricity"),
+    *("orientation", "circularity", "solidity", "extent", "truncated", "cluster_id", "leaf_id", "confidence"),
+    *("umap_x", "umap_y", "label", "label_source", "labelled_by", "label_confidence"),
+)
+"""As in ``cells.parquet``, without outlines."""
+_DIGITS = 4
+_BOM = "\ufeff".encode()
+"""Without it, Excel takes UTF-8 for something else."""
+
+
+def export(path: str | os.PathLike, to: str | os.PathLike) -> None:
+    """Write the `COLUMNS` of a ``cells.parquet``: UTF-8 with a byte-order mark, a header, commas, empty for null.
+
+    Numbers have at most four decimals.
+    """
+    schema = None
+    with atomic(to) as part, part.open("wb") as file:
+        file.write(_BOM)
+        writer = None
+        for batch in cells.read(path, COLUMNS, what="CSV"):
+            rounded = {name: _rounded(batch[name]) for name in COLUMNS}
+            schema = schema or pa.schema([(name, values.type) for name, values in rounded.items()])
+            writer = writer or csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed"))
+            writer.write_batch(pa.record_batch(rounded, schema=schema))
+        if writer is None:
+            file.write(",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n")
+        else:
+            writer.close()
+
+
+def _rounded(values: pa.Array) -> pa.Array:
+    return pc.round(values.cast(pa.float64()), _DIGITS) if pa.types.is_floating(values.type) else values

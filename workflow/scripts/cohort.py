@@ -1,0 +1,26 @@
+"""Put all finished slides on one page."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from clusterfirst import __version__, costs
+from clusterfirst.cohort import figures, page
+from clusterfirst.io import log_to, progress
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    results, groups, exports = Path(snakemake.params.results), snakemake.params.groups, snakemake.params.exports
+    table = costs.read({name: list(files) for name, files in snakemake.params.benchmarks.items()})
+    seconds = table.groupby("slide")["seconds"].sum().to_dict()
+
+    def read(slide):
+        took = seconds.get(slide, 0.0)
+        return figures.read(results / slide, name=slide, group=groups[slide], seconds=took, exported=exports.get(slide))
+
+    with ThreadPoolExecutor(snakemake.threads) as pool:
+        slides = list(progress(pool.map(read, groups), total=len(groups), what="slides"))
+    shared = {group: seconds.get(group, 0.0) for slide, group in groups.items() if group != slide}
+    missing = [page.Missing(slide, *told) for slide, told in snakemake.params.missing.items()]
+    cohort = page.Cohort(results, slides, missing, shared, __version__, datetime.now().astimezone())
+    page.write(cohort, snakemake.output.page)
