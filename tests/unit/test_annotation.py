@@ -16,9 +16,11 @@ from clusterfirst.annotation import (
     draw_cells,
     export_tiles,
     filter_map,
+    legends,
     overview,
     plot_clusters,
     plot_umap,
+    typeface,
 )
 from clusterfirst.clustering import NOISE, palette, tree
 from clusterfirst.clustering.dbscan import KDistance
@@ -265,10 +267,20 @@ def texts(monkeypatch) -> list[tuple]:
     written, original = [], ImageDraw.ImageDraw.text
 
     def spy(self, xy, text, **options):
+        if self.mode == "L":
+            return original(self, xy, text, **options)
         box = self.textbbox(xy, text, font=options["font"], anchor=options.get("anchor"))
         written.append((text, box, self.im.size))
         return original(self, xy, text, **options)
 
+    def paint(self, picture):
+        for left, base, text, size in self.texts:
+            x0, y0, x1, y1 = typeface(size).getbbox(text, anchor="ls")
+            written.append((text, (left + x0, base + y0, left + x1, base + y1), (self.width, self.height)))
+        return paint_column(self, picture)
+
+    paint_column = legends.Column.paint
+    monkeypatch.setattr(legends.Column, "paint", paint)
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
     return written
 

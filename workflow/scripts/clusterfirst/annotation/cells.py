@@ -47,7 +47,7 @@ def draw_cells(
     numpy.ndarray
         A new image.
     """
-    out = np.ascontiguousarray(image).copy()
+    out = np.array(image, order="C")
     # All at once: of 100,000 cells one by one, this would take as long as drawing them.
     fixed = _parts(_fixed(np.concatenate(polygons)), list(map(len, polygons))) if len(polygons) else []
     shades = {number: palette.rgb(key.colour(number)) for number in np.unique(cluster_id).tolist()}
