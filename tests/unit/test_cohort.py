@@ -274,6 +274,27 @@ def test_shared_clusters_have_their_colours_and_one_map(make, tmp_path):
     assert clusters[1] == ["0", "100", "71.4", "71.4 to 71.4", "2", "0.50"]
 
 
+def test_cells_of_a_map_stay_with_their_slides_when_the_sheet_changes(make, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "scatter", lambda plane, number, colours: drawn.append(number) or b"")
+    names = ("one", "two", "three")
+    slides = shared(make, tmp_path, names)
+    legend = Page(written(tmp_path, slides[::-1])).text.split("By slide")[1]
+    assert legend.lstrip().startswith("onetwothree")
+    np.testing.assert_array_equal(drawn[-1], np.repeat([0, 1, 2], 70))
+    assert page._GONE in Page(written(tmp_path, slides[:2])).text
+
+
+def test_captions_say_what_colours_cells(make):
+    slides = [read(make(name)) for name in ("one", "two")]
+    for slide, kind in zip(slides, ("class", "none"), strict=True):
+        slide.settings["annotation"] |= {"colour": kind}
+    text = written(make("x").parent, slides)
+    assert "Cells are coloured alike or by class." in Page(text).text
+    assert page._OWN not in Page(text).text
+    assert "Overview of one, cells coloured by class" in text
+
+
 def test_own_clusters_are_not_made_to_look_comparable(make):
     slides = [read(make(name)) for name in ("one", "two", "three")]
     text = written(slides and make("x").parent, slides)

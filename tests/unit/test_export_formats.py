@@ -31,14 +31,16 @@ GRID = pd.DataFrame(
 )
 
 
-def written(folder, outlines, tile_id=GRID["tile_id"][0]):
-    """Write what exports read, of some outlines without labels, and return ``cells.parquet``."""
+def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, classes=()):
+    """Write what exports read, of some outlines, and return ``cells.parquet``."""
     count = len(outlines)
     frame = pd.DataFrame({"geometry": outlines, "tile_id": tile_id, "score": np.nan, "truncated": False})
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet")
     own = {"cluster_id": np.zeros(count, int), "leaf_id": np.zeros(count, int), "confidence": np.ones(count)}
     beside = cells.known({"cells": own}, np.zeros((count, 2), np.float32), None, None)
-    facts = {"slide": {"mpp": MPP}, "classes": []}
+    if label is not None:
+        beside = beside.set_column(beside.schema.get_field_index("label"), "label", pa.array(label, pa.string()))
+    facts = {"slide": {"mpp": MPP}, "classes": [{"name": name, "colour": shade} for name, shade in classes]}
     cells.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
     for name, width in (("embeddings", 3), ("umap", 2)):
         np.save(folder / f"{name}.npy", np.ones((count, width), np.float32))
@@ -89,6 +91,28 @@ def test_coco_cuts_cells_at_borders_and_scales_them_with_their_picture(tmp_path)
     assert len(legs["segmentation"]) == 2
     assert (legs["bbox"], legs["area"]) == ([0, 20, 4, 15], 2 * 4 * 3)
     assert all(len(ring) == 8 for ring in legs["segmentation"]), "the last vertex is not the first once more"
+
+
+def test_anndata_has_no_classes_without_cells_and_scanpy_compares_the_others(tmp_path):
+    import scanpy
+
+    outlines = np.array([shapely.box(x, 0, x + 3 + x % 4, 5) for x in range(0, 90, 10)])
+    classes = [("tumour", "#ff0000"), ("unused", "#00ff00"), ("stroma", "#0000ff")]
+    label = ["tumour", "tumour", None, "stroma", "stroma", "stroma", None, None, "tumour"]
+    adata = anndata_of(written(tmp_path, outlines, label=label, classes=classes))
+    assert adata.obs["label"].cat.categories.tolist() == ["tumour", "stroma"]
+    assert list(adata.uns["label_colors"]) == ["#ff0000", "#0000ff"]
+    scanpy.tl.rank_genes_groups(adata, "label")
+
+
+def test_coco_has_each_category_once_whatever_classes_are_called(tmp_path):
+    outlines = np.array([shapely.box(x, 0, x + 9, 9) for x in (0, 20, 40)])
+    classes = [(coco.UNLABELLED, "#ff0000"), ("tumour", "#00ff00")]
+    path = written(tmp_path, outlines, label=[None, coco.UNLABELLED, "tumour"], classes=classes)
+    coco.export(path, GRID, tmp_path / "coco.json")
+    found = json.loads((tmp_path / "coco.json").read_text())
+    assert [one["name"] for one in found["categories"]] == [coco.UNLABELLED, "tumour"]
+    assert [one["category_id"] for one in found["annotations"]] == [1, 1, 2]
 
 
 def test_numbers_that_json_does_not_know_are_left_out():

@@ -131,7 +131,7 @@ def test_cells_at_the_border_of_the_slide_are_shown_with_white_beyond(slide, tmp
 
 def test_a_slide_without_cells_has_a_gallery_that_says_so(slide, tmp_path, texts):  # noqa: F811
     drawn(slide, [], tmp_path, np.empty(0, object))
-    assert "no cells" in [text for text, _, _ in texts]
+    assert "no clusters" in [text for text, _, _ in texts]
 
 
 def test_all_that_is_written_lies_inside_the_picture(slide, tmp_path, texts):  # noqa: F811

@@ -237,7 +237,7 @@ class _Sheet:
         self._left, self._top = round(widest) + 4 * _TYPE_PX, 3 * _TYPE_PX
         below = self._top + len(texts) * self._step
         # The text below is longer than a sheet without rows is wide.
-        bar = f"{_bar_um(side)} µm; every crop is {side} µm wide" if texts else "no cells"
+        bar = f"{_bar_um(side)} µm; every crop is {side} µm wide" if texts else "no clusters"
         more = f"… and {left_out:,} smaller clusters" if left_out else ""
         wide = max(self._left + CROPS * self._step, bold.getlength(title))
         self.picture = Image.new("RGB", (round(wide) + 2 * _TYPE_PX, below + 4 * _TYPE_PX), "white")
@@ -249,7 +249,8 @@ class _Sheet:
             self._draw.text((2.5 * _TYPE_PX, y), second, fill="#555555", font=type_, anchor="la")
         self._draw.text((_TYPE_PX, below + 1.5 * _TYPE_PX), more, fill="black", font=type_, anchor="lm")
         y, length = below + 1.5 * _TYPE_PX, _bar_um(side) / side * _CROP_PX if texts else 0
-        self._draw.rectangle((self._left, y - 2, self._left + length, y + 2), fill="black")
+        if length:
+            self._draw.rectangle((self._left, y - 2, self._left + length, y + 2), fill="black")
         self._draw.text((self._left + length + _TYPE_PX / 2, y), bar, fill="black", font=type_, anchor="lm")
 
     def paste(self, row: int, column: int, crop: np.ndarray) -> None:

@@ -50,6 +50,10 @@ _FILES = (
     ("AnnData", "cells.h5ad"),
     ("SpatialData", "cells.zarr"),
     ("CSV", "cells.csv"),
+    ("COCO", "cells.coco.json"),
+    ("the paper's form", "final_annotations.json"),
+    ("mask", "nuclei_mask.tiff"),
+    ("representatives", "representatives/"),
     ("settings", "settings.yaml"),
 )
 _FILES_OF_RUN = (
@@ -299,13 +303,10 @@ def _slides(cohort: Cohort) -> list[Html]:
     if len(slides) > THUMBNAILS:
         told = f"With more than {THUMBNAILS:,} slides, this page has tables and no thumbnails; pictures are linked."
         return [tag("p", told)]
-    shared = "Cells have the colours of their clusters"
-    if not cohort.alone:
-        told = f"{shared}."
-    elif cohort.together:
-        told = f"{shared}. {_OWN}, where a slide is clustered by itself."
-    else:
-        told = f"{shared}." if len(slides) == 1 else f"{shared}. {_OWN}."
+    told = f"Cells are coloured {' or '.join(sorted({_coloured(slide) for slide in slides}))}."
+    own = [slide for slide in cohort.alone if slide.settings["annotation"]["colour"] == "cluster"]
+    if own and len(slides) > 1:
+        told += f" {_OWN}{', where a slide is clustered by itself' if cohort.together else ''}."
     longest = (_LARGE if len(slides) <= _FEW else _SMALL)[0]
     shown = (_thumbnail(cohort, slide, longest) for slide in slides)
     return [tag("p", told), tag("div", *shown, class_="slides few" if len(slides) <= 4 else "slides")]
@@ -314,11 +315,16 @@ def _slides(cohort: Cohort) -> list[Html]:
 _OWN = "Every slide has clusters of its own: the same colour on two slides does not mean the same cells"
 
 
+def _coloured(slide: Slide) -> str:
+    kind = slide.settings["annotation"]["colour"]
+    return "alike" if kind == "none" else f"by {kind}"
+
+
 def _thumbnail(cohort: Cohort, slide: Slide, longest: int) -> Html:
     facts = slide.settings["slide"]
     size, drawn = (facts["width"], facts["height"]), slide.settings["annotation"]["overview_px"]
     data = pictures.thumbnail(cohort.folder(slide.name), size=size, drawn_px=drawn, longest=longest)
-    shown = picture(data, "jpeg", f"Overview of {slide.name}, cells coloured by cluster", loading="lazy")
+    shown = picture(data, "jpeg", f"Overview of {slide.name}, cells coloured {_coloured(slide)}", loading="lazy")
     facts = [slide.tissue, f"{slide.cells:,} cells"]
     return tag(
         "figure",
@@ -344,9 +350,7 @@ def _classes(cohort: Cohort) -> list[Html]:
     classes = all_classes(slides)
     without = len(cohort.slides) - len(slides)
     proposed, labelled = (sum(getattr(slide.labels, key) for slide in slides) for key in ("proposed", "cells"))
-    told = f"{_count(slides, 'slide')} with labels" + (
-        f"; {without:,} have none and are not listed." if without else "."
-    )
+    told = f"{_count(slides, 'slide')} with labels" + (f"; {without:,} without, not listed here." if without else ".")
     if proposed:
         told += (
             f" {_percent(proposed / labelled)} % of the labels were proposed by a model, and not looked at by a person."
@@ -430,9 +434,12 @@ def _group(cohort: Cohort, group: str, slides: Sequence[Slide], *, detailed: boo
     ]
     names = [slide.name for slide in slides]
     heads = ["slide", "tissue", "cells", "noise, %", "share of each cluster"]
-    told = (
-        f"{_count(slides, 'slide')} share {len(clusters):,} clusters: a number and a colour mean the same everywhere."
-    )
+    told = f"One slide with {_count(clusters, 'cluster')}."
+    if len(slides) > 1:
+        told = (
+            f"{_count(slides, 'slide')} share {_count(clusters, 'cluster')}: a number and a colour mean the same "
+            "everywhere."
+        )
     galleries = slides[:DETAILS] if detailed else []
     parts = [tag("h3", _title(group)), tag("p", told)]
     parts.append(
@@ -499,8 +506,9 @@ def _maps(cohort: Cohort, group: str, slides: Sequence[Slide]) -> list[Html]:
     plane = np.asarray(plane[shown])
     colours = {c["id"]: c["colour"] for c in slides[0].clusters} | {NOISE: palette.NOISE}
     found = [_map(plane, ids, colours, "cluster")]
-    by_name = {slide.name: slide.tissue or "no tissue" for slide in slides}
-    for word, values in (("tissue", list(by_name.values())), ("slide", list(by_name))):
+    # As the slides were when they were put together: the sheet may have another order by now, or fewer slides.
+    tissues = {slide.name: slide.tissue or "no tissue" for slide in slides}
+    for word, values in (("tissue", [tissues.get(name, _GONE) for name in sizes]), ("slide", list(sizes))):
         known = list(dict.fromkeys(values))
         if 1 < len(known) <= _SLIDES_ON_A_MAP:
             number = np.array([known.index(value) for value in values])[owner]
@@ -508,6 +516,9 @@ def _maps(cohort: Cohort, group: str, slides: Sequence[Slide]) -> list[Html]:
             legend = _legend((value, shades[place]) for place, value in enumerate(known))
             found.append(_map(plane, number, shades, word, legend))
     return found
+
+
+_GONE = "no longer in the sheet"
 
 
 def _map(

@@ -43,7 +43,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -
     facts = read_metadata(path)
     mpp = facts["slide"]["mpp"]
     names = [entry["name"] for entry in facts["classes"]]
-    kinds = [*names, UNLABELLED] if names else [NUCLEUS]
+    kinds = list(dict.fromkeys([*names, UNLABELLED])) if names else [NUCLEUS]
     head = {
         "info": {"description": "cells of a slide, by tile", "contributor": "clusterfirst", "version": "1"},
         "licenses": [],
@@ -57,7 +57,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -
         file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}").encode())
         file.write(b',\n "annotations": [')
         for batch in cells.read(path, _COLUMNS, what="COCO"):
-            found = _annotations(batch, grid, mpp, names, first=count + 1)
+            found = _annotations(batch, grid, mpp, kinds, first=count + 1)
             if len(found):
                 file.write(b",\n  " if count else b"\n  ")
                 file.write(jsontext.joined(found, ",\n  "))
@@ -72,12 +72,14 @@ def _images(grid: pd.DataFrame, mpp: float) -> Iterator[dict]:
 
 
 def _annotations(
-    batch: pa.RecordBatch, grid: pd.DataFrame, mpp: float, names: list[str], *, first: int
+    batch: pa.RecordBatch, grid: pd.DataFrame, mpp: float, kinds: list[str], *, first: int
 ) -> pa.StringArray:
     """One annotation for each cell and tile that it reaches into, as JSON; ids count from `first`."""
     polygons = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
     pieces, owner, cell, tile = _cut(polygons, grid, mpp)
-    label = pc.index_in(batch["label"], pa.array(names, pa.string())).fill_null(len(names)).to_numpy()
+    # Without classes, there is one category, which is no label.
+    nameless = kinds.index(UNLABELLED) if UNLABELLED in kinds else 0
+    label = pc.index_in(batch["label"], pa.array(kinds, pa.string())).fill_null(nameless).to_numpy()
     count = len(cell)
     if not count:
         return pa.array([], pa.string())

@@ -109,10 +109,15 @@ def _observed(cells: pd.DataFrame, slide: str, classes: Sequence[dict]) -> pd.Da
     kinds = {
         "slide": categories([slide] * len(cells), [slide]),
         "cluster": categories(clusters, map(_cluster_name, sorted(cells["cluster_id"].unique()))),
-        "label": categories(cells["label"], [entry["name"] for entry in classes]),
+        "label": categories(cells["label"], [entry["name"] for entry in _used(cells["label"], classes)]),
         **{name: categories(cells[name], sorted(cells[name].dropna().unique())) for name in _SOME},
     }
     return cells[list(_NUMBERS)].assign(**kinds)
+
+
+def _used(labels: pd.Series, classes: Sequence[dict]) -> list[dict]:
+    """Those that a cell has: scanpy compares and plots no groups without cells."""
+    return [entry for entry in classes if (labels == entry["name"]).any()]
 
 
 def categories(values: Sequence[str], names: Iterable[str]) -> pd.Categorical:
@@ -126,8 +131,10 @@ def _cluster_name(cluster: int) -> str:
 
 def _unstructured(adata: AnnData, slide: str, facts: dict, columns: Sequence[str]) -> dict:
     numbers = [NOISE if name == "noise" else int(name) for name in adata.obs["cluster"].cat.categories]
+    colours = {entry["name"]: entry["colour"] for entry in facts["classes"]}
     # Colours of no categories cannot be written.
-    labelled = {"label_colors": [entry["colour"] for entry in facts["classes"]]} if facts["classes"] else {}
+    used = adata.obs["label"].cat.categories
+    labelled = {"label_colors": [colours[name] for name in used]} if len(used) else {}
     # As a circle of the cells' mean area; squidpy draws spots of this size where it has no outlines.
     mean_um2 = adata[:, "area_um2"].X.mean() if len(adata) else 0.0
     spot_px = float(2 * np.sqrt(mean_um2 / np.pi) / facts["slide"]["mpp"])
