@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +26,8 @@ _TAKEN = ("#ffffff", "#000000", "#e8b4d0", NOISE)
 """Paper, dark nuclei, eosin, noise."""
 _SPREAD = 48
 """Colours that are chosen for being unlike each other; beyond, nobody can tell so many apart."""
+_ALIKE = 0.05
+"""Colours less unlike than this are taken for the same."""
 _GOLDEN = 0.618033988749895
 _DEUTERANOPIA = np.array(
     [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
@@ -83,6 +86,15 @@ def distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     away = np.linalg.norm(some[:, None] - others[None], axis=-1)
     # Readers without green cones have fewer colours: what they see apart counts threefold, or it would decide all.
     return np.minimum(away[..., 0], 3 * away[..., 1])
+
+
+def free(wished: str, taken: Sequence[str]) -> str:
+    """Return the colour wished, or, if one of those taken looks like it, that of clusters which is farthest from all."""
+    used = seen([rgb(shade) for shade in (*taken, *_TAKEN)])
+    if not taken or distance(seen([rgb(wished)]), used[: len(taken)]).min() > _ALIKE:
+        return wished
+    offered = _spread()
+    return offered[distance(seen([rgb(shade) for shade in offered]), used).min(axis=1).argmax()]
 
 
 @lru_cache(maxsize=1)
