@@ -100,7 +100,8 @@ def test_a_proposed_class_that_looks_like_another_gets_a_colour_of_its_own():
         {"name": "lymphocyte", "colour": "#0072b2"},
     ]
     found = cells.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
-    assert found[:2] == people and found[4] == model[3]
+    assert found[:2] == people
+    assert found[4] == model[3]
     shades = palette.seen([palette.rgb(entry["colour"]) for entry in found])
     apart = palette.distance(shades, shades)
     assert apart[~np.eye(5, dtype=bool)].min() > 0.1
