@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from ..clustering import palette
-from .keys import CLUSTERS, Key
+from .keys import CLUSTERS, LIGHT, Key
 
 _SHIFT = 4
 """Polygons are drawn at a sixteenth of a pixel."""
@@ -70,20 +70,43 @@ def draw_cells(
     return out
 
 
+def light_rim(
+    image: np.ndarray, rings: Sequence[np.ndarray], cells: Sequence[np.ndarray], *, line_px: float
+) -> np.ndarray:
+    """Return an image with light lines, but for the inside of cells, which are to be seen.
+
+    Parameters
+    ----------
+    image
+        H × W × 3 uint8 RGB; not changed.
+    rings, cells
+        What the lines follow, and the outlines of cells: see `draw_cells`.
+    line_px
+        Width of the lines.
+    """
+    light = draw_cells(image, rings, np.zeros(len(rings), int), line_px=line_px, key=LIGHT)
+    inside = np.zeros(image.shape[:2], np.uint8)
+    for xy in cells:
+        cv2.fillPoly(inside, [_fixed(xy)], 1, cv2.LINE_8, _SHIFT)
+    # Under the coloured line, all is light: of dashes, or a dark colour on a dark nucleus, nothing would be seen.
+    cv2.polylines(inside, [_fixed(xy) for xy in cells], True, 0, 1, cv2.LINE_8, _SHIFT)
+    return np.where(inside[..., None] > 0, image, light)
+
+
 def dash_px(line_px: float) -> float:
     """Length of dashes."""
     return max(5.0, 3 * line_px)
 
 
 def dashes(xy: np.ndarray, length: float) -> list[np.ndarray]:
-    """Return parts of an outline, each about so long, with gaps of half that between them; at least two."""
+    """Return parts of an outline, each about so long, with gaps as long between them; at least two."""
     ring = np.concatenate([xy, xy[:1]])
     along = np.append(0, np.hypot(*np.diff(ring, axis=0).T).cumsum())
-    count = max(2, round(along[-1] / (1.5 * length)))
-    # Two steps for a dash, one for a gap.
-    at = np.linspace(0, along[-1], 3 * count + 1)
+    count = max(2, round(along[-1] / (2 * length)))
+    # Two steps for a dash, so that corners are not cut off much, and two for a gap.
+    at = np.linspace(0, along[-1], 4 * count + 1)
     points = np.column_stack([np.interp(at, along, side) for side in ring.T])
-    return [points[3 * part : 3 * part + 3] for part in range(count)]
+    return [points[4 * part : 4 * part + 3] for part in range(count)]
 
 
 def _fixed(xy: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ def _draw_cells(root: ET.Element, cells: Cells, parts: Sequence[np.ndarray], sha
             if cells.named[row]:
                 known["data-class"] = cells.named[row]
             if guessed[row]:
-                known |= {"data-proposed": "true", "stroke-dasharray": f"{_number(dash)} {_number(dash / 2)}"}
+                known |= {"data-proposed": "true", "stroke-dasharray": _number(dash)}
             cell = _add(group, "g", **known)
             _add(cell, "title", text=cells.title(row))
             _draw_shapes(cell, parts[row], shapes)

@@ -17,8 +17,7 @@ from ..io import bounded_map, progress
 from ..slides import Slide
 from ..tiling import thin
 from . import svg, texts
-from .cells import CellsInView, box_of, draw_cells
-from .keys import LIGHT
+from .cells import CellsInView, box_of, draw_cells, light_rim
 from .legends import column, save
 from .shown import Cells, noted
 
@@ -110,7 +109,7 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
     line_px, number, drawn = style.line_um / tile.mpp, np.concatenate(numbers), image
     guessed = np.resize(cells.guessed, len(number))
     # On a light line every colour is seen, on pink and on dark tissue.
-    drawn = draw_cells(drawn, rings, np.zeros_like(number), line_px=max(1, line_px) + _light_px(style), key=LIGHT)
+    drawn = light_rim(drawn, rings, parts, line_px=max(1, line_px) + _light_px(style))
     drawn = draw_cells(drawn, rings, number, line_px=line_px, key=cells.key, dashed=guessed)
     words = _texts(cells, parts, tile, (image.shape[1], image.shape[0]), style)
     if words:
@@ -127,7 +126,8 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
             parts,
             title=tile.tile_id,
             shapes=style.shapes,
-            light_px=_light_px(style),
+            # There, it lies on the inside of cells, too.
+            light_px=_light_px(style) / 2,
             line_px=max(1.0, line_px),
             words=words,
             legend=legend,
@@ -136,7 +136,7 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
 
 def _light_px(style: Style) -> int:
     """How much wider the light line is than the coloured one on it: few cells are to be found among many."""
-    return 2 if style.cells == "typical" else 1
+    return 4 if style.cells == "typical" else 2
 
 
 def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], style: Style) -> list[texts.Text]:
