@@ -277,7 +277,7 @@ def test_a_trial_is_laid_over_the_settings_of_its_tissue(schema):
     assert resolve(config, schema, "lung")["sweep"] == {"clustering.eps": [1]}
 
 
-@pytest.mark.parametrize("name", ["classify", "evaluation", "Groups", "sweep"])
+@pytest.mark.parametrize("name", ["classify", "evaluation", "Groups", "logs", "sweep"])
 def test_a_slide_cannot_be_called_like_a_folder_of_the_workflow(sheet, name):
     with pytest.raises(ClusterfirstError, match="is the name of a folder of the workflow's own"):
         sheet(f"slide,path\n{name},a.svs\n")

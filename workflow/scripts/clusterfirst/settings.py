@@ -27,7 +27,7 @@ STAGES = (
     "classify",
     "export",
 )
-RESERVED = ("classify", "evaluation", "groups", "sweep")
+RESERVED = ("classify", "evaluation", "groups", "logs", "sweep")
 """Folders among the results that belong to no slide."""
 
 
