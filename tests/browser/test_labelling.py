@@ -176,6 +176,7 @@ def test_export_says_where_the_files_lie(server, new_page):
     assert written
     assert all((server.results / name).is_file() or (server.results.parent / name).is_file() for name in written)
     assert any(path.suffix == ".json" for path in server.labels.iterdir())
+    expect(page.locator("dialog")).to_contain_text("snakemake labels, with the same --configfile as your run")
 
     # what QuPath is given comes back, compressed as it is, and changes nothing
     page.get_by_role("button", name="Cells for QuPath").click()

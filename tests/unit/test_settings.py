@@ -101,6 +101,11 @@ def test_blank_lines_are_skipped_and_cells_trimmed(sheet):
     assert sheet("slide, path\n\n a , a.svs \n,\n\n") == [Sample("a", "a.svs")]
 
 
+def test_an_empty_sheet_says_how_the_demo_is_meant(sheet):
+    with pytest.raises(ClusterfirstError, match=r'ARGS="--configfile FILE" \(the demo\'s is config/demo\.yaml\)'):
+        sheet("slide,path\n")
+
+
 @pytest.mark.parametrize("text", ["slide,path\n", "slide,path\n\n,\n", ""])
 def test_a_sheet_without_slides_is_refused(sheet, text):
     with pytest.raises(ClusterfirstError, match=r"no rows|is missing"):

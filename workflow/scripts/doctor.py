@@ -1,4 +1,4 @@
-"""Check whether everything is there that a run needs, and say what to do: ``python doctor.py [--slurm] [--configfile FILE …]``.
+"""Check whether everything is there that a run needs: ``python doctor.py [--slurm] [--configfile FILE …]``.
 
 Not part of the workflow; for people. It needs nothing but Python to begin with, for the rest may be what is broken.
 """

@@ -210,7 +210,7 @@ def read_labels(
     tuple of str
         What is out of date.
     """
-    mend = "run `snakemake labels`, then `snakemake cohort`"
+    mend = "run `snakemake labels`, then `snakemake cohort`, with the same `--configfile` as your run"
     if not path.is_file():
         return None, (f"labels were exported, but not given to the cells: {mend}",) if exported else ()
     table = pq.read_table(path, columns=["cluster_id", "label", "label_source"]).to_pandas()

@@ -344,7 +344,9 @@ def _classes(cohort: Cohort) -> list[Html]:
                 tag("code", f"make label RESULTS={cohort.results}"),
                 ", press Export, run ",
                 tag("code", "snakemake labels"),
-                ", and make this page again.",
+                " with the same ",
+                tag("code", "--configfile"),
+                " as your run, and make this page again.",
             )
         ]
     classes = all_classes(slides)

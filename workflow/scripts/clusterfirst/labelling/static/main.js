@@ -342,7 +342,7 @@ async function startReview() {
 
 async function exportLabels(format = "labels") {
   const [text, buttons] = {
-    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
+    labels: ["Run snakemake labels, with the same --configfile as your run (the demo: config/demo.yaml): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
     qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
   }[format];
   try {
