@@ -221,8 +221,8 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
             samples.append(sample)
         if not samples:
             problems.append(
-                "no rows: add one line per slide, or give the configuration that names your sheet (`slides:`) as in your run: "
-                "--configfile FILE, with make ARGS=\"--configfile FILE\" (the demo's is config/demo.yaml)"
+                "no rows: add one line per slide, or give the configuration of your run, which names your sheet "
+                '(`slides:`): --configfile FILE, with make ARGS="--configfile FILE" (the demo\'s is config/demo.yaml)'
             )
     if problems:
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
