@@ -499,6 +499,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
     ]
     assert probe(page, "outside") == []
     assert probe(page, "overlapping") == []
+    expect(page.locator("#clusters-named")).to_be_visible()
 
 
 @pytest.fixture
