@@ -345,6 +345,13 @@ BAD = {
     "true": ('{"class": "stroma", "confidence": true, "rationale": ""}', "confidence is not a number from 0 to 1"),
     "no reasons": ('{"class": "stroma", "confidence": 0.5}', "rationale is missing"),
     "nothing": ("", "it is not valid JSON"),
+    "half a character": ('{"class": "\\ud83d", "confidence": 1, "rationale": ""}', 'class "\\ud83d" is not one'),
+    "no text": ('{"class": ["stroma"], "confidence": 1, "rationale": ""}', "class that is no text is not one of epith"),
+    "endless": (f'{{"class": {"[" * 5000}{"]" * 5000}}}', "it is not valid JSON"),
+    "huge": (
+        f'{{"class": "stroma", "confidence": 1{"0" * 400}, "rationale": ""}}',
+        "confidence is not a number from 0 to 1",
+    ),
 }
 
 
@@ -374,6 +381,28 @@ def test_then_the_view_counts_as_unsure_and_says_why(run_with, what):
     assert (bad["class"], bad["confidence"], good["class"]) == ("unsure", 0, "stroma")
     assert bad["rationale"].startswith(f"no usable answer, also when asked again: {why}"[:70])
     assert [one.name for one in found.clusters.values()][1:] == ["stroma"] * 2
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\ud83d"], ids=["written out", "in the document"])
+def test_half_a_character_spoils_no_answer(run_with, half):
+    """JSON can hold what no file can."""
+    text = f'{{"class": "stroma", "confidence": 0.5, "rationale": "slender {half}"}}'
+    state, run = run_with(lambda *_: chat.say(text))
+    assert run().clusters[0].rationale == "slender ?"
+    run()
+    assert len(state.asked) == 6
+
+
+def test_a_model_and_a_server_give_no_orders_to_terminals(run_with, caplog):
+    rude = "\x1b[2J\u202elook"
+    _, run = run_with(in_turn(chat.answer(rationale=rude), chat.say("", refusal=rude), chat.fail(401, rude)))
+    with pytest.raises(ClusterfirstError, match=r"\?\[2J\?look"):
+        run()
+    _, run = run_with(in_turn(chat.answer(rationale=rude), chat.say("", refusal=rude)))
+    assert {vote["rationale"].removeprefix("the model refused: ") for vote in votes_of(run())[:2]} == {"?[2J?look"}
+    said = "".join(record.getMessage() for record in caplog.records if record.name == "clusterfirst")
+    assert "?[2J?look" in said
+    assert not {"\x1b", "\u202e"} & set(said)
 
 
 def test_an_answer_cut_off_is_asked_for_once_more(run_with):
@@ -449,18 +478,46 @@ def test_what_nobody_counted_is_spent_by_the_upper_estimate(run_with):
     assert run.tokens == pytest.approx(6 * each, abs=12)
 
 
-def test_time_outs_count_as_spent_and_refusals_of_the_server_do_not(run_with):
-    _, run = run_with(in_turn(chat.hang(1), chat.fail(503)))
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": -(10**6), "completion_tokens": 10},
+        {"prompt_tokens": "1200", "completion_tokens": 80},
+        {"prompt_tokens": 1200},
+        {},
+        [],
+    ],
+    ids=str,
+)
+def test_nonsense_of_a_server_that_counts_frees_no_budget(run_with, usage):
+    def send(handler):
+        text = '{"class": "stroma", "confidence": 0.5, "rationale": "slender"}'
+        chat.reply(handler, 200, chat.document(text) | {"usage": usage})
+
+    state, run = run_with(lambda *_: send)
+    assert [one.name for one in run().clusters.values()] == ["stroma"] * 3
+    assert len(state.asked) == 6
+    assert run.tokens > 6 * (run.settings["image_tokens"] + run.settings["max_tokens"])
+
+
+@pytest.mark.parametrize("what", [chat.hang(1), chat.fail(504)], ids=["nothing", "a gateway's 504"])
+def test_time_outs_count_as_spent_and_refusals_of_the_server_do_not(run_with, what):
+    _, run = run_with(in_turn(what, chat.fail(503)))
     run(timeout_s=0.3)
     charged = run.tokens - 6 * (chat.PROMPT_TOKENS + chat.COMPLETION_TOKENS)
     assert 3500 < charged < 6000
 
 
-def test_pictures_dearer_than_reckoned_are_said_and_reckoned_with(run_with, caplog):
-    _, run = run_with()
-    run(image_tokens=1, max_tokens=90)
+@pytest.mark.parametrize("concurrency", [1, 6])
+def test_pictures_dearer_than_reckoned_are_said_and_reckoned_with(run_with, caplog, concurrency):
+    state, run = run_with(lambda *_: chat.answer(slow=0.05))
+    found = run(image_tokens=1, max_tokens=90, concurrency=concurrency, budget_tokens=6600)
     assert "raise classify.image_tokens" in caplog.text
     assert caplog.text.count("more than was reckoned") == 1, "from then on it is"
+    assert (len(state.asked), len(votes_of(found))) == (5, 5), "six at the first estimate"
+    assert run.tokens <= 6600
+    assert len(votes_of(run(image_tokens=1, max_tokens=90, concurrency=concurrency, budget_tokens=7600))) == 5
+    assert len(state.asked) == 5, "known answers say what a picture takes"
 
 
 def test_a_ledger_survives_a_torn_line_and_counts_what_was_under_way(tmp_path):
@@ -536,7 +593,7 @@ def test_answers_are_kept_at_once_also_if_the_job_is_killed(run_with, tmp_path, 
 
 
 def test_the_key_is_in_no_answer_even_if_the_server_says_it(run_with):
-    _, run = run_with(lambda number, asked: chat.answer(rationale=f"your key is {KEY}"))
+    _, run = run_with(lambda number, asked: chat.answer(rationale=f"your key is {KEY}", finish=KEY))
     found = run()
     assert votes_of(found)[0]["rationale"] == "your key is [key]"
 
@@ -640,6 +697,7 @@ def test_prompts_that_come_with_the_workflow_can_be_used(repo):
         ("task: x\nclasses: [{name: a, colour: red}, {name: b, colour: '#000000'}]", "classes.0.colour"),
         ("task: x\nclasses: [{name: a, colour: '#000000'}, {name: A, colour: '#000000'}]", "'a' stands there twice"),
         ("task: x\nclasses: [{name: Unsure, colour: '#000000'}, {name: b, colour: '#000000'}]", "no class can be"),
+        ('task: x\nclasses: [{name: "a\\tb", colour: "#000000"}, {name: b, colour: "#000000"}]', "cannot be seen"),
         ("classes: []", "task"),
         ("a: [", "expected"),
     ],

@@ -88,6 +88,14 @@ def test_classes_are_those_of_people_then_those_that_only_the_model_knows():
     assert cells.classes(None, None) == []
 
 
+def test_a_class_is_written_as_people_write_it():
+    shouted = Exported(
+        "x.json", {}, [{"name": "Tumour", "colour": "#ff0000"}], *(np.full(COUNT, None) for _ in range(3))
+    )
+    assert cells.known(FOUND, PLANE, shouted, PROPOSED)["label"].unique().to_pylist() == [None, "stroma", "Tumour"]
+    assert [entry["name"] for entry in cells.classes(shouted, PROPOSED)] == ["Tumour", "stroma"]
+
+
 def test_the_table_is_written_in_parts_and_is_geoparquet(masks, tmp_path):
     beside = cells.known(FOUND, PLANE, None, PROPOSED)
     path = tmp_path / "cells.parquet"

@@ -157,6 +157,22 @@ def test_a_wrong_value_is_reported_with_what_the_key_is_for(schema):
     assert schema["properties"]["tiling"]["properties"]["tile_px"]["description"] in line
 
 
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        ({"n": 5}, "classify.parameters.n: 1 was expected (each picture has one vote"),
+        ({"stream": True}, "answers are read whole"),
+        ({"messages": []}, "what is asked stands in classify.prompt"),
+        ({"model": "other"}, "set classify.model"),
+        ({"max_tokens": None}, "classify.parameters.max_tokens: None is not of type 'integer'"),
+    ],
+)
+def test_parameters_for_a_model_that_would_pass_the_budget_are_refused(schema, own, why):
+    (line,) = check_config({"classify": {"parameters": own}}, schema)
+    assert why in line
+    assert check_config({"classify": {"parameters": {"temperature": 0, "max_tokens": 50, "n": 1}}}, schema) == []
+
+
 def test_settings_of_a_tissue_are_held_against_the_stage_they_override(schema):
     found = check_config(
         {"tissues": {"colon": {"filter": {"max_bright_ratio": 9}, "clustering": {"epps": 1}}, "liver": {"gpu": True}}},

@@ -16,7 +16,7 @@ from clusterfirst.labelling.results import load_group, open_results
 from clusterfirst.labelling.view import View
 
 from .. import chat_server as chat
-from .conftest import copy_of
+from .conftest import copy_of, say
 
 KEY = "sk-proj-0123456789abcdefSECRET"
 MINE = {
@@ -56,14 +56,18 @@ def classified(finished, tmp_path_factory):
         assert project.jobs("classify") == {
             (rule, slide) for rule in ("cluster_views", "classify_clusters") for slide in "ab"
         }
-        assert project.jobs() == project.jobs("classify"), "pictures and all else stay as they are"
+        labels = {(rule, slide) for rule in ("label_cells", "annotate_labels", "export_qupath") for slide in "ab"}
+        assert project.jobs() == project.jobs("classify") | labels, "pictures and all else stay as they are"
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("OPENAI_API_KEY")
             preview = project.run("classify_preview", "--quiet", "rules", "host", "progress")
         assert preview.returncode == 0, preview.stdout
         assert not server.asked, "the preview sends nothing"
-        done = project.run("classify")
+        done = project.run()
         assert done.returncode == 0, done.stdout
+        where = f"pictures of the clusters of 2 slides or groups go to a model at 127.0.0.1:{server.port}"
+        assert where in done.stdout
+        assert where not in preview.stdout
         yield project, server, preview.stdout, done.stdout
 
 
@@ -141,8 +145,9 @@ def test_the_key_is_in_no_file(classified):
     assert_the_key_is_nowhere(classified[0])
 
 
-def test_a_rerun_does_nothing_and_lost_results_cost_nothing(classified):
+def test_a_rerun_does_nothing_and_lost_results_cost_nothing(classified, tmp_path):
     project, server, *_ = classified
+    project = copy_of(project, tmp_path / "copy")
     asked = len(server.asked)
     assert project.jobs() == project.jobs("classify") == set()
     before = read_json(project.results("a") / "classes.json")
@@ -216,6 +221,21 @@ def test_one_bad_group_fails_alone_and_a_small_budget_is_loud(finished, tmp_path
         told = proposals.read(project.results("a") / "classes.json")
         assert told.facts["stopped"] is None
         assert told.facts["cost"]["cached"] == 8
+
+
+def test_labels_ask_about_slides_that_people_have_labelled_only(finished, tmp_path, monkeypatch):
+    project = with_server(finished, tmp_path / "copy", "http://127.0.0.1:9/v1")
+    done = project.run("labels", "--dry-run")
+    assert done.returncode != 0
+    assert "nobody has exported labels" in done.stdout
+    classes = [{"name": "plasma cell", "colour": "#0000ff"}]
+    say(project, {"do": "classes", "classes": classes}, {"do": "name", "leaves": [0], "class": "plasma cell"})
+    planned = project.jobs("labels")
+    assert ("classify_clusters", "a") in planned
+    assert {slide for _, slide in planned} == {"a"}
+    monkeypatch.delenv("OPENAI_API_KEY")
+    done = project.run("labels", "--touch")
+    assert "no key" not in done.stdout, "nothing is asked"
 
 
 def test_an_unknown_prompt_is_said_while_planning(finished, tmp_path):

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from clusterfirst import proposals
 from clusterfirst.io import read_json
 
+from .. import chat_server as chat
 from ..conftest import absent
 from ..html import Page
+from .conftest import copy_of
 
 NUMBERS = (14, 26, 12)
 """Images of CoNSeP with few nuclei of two to three types."""
@@ -216,6 +219,28 @@ def test_a_truth_of_points_is_enough(data, new_project):
     judged = told["summary"]["cells"]
     assert judged["with_truth"] + judged["true_not_detected"] == len(features)
     assert judged["with_truth"] > 0.9 * len(features)
+
+
+def test_what_a_model_calls_shared_clusters_goes_to_the_cells_of_each_slide(cohort, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    project = copy_of(cohort, tmp_path / "copy")
+    files = [f"results/s{number}/cells.parquet" for number in NUMBERS]
+    with chat.running() as server:
+        own = {"per_cluster": 1, "model": "seer-1", "base_url": server.url, "key_variable": None}
+        project.change({"classify": own})
+        done = project.run(*files)
+        assert done.returncode == 0, done.stdout
+        assert len(server.asked) == 10, "once for all slides"
+    told = proposals.read(project.results("groups/cohort") / "classes.json")
+    assert len({found.name for found in told.clusters.values()}) > 2
+    for slide in (f"s{number}" for number in NUMBERS):
+        cells = pd.read_parquet(project.results(slide) / "cells.parquet", columns=["cluster_id", "label"])
+        wanted = [told.clusters[number].name if number >= 0 else None for number in cells["cluster_id"]]
+        assert [None if pd.isna(label) else label for label in cells["label"]] == wanted
+    assert project.jobs(*files) == set()
+    clustering = yaml.safe_load((project.folder / "own.yaml").read_text())["clustering"]
+    project.change({"clustering": clustering | {"groups": 9}})
+    assert {("classify_clusters", "groups/cohort"), ("label_cells", "s14")} <= project.jobs(*files), "others are meant"
 
 
 def test_the_cohort_page_compares_slides_that_share_clusters(cohort):

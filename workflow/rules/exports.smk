@@ -42,8 +42,8 @@ def label_files(slides):
 
 
 def labelled_slides(wildcards):
-    """An input function: the same of all slides; that there are none is an error only to those who ask."""
-    if files := label_files(SAMPLES):
+    """An input function: the same of the slides that people have labelled; that there are none is an error."""
+    if files := label_files(filter(newest_labels, SAMPLES)):
         return files
     if STORED:
         raise WorkflowError(

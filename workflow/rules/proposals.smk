@@ -74,13 +74,25 @@ def prompt_of(group):
     return local(str(path))
 
 
-def need_key():
-    """Stop before anything is done if it would end at a missing key or model."""
-    for job in workflow.dag.needrun_jobs():
-        if job.rule.name != "classify_clusters":
-            continue
-        settings = settings_of(job.wildcards.group)["classify"]
+def announce_asking():
+    """Say where pictures will go; stop before anything is done if it would end at a missing key or model."""
+    if workflow.touch:
+        return
+    groups = [
+        job.wildcards.group
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name == "classify_clusters"
+    ]
+    hosts = set()
+    for group in groups:
+        settings = settings_of(group)["classify"]
         try:
             model_server.check(settings, os.environ)
         except ClusterfirstError as error:
             raise WorkflowError(str(error))
+        hosts.add(model_server.host(model_server.address(settings, os.environ)))
+    if groups:
+        logger.warning(
+            f"classify.per_cluster is not 0: pictures of the clusters of {len(groups)} slides or groups go to a model at "
+            f"{', '.join(sorted(hosts))}, unless its answers are known"
+        )

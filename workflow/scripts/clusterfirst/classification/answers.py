@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
 _LONGEST = 2000
+_ODD = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class BadAnswer(Exception):
@@ -50,7 +50,7 @@ def _object(text: str) -> dict:
     inner = fenced.group(1) if fenced else text[text.find("{") : text.rfind("}") + 1]
     try:
         found = json.loads(inner)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer(f"it is not valid JSON ({error})") from error
     if not isinstance(found, dict):
         raise BadAnswer("it is not a JSON object")
@@ -60,18 +60,23 @@ def _object(text: str) -> dict:
 def _word(given: object, words: list[str]) -> str:
     by_word = {word.casefold(): word for word in words}
     if not isinstance(given, str) or given.strip().casefold() not in by_word:
-        raise BadAnswer(f"class {json.dumps(given, ensure_ascii=False)[:100]} is not one of {', '.join(words)}")
+        told = json.dumps(given[:100]) if isinstance(given, str) else "that is no text"
+        raise BadAnswer(f"class {told} is not one of {', '.join(words)}")
     return by_word[given.strip().casefold()]
 
 
 def _confidence(given: object) -> float:
-    number = float(given) if isinstance(given, int | float) and not isinstance(given, bool) else math.nan
-    if not 0 <= number <= 1:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 1:
         raise BadAnswer("confidence is not a number from 0 to 1")
-    return round(number, 4)
+    return round(float(given), 4)
 
 
 def _text(given: object) -> str:
     if not isinstance(given, str):
         raise BadAnswer("rationale is not text")
-    return " ".join(given.split())[:_LONGEST]
+    return harmless(" ".join(given.split())[:_LONGEST])
+
+
+def harmless(text: str) -> str:
+    """Return a text without what terminals obey, what turns lines around, and what no file can hold."""
+    return _ODD.sub("?", text)

@@ -6,8 +6,8 @@ import json
 import os
 import random
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,11 +106,9 @@ class Asker:
         votes, stopped = {}, None
         with ThreadPoolExecutor(self._settings["concurrency"]) as pool:
             try:
-                # One after the other: all views of a cluster before those of the next, when the budget is short.
-                waiting = {pool.submit(self._vote_or_stop, view, Path(folder, view.file)): view for view in views}
-                for done in progress(as_completed(waiting), total=len(waiting), what="classify"):
+                for file, done in progress(self._submit(pool, views, folder), total=len(views), what="classify"):
                     try:
-                        votes[waiting[done].file] = done.result()
+                        votes[file] = done.result()
                     except Spent as error:
                         stopped = str(error)
                     except _GaveUp:
@@ -120,6 +118,17 @@ class Asker:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return votes, stopped
+
+    def _submit(self, pool: Executor, views: Sequence[View], folder: str | os.PathLike) -> Iterator[tuple[str, Future]]:
+        """Yield the file of each view with its vote, as they come.
+
+        The first is asked about alone: what the server counts for it is what is reckoned with for the others. Those are
+        begun one after the other: all views of a cluster before those of the next, when the budget is short.
+        """
+        for some in (views[:1], views[1:]):
+            waiting = {pool.submit(self._vote_or_stop, view, Path(folder, view.file)): view.file for view in some}
+            for done in as_completed(waiting):
+                yield waiting[done], done
 
     def _vote_or_stop(self, view: View, picture: Path) -> dict:
         """Ask about a view; an error keeps all threads from sending more, before anybody looks at it."""
@@ -164,6 +173,7 @@ class Asker:
         if found := self._cache.get(name):
             with self._shared.guard:
                 self.cost.cached += 1
+                self._shared.dearest = max(self._shared.dearest, found.prompt_tokens or 0)
             return found, True
         reply = self._sent(request)
         self._cache.put(name, request, reply, host=self._server.host)
@@ -213,14 +223,13 @@ class Asker:
 
     def _count_tokens(self, reply: Reply, most: int) -> int:
         """Add up what the server counted; where it counts nothing, the upper estimate is what was spent."""
-        if reply.prompt_tokens is None:
+        if reply.prompt_tokens is None or reply.completion_tokens is None:
             return most
-        spent = reply.prompt_tokens + (reply.completion_tokens or 0)
+        spent = reply.prompt_tokens + reply.completion_tokens
         with self._shared.guard:
             self.cost.prompt_tokens += reply.prompt_tokens
-            self.cost.completion_tokens += reply.completion_tokens or 0
-            if reply.prompt_tokens > self._shared.dearest:
-                self._shared.dearest = reply.prompt_tokens
+            self.cost.completion_tokens += reply.completion_tokens
+            self._shared.dearest = max(self._shared.dearest, reply.prompt_tokens)
         if spent > most:
             log.warning(
                 "a request took %d tokens, more than was reckoned with (%d): raise classify.image_tokens", spent, most

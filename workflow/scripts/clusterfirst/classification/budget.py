@@ -92,6 +92,7 @@ class Budget:
         self._tokens[number] = tokens
         self._file.write(json.dumps({"request": number, "tokens": tokens}) + "\n")
         self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 def _lock(file) -> None:

@@ -108,6 +108,8 @@ def read(path: str | os.PathLike) -> Prompt:
 def _check_names(names: list[str]) -> None:
     plain = [name.casefold() for name in names]
     for name in plain:
+        if not name.isprintable():
+            raise ValueError(f"class {name!r} has characters that cannot be seen")
         if name == UNSURE:
             raise ValueError(f"no class can be called '{UNSURE}': that is what the model says when none fits")
         if plain.count(name) > 1:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..io import ClusterfirstError, log
+from .answers import harmless
 
 OPENAI = "https://api.openai.com/v1"
 _ADDRESS = re.compile(r"https?://(?P<host>[^/@?#\s]+)(/[^@?#\s]*)?")
@@ -18,6 +19,8 @@ _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{6,}")
 _LOCAL = re.compile(r"(localhost|127\.[\d.]+|\[::1\])(:\d+)?")
 _LONGEST_MESSAGE = 500
 _AGAIN = {408, 409, 425, 429}
+_TIMED_OUT = {504, 524}
+"""A gateway waited too long: the model behind it may have answered all the same."""
 _HINTS = {
     401: "is the key right, and for this server?",
     403: "may this key use this model?",
@@ -118,8 +121,8 @@ class Server:
         self._client.close()
 
     def clean(self, text: str) -> str:
-        """Return a text without the key."""
-        return _KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text)
+        """Return a text without the key, and `harmless`."""
+        return harmless(_KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text))
 
     def ask(self, request: Mapping) -> Reply:
         """Send one request.
@@ -161,14 +164,13 @@ class Server:
 
     def _reply(self, told) -> Reply:
         choice = told.choices[0]
-        usage = told.usage
         return Reply(
             text=self.clean(choice.message.content or ""),
-            finish=choice.finish_reason or "",
+            finish=self.clean(choice.finish_reason or ""),
             refusal=self.clean(getattr(choice.message, "refusal", None) or "")
             or ("content filter" if choice.finish_reason == "content_filter" else ""),
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
+            prompt_tokens=_count(told.usage, "prompt_tokens"),
+            completion_tokens=_count(told.usage, "completion_tokens"),
         )
 
     def _refused(self, error) -> Exception:
@@ -181,7 +183,8 @@ class Server:
             status == 429 and isinstance(body, dict) and "insufficient_quota" in (body.get("code"), body.get("type"))
         )
         if (status in _AGAIN or status >= 500) and not no_money:
-            return Passing(what, after=_asked_to_wait(error.response.headers), charged=False)
+            after = _asked_to_wait(error.response.headers)
+            return Passing(what, after=after, charged=status in _TIMED_OUT)
         hint = _HINTS.get(status) or (
             "see classify.structured, parameters, max_tokens" if status in (400, 422) else "see the server's own log"
         )
@@ -242,6 +245,12 @@ def address(settings: Mapping, environment: Mapping[str, str]) -> str:
 def host(address: str) -> str:
     """Return the host of an address, with the port if one is said."""
     return _ADDRESS.fullmatch(address)["host"]
+
+
+def _count(usage: object, name: str) -> int | None:
+    """A number of tokens; None where a server says none, or nonsense: less than nothing would fill up the budget."""
+    value = getattr(usage, name, None)
+    return value if type(value) is int and value >= 0 else None
 
 
 def _asked_to_wait(headers: Mapping[str, str]) -> float | None:

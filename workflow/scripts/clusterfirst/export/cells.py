@@ -56,6 +56,8 @@ def known(found: dict, plane: np.ndarray, labels: Exported | None, proposed: Pro
         name, votes = proposed.of_cells(own["cluster_id"])
         # Comparisons with None go element by element.
         open_ = (source == None) & (name != None)  # noqa: E711
+        spelt = _spelling(labels)
+        name = np.array([word and spelt.get(word.casefold(), word) for word in name], object)
         label, source, who = (
             np.where(open_, new, old) for new, old in ((name, label), (PROPOSED, source), (proposed.model, who))
         )
@@ -89,9 +91,15 @@ def same_length(name: str, count: int, cells: int) -> None:
 
 def classes(labels: Exported | None, proposed: Proposals | None) -> list[dict]:
     """Return ``name`` and ``colour`` of every class that a cell can have, those of people first."""
-    named = {entry["name"]: entry["colour"] for one in (proposed, labels) if one is not None for entry in one.classes}
-    order = dict.fromkeys(entry["name"] for one in (labels, proposed) if one is not None for entry in one.classes)
-    return [{"name": name, "colour": named[name]} for name in order]
+    people, model = (one.classes if one else [] for one in (labels, proposed))
+    known = _spelling(labels)
+    every = [*people, *(entry for entry in model if entry["name"].casefold() not in known)]
+    return [{"name": entry["name"], "colour": entry["colour"]} for entry in every]
+
+
+def _spelling(labels: Exported | None) -> dict[str, str]:
+    """How people write their classes: "Stroma" and "stroma" are one."""
+    return {entry["name"].casefold(): entry["name"] for entry in (labels.classes if labels else [])}
 
 
 def write(masks: str | os.PathLike, beside: pa.Table, path: str | os.PathLike, metadata: dict) -> None:
