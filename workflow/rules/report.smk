@@ -86,6 +86,17 @@ def benchmark_files(wildcards):
     return found
 
 
+def asked_for_as_well(wildcards):
+    """An input function: what the other targets of this call ask for."""
+    files = []
+    for target in sorted({*workflow.dag_settings.targets} - {"cohort"}):
+        known = workflow.is_rule(target)
+        for one in workflow.get_rule(target).input if known else [target]:
+            found = one(wildcards) if callable(one) else one
+            files += [found] if isinstance(found, str) else found
+    return [file for file in dict.fromkeys(files) if file != f"{RESULTS}/cohort.html"]
+
+
 def groups_of_finished(wildcards):
     """A params function: the group of every finished slide."""
     if slides := finished_slides():
