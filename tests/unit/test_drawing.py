@@ -24,7 +24,8 @@ from clusterfirst.annotation import (
     texts,
     typical_rows,
 )
-from clusterfirst.annotation.legends import folded, legend_rows, shortened
+from clusterfirst.annotation.legends import WIDEST, legend_rows, shortened, typeface
+from clusterfirst.annotation.shown import noted
 from clusterfirst.clustering import NOISE, palette
 from clusterfirst.io import write_table
 from clusterfirst.slides import Slide
@@ -139,8 +140,8 @@ def test_typical_cells_have_a_light_line_under_the_coloured_one(slide, tmp_path)
     [
         (["cluster"], ["0", "1", "noise", "1"]),
         (["confidence", "cluster"], ["0.90 · 0", "0.85 · 1", "0.00 · noise", "1.00 · 1"]),
-        (["class"], ["T cell", "", LONG, "T cell"]),
-        (["class", "cluster"], ["T cell · 0", "1", f"{LONG} · noise", "T cell · 1"]),
+        (["class"], ["T cell", "", f"{LONG}?", "T cell?"]),
+        (["class", "cluster"], ["T cell · 0", "1", f"{LONG}? · noise", "T cell? · 1"]),
     ],
 )
 def test_what_is_written_beside_a_cell(parts, wanted):
@@ -155,12 +156,22 @@ def written(plain: np.ndarray, told: np.ndarray) -> list[bool]:
     return [bool(changed[y : y + half, x : x + half].any()) for y in (0, half) for x in (0, half)]
 
 
-def test_text_is_dark_with_a_light_edge(slide, tmp_path):
-    plain, told = drawn(slide, tmp_path), drawn(slide, tmp_path, text=["cluster"])
-    changed = told[(plain != told).any(axis=-1)]
-    assert (changed < 30).all(axis=-1).any()
-    assert (changed > 225).all(axis=-1).any()
+def test_text_has_the_colour_of_its_cell_but_darker_and_a_light_edge(slide, tmp_path):
+    plain, told = drawn(slide, tmp_path), drawn(slide, tmp_path, text=["cluster"], text_scale=2)
+    changed = (plain != told).any(axis=-1)
+    for half, shade in ((np.s_[:, :100], "#ff0000"), (np.s_[:100, 100:], "#0000ff")):
+        letters = told[half][changed[half]].astype(int)
+        assert (np.abs(letters - palette.rgb(palette.dark(shade))).sum(axis=-1) < 12).any(), shade
+        assert (letters > 225).all(axis=-1).any()
     assert written(plain, told) == [True] * 4
+
+
+def test_dark_colours_can_be_read_on_white_and_keep_their_hue():
+    assert palette.dark("#000000") == "#000000"
+    assert palette.dark("#0000ff") == "#0000ff"
+    red, green, blue = palette.rgb(palette.dark("#f0e442"))
+    assert red > green > 2 * blue
+    assert red < 150
 
 
 def labels(slide, folder, **options) -> list[str]:
@@ -271,16 +282,50 @@ def test_names_are_written_as_people_wrote_them(name, tmp_path):
     assert (beside == palette.rgb("#123456")).all(axis=-1).any()
 
 
-def test_legend_rows_are_folded_or_shortened():
-    key = classes_key([{"name": LONG, "colour": "#000000"}, {"name": "short", "colour": "#111111"}])
+def widths(text: str) -> list[float]:
+    """Of the lines of a text, over the size of the type."""
+    return [typeface(20).getlength(line) / 20 for line in text.split("\n")]
+
+
+@pytest.mark.parametrize("name", [LONG, "W" * 80, "W" * 40 + " keratinising cell", "short", "a b"])
+def test_legend_rows_are_never_wide_and_keep_their_numbers(name):
+    key = classes_key([{"name": name, "colour": "#000000"}, {"name": "short", "colour": "#111111"}])
     (_, first), (_, second) = legend_rows(np.array([0, 0, 0, 1]), key)
-    assert first.replace("\n", " ") == f"{LONG}: 3 (75%)"
-    assert max(map(len, first.split("\n"))) <= 36
+    assert max(widths(first)) <= WIDEST
+    assert first.count("\n") <= 1
+    assert first.endswith(": 3 (75%)")
     assert second == "short: 1 (25%)"
-    assert folded("x" * 200).count("\n") == 2
+    if len(name) < 10:
+        assert first == f"{name}: 3 (75%)"
+
+
+def test_a_legend_of_many_long_names_has_a_line_for_each():
     assert shortened("abcdefghij", 5) == "ab…ij"
     many = classes_key([{"name": f"{LONG} {number}", "colour": "#000000"} for number in range(25)])
-    assert all("\n" not in text and "…" in text for _, text in legend_rows(np.arange(25), many))
+    rows = [text for _, text in legend_rows(np.arange(25), many)]
+    assert all("\n" not in text and "…" in text for text in rows)
+    assert len(set(rows)) == 25
+    assert max(max(widths(text)) for text in rows) <= WIDEST
+
+
+def test_pictures_tell_what_a_model_proposed(slide, tmp_path):
+    said = [text.replace("\xa0", " ") for _, text in noted(chosen("class"))]
+    assert "T cell: 2 (50%), 1 proposed" in said
+    assert not any("proposed" in text for colour in ("cluster", "label") for _, text in noted(chosen(colour)))
+    green = (np.abs(drawn(slide, tmp_path, chosen("class"), line_um=1.5) - np.array([0, 255, 0])) < 20).all(axis=-1)
+    ours, proposed = green[:100, :100].sum(), green[100:, 100:].sum()
+    assert 0.4 * ours < proposed < 0.85 * ours, "dashed"
+    root = svg_of(slide, tmp_path, chosen("class"), legend=True)
+    dashed = [one.get("data-cell-id") for one in root.iter(f"{SVG}g") if one.get("stroke-dasharray")]
+    assert sorted(dashed) == ["2", "3"]
+    assert "dashed: proposed by a model" in [one.text for one in root.iter(f"{SVG}text")]
+
+
+def test_outlines_have_a_light_rim(slide, tmp_path):
+    picture = drawn(slide, tmp_path)
+    rim = (picture > GREY + 40).all(axis=-1)
+    assert rim[50:, :50].any()
+    assert has(picture, "#ff0000", *EDGE)
 
 
 def svg_of(slide, folder, of=None, **options) -> ET.Element:
@@ -299,7 +344,7 @@ def test_every_cell_is_an_element_of_the_svg(slide, tmp_path):
     assert cells["0"].get("data-class") == "T cell"
     assert cells["1"].get("data-class") is None
     assert cells["0"].find(f"{SVG}title").text == "cell 0, cluster 0, confidence 0.90, T cell"
-    assert cells["2"].find(f"{SVG}title").text == f"cell 2, noise, confidence 0.00, {LONG}"
+    assert cells["2"].find(f"{SVG}title").text == f"cell 2, noise, confidence 0.00, {LONG} (proposed)"
     assert cells["0"].find(f"{SVG}path").get("d") == "m50,20l30,30 -30,30 -30,-30z"
     assert cells["0"].find(f"{SVG}rect").attrib == {"x": "20", "y": "20", "width": "60", "height": "60"}
     groups = {one.get("data-name"): one.get("stroke") for one in root.iter(f"{SVG}g") if one.get("data-name")}
@@ -321,7 +366,10 @@ def test_texts_and_legend_of_the_svg_are_those_of_the_picture(slide, tmp_path):
     picture = opened(tmp_path / "tile.png")
     assert (root.get("width"), root.get("height")) == (str(picture.shape[1]), str(picture.shape[0]))
     said = [one.text for one in root.iter(f"{SVG}text")]
-    assert said.count("T cell") == 2
+    assert {"T cell", "T cell?"} <= set(said)
+    assert [one.get("fill") for one in root.iterfind(f"{SVG}g[@id='labels']/{SVG}text")][:1] == [
+        palette.dark("#ff0000")
+    ]
     assert {"tile", "cluster 0: 1 (25%)", "noise: 1 (25%)", "10 µm"} <= set(said)
 
 

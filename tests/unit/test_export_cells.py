@@ -1,5 +1,7 @@
 """cells.parquet: who has the last word on a cell's label, and how the table is written and read."""
 
+from dataclasses import replace
+
 import geopandas
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import shapely
 
 from clusterfirst import objects
+from clusterfirst.clustering import palette
 from clusterfirst.export import cells
 from clusterfirst.io import ClusterfirstError, read_metadata, write_table
 from clusterfirst.labelled import Exported
@@ -86,6 +89,23 @@ def test_classes_are_those_of_people_then_those_that_only_the_model_knows():
     ]
     assert cells.classes(None, PROPOSED) == PROPOSED.classes
     assert cells.classes(None, None) == []
+
+
+def test_a_proposed_class_that_looks_like_another_gets_a_colour_of_its_own():
+    people = [{"name": "epithelium", "colour": "#e69f00"}, {"name": "stroma", "colour": "#cc79a7"}]
+    model = [
+        {"name": "keratinocyte", "colour": "#e69f00"},
+        {"name": "Stroma", "colour": "#000000"},
+        {"name": "endothelium", "colour": "#ca78a6"},
+        {"name": "lymphocyte", "colour": "#0072b2"},
+    ]
+    found = cells.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
+    assert found[:2] == people
+    assert found[4] == model[3]
+    shades = palette.seen([palette.rgb(entry["colour"]) for entry in found])
+    apart = palette.distance(shades, shades)
+    assert apart[~np.eye(5, dtype=bool)].min() > 0.1
+    assert found == cells.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
 
 
 def test_a_class_is_written_as_people_write_it():

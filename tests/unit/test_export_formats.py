@@ -31,15 +31,16 @@ GRID = pd.DataFrame(
 )
 
 
-def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, classes=()):
+def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, source=None, classes=()):
     """Write what exports read, of some outlines, and return ``cells.parquet``."""
     count = len(outlines)
     frame = pd.DataFrame({"geometry": outlines, "tile_id": tile_id, "score": np.nan, "truncated": False})
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet")
     own = {"cluster_id": np.zeros(count, int), "leaf_id": np.zeros(count, int), "confidence": np.ones(count)}
     beside = cells.known({"cells": own}, np.zeros((count, 2), np.float32), None, None)
-    if label is not None:
-        beside = beside.set_column(beside.schema.get_field_index("label"), "label", pa.array(label, pa.string()))
+    for name, values in (("label", label), ("label_source", source)):
+        if values is not None:
+            beside = beside.set_column(beside.schema.get_field_index(name), name, pa.array(values, pa.string()))
     facts = {"slide": {"mpp": MPP}, "classes": [{"name": name, "colour": shade} for name, shade in classes]}
     cells.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
     for name, width in (("embeddings", 3), ("umap", 2)):
@@ -113,6 +114,31 @@ def test_coco_has_each_category_once_whatever_classes_are_called(tmp_path):
     found = json.loads((tmp_path / "coco.json").read_text())
     assert [one["name"] for one in found["categories"]] == [coco.UNLABELLED, "tumour"]
     assert [one["category_id"] for one in found["annotations"]] == [1, 1, 2]
+
+
+def test_cells_that_no_tile_shows_are_counted_in_the_log_of_coco(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = written(tmp_path, np.array([shapely.box(x, 10, x + 9, 19) for x in (5, 195, 199.5, 230)]))
+    coco.export(path, GRID, tmp_path / "coco.json")
+    found = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert [one["attributes"]["cell_id"] for one in found] == [0, 1, 2]
+    assert "no tile that is kept shows a pixel of them: 1" in caplog.text
+    caplog.clear()
+    coco.export(written(tmp_path, np.array([shapely.box(5, 5, 9, 9)])), GRID, tmp_path / "coco.json")
+    assert "left out" not in caplog.text
+
+
+def test_what_a_model_proposed_is_told_from_what_people_said(tmp_path):
+    outlines = np.array([shapely.box(x, 0, x + 9, 9) for x in (0, 20, 40)])
+    names, sources = ["tumour", "tumour", None], ["proposed", "reviewed", None]
+    path = written(tmp_path, outlines, label=names, source=sources, classes=[("tumour", "#00ff00")])
+    qupath.export(path, tmp_path / "cells.geojson.gz")
+    with gzip.open(tmp_path / "cells.geojson.gz") as file:
+        found = [one["properties"].get("metadata") for one in json.load(file)["features"]]
+    assert found == [{qupath.SOURCE: "proposed"}, {qupath.SOURCE: "reviewed"}, None]
+    paper.export(path, GRID, tmp_path / "paper.json", slide="s")
+    (tile, _) = json.loads((tmp_path / "paper.json").read_text())
+    assert [one.get("label_source") for one in tile["cells"]] == sources
 
 
 def test_numbers_that_json_does_not_know_are_left_out():

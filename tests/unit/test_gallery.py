@@ -122,11 +122,16 @@ def test_no_more_crops_than_there_is_room_for(slide, tmp_path):
     assert wide.shape == drawn(slide, [entry(0, 100, list(range(10)))], tmp_path).shape
 
 
-def test_cells_at_the_border_of_the_slide_are_shown_with_white_beyond(slide, tmp_path):
-    cell = shapely.box([0], [0], [10], [10])
+@pytest.mark.parametrize("corner", [0, 990])
+def test_crops_stay_inside_the_slide_and_show_what_colour_their_cell_has(corner, slide, tmp_path):
+    cell = shapely.box([corner], [corner], [corner + 10], [corner + 10])
     ((crop, *_),) = crops(drawn(slide, [entry(0, 1, [0])], tmp_path, cell), 1)
-    assert (crop[:20, :20] == 255).all()
-    assert (crop[-10:, -10:] == 0).all()
+    # 16 µm are 32 px of the slide: the cell is 30 px of the crop wide, in its corner.
+    there = np.s_[-30:, -30:] if corner else np.s_[:30, :30]
+    coloured = np.abs(crop[there].astype(int) - palette.rgb(palette.colour(0))).sum(axis=-1) < 40
+    assert coloured.sum() > 80
+    away = np.s_[:-40, :-40] if corner else np.s_[40:, 40:]
+    assert (crop[away] == 0).all(), "no white beyond"
 
 
 def test_a_slide_without_cells_has_a_gallery_that_says_so(slide, tmp_path, texts):  # noqa: F811

@@ -213,12 +213,16 @@ def _texts(cluster: dict, cells: int) -> tuple[str, str]:
 def _crop(slide: Slide, polygon, colour: str, side: int, px: int = _CROP_PX) -> np.ndarray:
     """Read the square around a cell and draw its outline."""
     edge = max(1, round(side / slide.mpp))
-    x, y = (round(middle - edge / 2) for middle in _middle(polygon))
+    # At the border of the slide the cell is not in the middle: beyond, there is nothing to be seen.
+    x, y = (
+        max(0, min(round(middle - edge / 2), size - edge))
+        for middle, size in zip(_middle(polygon), slide.size, strict=True)
+    )
     picture = slide.read(x, y, edge, edge, mpp=edge * slide.mpp / px, patch=True)
     ring = (shapely.get_coordinates(polygon.exterior) - (x, y)) * (px / edge)
     # On a light line even a dark colour is seen on a dark nucleus.
-    draw_outline(picture, ring, (255, 255, 255), width=3)
-    draw_outline(picture, ring, palette.rgb(colour), width=1)
+    draw_outline(picture, ring, (255, 255, 255), width=4)
+    draw_outline(picture, ring, palette.rgb(colour), width=2)
     return picture
 
 

@@ -24,6 +24,7 @@ def draw_cells(
     line_px: float,
     fill: float = 0.0,
     key: Key = CLUSTERS,
+    dashed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw outlines coloured by cluster.
 
@@ -41,6 +42,8 @@ def draw_cells(
         Opacity of the inside, 0 to 1.
     key
         Gives the colours.
+    dashed
+        Per cell, whether its outline is; None: none.
 
     Returns
     -------
@@ -56,11 +59,31 @@ def draw_cells(
         for xy, number in zip(fixed, np.asarray(cluster_id).tolist(), strict=True):
             cv2.fillPoly(inside, [xy], shades[number], cv2.LINE_AA, _SHIFT)
         out = cv2.addWeighted(inside, fill, out, 1 - fill, 0)
+    # Anti-aliased lines come out wider than asked for, by about a pixel and a half.
+    how = (max(1, round(line_px) - 1), cv2.LINE_AA, _SHIFT)
+    dashed = np.zeros(len(fixed), bool) if dashed is None else dashed
     for number, shade in shades.items():
-        ring = [fixed[i] for i in np.flatnonzero(cluster_id == number)]
-        # Anti-aliased lines come out wider than asked for, by about a pixel and a half.
-        cv2.polylines(out, ring, True, shade, max(1, round(line_px) - 1), cv2.LINE_AA, _SHIFT)
+        own = np.asarray(cluster_id) == number
+        cv2.polylines(out, [fixed[i] for i in np.flatnonzero(own & ~dashed)], True, shade, *how)
+        parts = [dash for i in np.flatnonzero(own & dashed) for dash in dashes(polygons[i], dash_px(line_px))]
+        cv2.polylines(out, [_fixed(part) for part in parts], False, shade, *how)
     return out
+
+
+def dash_px(line_px: float) -> float:
+    """Length of dashes."""
+    return max(5.0, 3 * line_px)
+
+
+def dashes(xy: np.ndarray, length: float) -> list[np.ndarray]:
+    """Return parts of an outline, each about so long, with gaps of half that between them; at least two."""
+    ring = np.concatenate([xy, xy[:1]])
+    along = np.append(0, np.hypot(*np.diff(ring, axis=0).T).cumsum())
+    count = max(2, round(along[-1] / (1.5 * length)))
+    # Two steps for a dash, one for a gap.
+    at = np.linspace(0, along[-1], 3 * count + 1)
+    points = np.column_stack([np.interp(at, along, side) for side in ring.T])
+    return [points[3 * part : 3 * part + 3] for part in range(count)]
 
 
 def _fixed(xy: np.ndarray) -> np.ndarray:

@@ -22,12 +22,15 @@ class Key:
         What it calls those for which it has no room.
     none : str
         What it calls cells of number −1.
+    of_classes : bool
+        Whether numbers are classes, of which a model may have proposed some.
     """
 
     colour: Callable[[int], str]
     name: Callable[[int], str]
     others: str
     none: str
+    of_classes: bool = False
 
 
 CLUSTERS = Key(palette.colour, "cluster {}".format, "clusters", "noise")
@@ -48,6 +51,7 @@ def classes_key(classes: Sequence[dict], *, none: str = "no class") -> Key:
         lambda number: classes[number]["name"],
         "classes",
         none,
+        of_classes=True,
     )
 
 

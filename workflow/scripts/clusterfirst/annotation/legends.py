@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,19 +18,37 @@ from ..io import atomic
 from .keys import Key
 
 LEGEND_ROWS = 30
-_WIDEST = 36
-"""Letters of a line: long names of classes must leave room for the picture."""
-_LINES = 3
+WIDEST = 20.0
+"""Width of a line over the size of its type: long names of classes must leave room for the picture."""
+_LINES = 2
+_MEASURED_PX = 20
 
 
-def legend_rows(cluster_id: np.ndarray, key: Key) -> list[tuple[str, str]]:
-    """Legend rows, colour and text: the first clusters or classes, how many more, noise."""
+def legend_rows(cluster_id: np.ndarray, key: Key, guessed: np.ndarray | None = None) -> list[tuple[str, str]]:
+    """Legend rows, colour and text: the first clusters or classes, how many more, noise.
+
+    Parameters
+    ----------
+    cluster_id
+        Per cell; or any other number that `key` knows.
+    key
+        Gives colours and names.
+    guessed
+        Per cell, whether that is only what a model proposed; None: none.
+    """
     numbers, counts = np.unique(cluster_id, return_counts=True)
     known = [(int(number), int(count)) for number, count in zip(numbers, counts, strict=True) if number != NOISE]
-    told = [(key.colour(number), key.name(number), _counted(count, len(cluster_id))) for number, count in known]
-    rows = [(shade, folded(name + count)) for shade, name, count in told[:LEGEND_ROWS]]
-    if sum(text.count("\n") + 1 for _, text in rows) > LEGEND_ROWS:
-        rows = [(shade, shortened(name, _WIDEST) + count) for shade, name, count in told[:LEGEND_ROWS]]
+    told = [
+        (
+            key.colour(number),
+            key.name(number),
+            _counted(count, len(cluster_id)) + _proposed(number, cluster_id, guessed),
+        )
+        for number, count in known
+    ]
+    rows = [(shade, folded(name, count)) for shade, name, count in told[:LEGEND_ROWS]]
+    if sum(text.count("\n") + 1 for _, text in rows) > LEGEND_ROWS * 1.5:
+        rows = [(shade, folded(name, count, lines=1)) for shade, name, count in told[:LEGEND_ROWS]]
     if len(told) > LEGEND_ROWS:
         rows.append(("#ffffff", f"… and {len(told) - LEGEND_ROWS:,} more {key.others}"))
     if NOISE in numbers:
@@ -42,14 +60,48 @@ def _counted(count: int, of: int) -> str:
     return f": {count:,} ({percent(count / of)})"
 
 
+def _proposed(number: int, cluster_id: np.ndarray, guessed: np.ndarray | None) -> str:
+    count = 0 if guessed is None else np.count_nonzero(guessed & (cluster_id == number))
+    return f", {count:,}\u00a0proposed" if count else ""
+
+
 def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
-def folded(text: str, *, width: int = _WIDEST) -> str:
-    """Break a long text into lines, at most three."""
-    # Most texts are short, and textwrap is slow.
-    return text if len(text) <= width else "\n".join(textwrap.wrap(text, width, max_lines=_LINES, placeholder=" …"))
+@lru_cache(maxsize=2048)
+def folded(name: str, rest: str = "", *, most: float = WIDEST, lines: int = _LINES) -> str:
+    """Break a text that is wider than `most` times its type into lines; where these do not do, shorten the name.
+
+    Parameters
+    ----------
+    name
+        Of a class, a cluster, a slide.
+    rest
+        What is said of it, and kept whole.
+    most
+        Width of a line over the size of the type.
+    lines
+        No more than this.
+    """
+    for letters in range(len(name), 0, -1):
+        found = _broken(shortened(name, letters) + rest, most)
+        if len(found) <= lines:
+            break
+    return "\n".join(found) if name else rest
+
+
+def _broken(text: str, most: float) -> list[str]:
+    """Break a text where there are spaces, or anywhere where a line would be too wide without one."""
+    font, lines = typeface(_MEASURED_PX), []
+    while text:
+        ends = range(1, len(text) + 1)
+        fits = max(1, bisect_right(ends, most * _MEASURED_PX, key=lambda end, text=text: font.getlength(text[:end])))
+        space = text.rfind(" ", 1, fits + 1) if fits < len(text) else -1
+        end = space if space > 0 else fits
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return lines
 
 
 def shortened(text: str, most: int) -> str:
@@ -123,7 +175,7 @@ def column(
     large = round(1.25 * unit)
     left, y = size[0] + round(1.5 * unit), 1.5 * unit
     rectangles, texts = [], []
-    for line in folded(title).split("\n"):
+    for line in folded(title, most=(WIDEST + 2) / 1.25).split("\n"):
         texts.append((left, round(y + 0.95 * large), line, large))
         y += 1.2 * large
     y += 0.8 * unit

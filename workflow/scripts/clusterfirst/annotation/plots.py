@@ -29,7 +29,7 @@ def plot_umap(plane: np.ndarray, cells: Cells, path: str | os.PathLike, *, title
     shades = np.array([palette.rgb(cells.key.colour(number)) for number in numbers.tolist()]).reshape(-1, 3) / 255
     axes.scatter(*plane[order].T, c=shades[which] if len(plane) else None, s=size, linewidths=0, rasterized=True)
     axes.set(xlabel="first axis", ylabel="second axis", xticks=[], yticks=[])
-    axes.set_title(folded(title, width=48), parse_math=False)
+    axes.set_title(folded(title, most=28), parse_math=False)
     axes.set_aspect("equal", "datalim")
     _legend(axes, noted(cells))
     save_figure(figure, path)

@@ -39,6 +39,8 @@ class Cells:
         Per cell; −1 is noise.
     named : numpy.ndarray
         Per cell, its class, or None.
+    proposed : numpy.ndarray
+        Per cell, whether it is only a model that calls it so.
     note : str
         What the legend says besides.
     """
@@ -50,6 +52,7 @@ class Cells:
     cluster_id: np.ndarray
     confidence: np.ndarray
     named: np.ndarray
+    proposed: np.ndarray
     note: str = ""
 
     @classmethod
@@ -57,20 +60,25 @@ class Cells:
         """Return cells of which no more is known than their clusters."""
         count = len(polygons)
         sure, nobody = np.full(count, np.nan), np.full(count, None, object)
-        return cls(polygons, cluster_id, key, np.arange(count), cluster_id, sure, nobody)
+        return cls(polygons, cluster_id, key, np.arange(count), cluster_id, sure, nobody, np.zeros(count, bool))
 
     def __len__(self) -> int:
         return len(self.polygons)
 
     def take(self, rows: np.ndarray) -> Cells:
         """Return some of the cells: rows, or whether to take each."""
-        columns = ("polygons", "number", "cell_id", "cluster_id", "confidence", "named")
+        columns = ("polygons", "number", "cell_id", "cluster_id", "confidence", "named", "proposed")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+    @property
+    def guessed(self) -> np.ndarray:
+        """Whether each cell has the colour of a class that only a model proposed."""
+        return self.proposed & self.key.of_classes & (self.number != NOISE)
 
     def text(self, row: int, parts: Sequence[str]) -> str:
         """Return what is to be written beside a cell: any of its class, cluster and confidence."""
         told = {
-            "class": self.named[row],
+            "class": self.named[row] and self.named[row] + "?" * bool(self.proposed[row]),
             "cluster": "noise" if self.cluster_id[row] == NOISE else str(self.cluster_id[row]),
             "confidence": "" if np.isnan(self.confidence[row]) else f"{self.confidence[row]:.2f}",
         }
@@ -83,14 +91,14 @@ class Cells:
             f"cell {self.cell_id[row]}",
             cluster if self.cluster_id[row] == NOISE else f"cluster {cluster}",
             f"confidence {sure}" if sure else "",
-            self.named[row],
+            self.named[row] and self.named[row] + " (proposed)" * bool(self.proposed[row]),
         ]
         return ", ".join(part for part in parts if part)
 
 
 def noted(cells: Cells) -> list[tuple[str, str]]:
     """Return legend rows, colour and text, of some cells."""
-    return legend_rows(cells.number, cells.key) + ([("#ffffff", cells.note)] if cells.note else [])
+    return legend_rows(cells.number, cells.key, cells.guessed) + ([("#ffffff", cells.note)] if cells.note else [])
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,8 @@ def shown(
     note = _NOBODY if named and (name == None).all() else ""  # noqa: E711 (element by element)
     if note:
         log.warning("%s: name clusters in the labelling app and press Export there", note)
-    cells = Cells(polygons, number, key, np.arange(len(polygons)), cluster_id, sure, name, note)
+    proposed = ~named.by_people & (name != None) if named else np.zeros(len(polygons), bool)  # noqa: E711
+    cells = Cells(polygons, number, key, np.arange(len(polygons)), cluster_id, sure, name, proposed, note)
     rows = np.flatnonzero(name != None) if drop_unclassified else np.arange(len(polygons))  # noqa: E711
     return cells.take(rows), rows
 

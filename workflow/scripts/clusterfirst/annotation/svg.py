@@ -13,7 +13,7 @@ import numpy as np
 
 from ..clustering import NOISE
 from ..io import atomic
-from .cells import box_of
+from .cells import box_of, dash_px
 from .legends import Column
 from .shown import Cells
 from .texts import Text, edge_px
@@ -32,14 +32,15 @@ def write(
     title: str,
     shapes: Sequence[str],
     line_px: float,
-    light: bool = False,
+    light_px: float = 0,
     words: Sequence[Text] = (),
     legend: Column | None = None,
 ) -> None:
     """Write a tile as SVG 1.1: the tile as an embedded JPEG, cells grouped by colour, texts, legend.
 
     Every cell is a ``g`` with ``class="cell cluster-3"``, ``data-cell-id``, ``data-class`` if it has one, and a
-    ``title`` that browsers show under the pointer.
+    ``title`` that browsers show under the pointer. Where cells are coloured by class and only a model says so, they are
+    dashed and have ``data-proposed``.
 
     Parameters
     ----------
@@ -55,8 +56,8 @@ def write(
         Any of ``polygons``, ``boxes``.
     line_px
         Width of lines.
-    light
-        Draw a wider white line under each.
+    light_px
+        Draw a white line, so much wider, under each.
     words, legend
         What is written into the tile, and beside it.
     """
@@ -79,8 +80,8 @@ def write(
         _add(root, "rect", **_box(0, 0, *size), fill="#ffffff")
     # Inkscape before 1.0 knows the link by its older name only.
     _add(root, "image", **_box(0, 0, wide, high), **{"xlink:href": _jpeg(image)})
-    if light:
-        under = _add(root, "g", id="under", fill="none", stroke="#ffffff", **_line(line_px + 2))
+    if light_px:
+        under = _add(root, "g", id="under", fill="none", stroke="#ffffff", **_line(line_px + light_px))
         for xy in parts:
             _draw_shapes(under, xy, shapes)
     _draw_cells(root, cells, parts, shapes, line_px)
@@ -100,6 +101,7 @@ def _draw_cells(root: ET.Element, cells: Cells, parts: Sequence[np.ndarray], sha
         # So that the pointer finds a cell inside its outline, too.
         **{**_line(line_px), "pointer-events": "all"},
     )
+    guessed, dash = cells.guessed, dash_px(line_px)
     for number in np.unique(cells.number).tolist():
         name = cells.key.none if number == NOISE else cells.key.name(number)
         group = _add(clipped, "g", **{"stroke": cells.key.colour(number), "data-name": name})
@@ -108,6 +110,8 @@ def _draw_cells(root: ET.Element, cells: Cells, parts: Sequence[np.ndarray], sha
             known = {"class": f"cell {cluster}", "data-cell-id": str(cells.cell_id[row])}
             if cells.named[row]:
                 known["data-class"] = cells.named[row]
+            if guessed[row]:
+                known |= {"data-proposed": "true", "stroke-dasharray": f"{_number(dash)} {_number(dash / 2)}"}
             cell = _add(group, "g", **known)
             _add(cell, "title", text=cells.title(row))
             _draw_shapes(cell, parts[row], shapes)
@@ -132,7 +136,7 @@ def _draw_words(root: ET.Element, words: Sequence[Text]) -> None:
     edge = {"stroke": "#ffffff", "stroke-width": str(2 * edge_px(size)), "paint-order": "stroke"}
     group = _add(root, "g", id="labels", **{"font-size": str(size), "stroke-linejoin": "round", **edge})
     for text in words:
-        _add(group, "text", x=_number(text.x), y=_number(text.y), text=text.words)
+        _add(group, "text", x=_number(text.x), y=_number(text.y), fill=text.colour, text=text.words)
 
 
 def _draw_legend(root: ET.Element, legend: Column) -> None:

@@ -21,13 +21,14 @@ _ASCENT, _DESCENT = 0.8, 0.24
 
 @dataclass(frozen=True)
 class Text:
-    """A text beside a cell: left end and base line in pixels, and the size of its type."""
+    """A text beside a cell: left end and base line in pixels, the size of its type, and its colour."""
 
     row: int
     x: float
     y: float
     words: str
     size: int
+    colour: str = "#000000"
 
 
 def place(
@@ -106,14 +107,14 @@ def _overlap(spots: np.ndarray, taken: np.ndarray) -> np.ndarray:
 
 
 def paint(image: np.ndarray, texts: Sequence[Text]) -> np.ndarray:
-    """Return a picture with texts: dark with a light edge, to be read on light and on dark tissue."""
+    """Return a picture with texts: in their colours with a light edge, to be read on light and on dark tissue."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     for text in texts:
         draw.text(
             (text.x, text.y),
             text.words,
-            fill="black",
+            fill=text.colour,
             font=typeface(text.size),
             anchor="ls",
             stroke_width=edge_px(text.size),

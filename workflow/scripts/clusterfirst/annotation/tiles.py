@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..clustering import palette
 from ..io import bounded_map, progress
 from ..slides import Slide
 from ..tiling import thin
@@ -30,7 +31,7 @@ class Style:
 
     shapes: Sequence[str] = ("polygons",)
     text: Sequence[str] = ()
-    text_scale: float = 1.0
+    text_scale: float = 0.8
     max_labels: int | None = None
     label_seed: int | None = None
     line_um: float = 1.0
@@ -107,10 +108,10 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
             rings += map(shape, parts)
             numbers.append(cells.number)
     line_px, number, drawn = style.line_um / tile.mpp, np.concatenate(numbers), image
-    if style.cells == "typical":
-        # Few cells are to be found among many: on a light line even a dark colour is seen on dark tissue.
-        drawn = draw_cells(drawn, rings, np.zeros_like(number), line_px=max(1, line_px) + 2, key=LIGHT)
-    drawn = draw_cells(drawn, rings, number, line_px=line_px, key=cells.key)
+    guessed = np.resize(cells.guessed, len(number))
+    # On a light line every colour is seen, on pink and on dark tissue.
+    drawn = draw_cells(drawn, rings, np.zeros_like(number), line_px=max(1, line_px) + _light_px(style), key=LIGHT)
+    drawn = draw_cells(drawn, rings, number, line_px=line_px, key=cells.key, dashed=guessed)
     words = _texts(cells, parts, tile, (image.shape[1], image.shape[0]), style)
     if words:
         drawn = texts.paint(drawn, words)
@@ -126,11 +127,16 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
             parts,
             title=tile.tile_id,
             shapes=style.shapes,
-            light=style.cells == "typical",
+            light_px=_light_px(style),
             line_px=max(1.0, line_px),
             words=words,
             legend=legend,
         )
+
+
+def _light_px(style: Style) -> int:
+    """How much wider the light line is than the coloured one on it: few cells are to be found among many."""
+    return 2 if style.cells == "typical" else 1
 
 
 def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], style: Style) -> list[texts.Text]:
@@ -143,11 +149,14 @@ def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], s
         order = np.random.default_rng([style.label_seed, tile.x, tile.y]).permutation(order)
     boxes = np.array([box_of(xy)[[0, 2]].ravel() for xy in parts])
     told = [cells.text(row, style.text) for row in range(len(parts))]
-    return texts.place(boxes, told, size, scale=style.text_scale, most=style.max_labels, order=order)
+    found = texts.place(boxes, told, size, scale=style.text_scale, most=style.max_labels, order=order)
+    return [replace(text, colour=palette.dark(cells.key.colour(cells.number[text.row]))) for text in found]
 
 
 def _legend(cells: Cells, tile, size: tuple[int, int]):
     rows = noted(cells) or [("#ffffff", "no cells")]
+    if cells.guessed.any():
+        rows.append(("#ffffff", "dashed: proposed by a model"))
     return column(size, tile.tile_id, rows, mpp=tile.mpp, unit=_TYPE_PX)
 
 

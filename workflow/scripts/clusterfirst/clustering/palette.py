@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,11 +26,14 @@ _TAKEN = ("#ffffff", "#000000", "#e8b4d0", NOISE)
 """Paper, dark nuclei, eosin, noise."""
 _SPREAD = 48
 """Colours that are chosen for being unlike each other; beyond, nobody can tell so many apart."""
+_ALIKE = 0.05
+"""Colours less unlike than this are taken for the same."""
 _GOLDEN = 0.618033988749895
 _DEUTERANOPIA = np.array(
     [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
 )
 """What readers without green cones see, of linear RGB (Machado et al. 2009)."""
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _LMS = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -70,10 +74,22 @@ def rgb(shade: str) -> tuple[int, int, int]:
     return tuple(int(shade[i : i + 2], 16) for i in (1, 3, 5))
 
 
+def dark(shade: str) -> str:
+    """Return a colour dark enough for letters on white, at least 4.5 : 1 (WCAG 2), of the same hue."""
+    parts = np.array(rgb(shade), float)
+    while (_linear(parts) @ _LUMINANCE + 0.05) * 4.5 > 1.05:
+        parts *= 0.95
+    return "#" + "".join(f"{int(part):02x}" for part in parts)
+
+
+def _linear(shades: np.ndarray) -> np.ndarray:
+    parts = shades / 255
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
 def seen(shades: np.ndarray) -> np.ndarray:
     """Return colours, n × 3 of 0 to 255, as they look: n × 2 × 3 OKLab, to most readers and without green cones."""
-    parts = np.asarray(shades, float) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    linear = _linear(np.asarray(shades, float))
     both = np.stack([linear, np.clip(linear @ _DEUTERANOPIA.T, 0, 1)], axis=1)
     return np.cbrt(both @ _LMS.T) @ _LAB.T
 
@@ -83,6 +99,15 @@ def distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     away = np.linalg.norm(some[:, None] - others[None], axis=-1)
     # Readers without green cones have fewer colours: what they see apart counts threefold, or it would decide all.
     return np.minimum(away[..., 0], 3 * away[..., 1])
+
+
+def free(wished: str, taken: Sequence[str]) -> str:
+    """Return the colour wished, or, where one taken looks like it, that of the clusters' which is farthest from all."""
+    used = seen([rgb(shade) for shade in (*taken, *_TAKEN)])
+    if not taken or distance(seen([rgb(wished)]), used[: len(taken)]).min() > _ALIKE:
+        return wished
+    offered = _spread()
+    return offered[distance(seen([rgb(shade) for shade in offered]), used).min(axis=1).argmax()]
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..clustering import palette
 from ..io import METADATA_KEY, ClusterfirstError, atomic, progress, to_json
 from ..labelled import Exported
 from ..proposals import Proposals
@@ -90,11 +91,19 @@ def same_length(name: str, count: int, cells: int) -> None:
 
 
 def classes(labels: Exported | None, proposed: Proposals | None) -> list[dict]:
-    """Return ``name`` and ``colour`` of every class that a cell can have, those of people first."""
+    """Return ``name`` and ``colour`` of every class that a cell can have, those of people first.
+
+    A proposed class that looks like one before it gets another colour. Which does not depend on the cells, so that it
+    is the same on all slides.
+    """
     people, model = (one.classes if one else [] for one in (labels, proposed))
     known = _spelling(labels)
-    every = [*people, *(entry for entry in model if entry["name"].casefold() not in known)]
-    return [{"name": entry["name"], "colour": entry["colour"]} for entry in every]
+    every = [{"name": entry["name"], "colour": entry["colour"]} for entry in people]
+    for entry in model:
+        if entry["name"].casefold() not in known:
+            shade = palette.free(entry["colour"], [other["colour"] for other in every])
+            every.append({"name": entry["name"], "colour": shade})
+    return every
 
 
 def _spelling(labels: Exported | None) -> dict[str, str]:

@@ -52,18 +52,21 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -
         ],
         "images": list(_images(grid, mpp)),
     }
-    count = 0
+    count = left_out = 0
     with atomic(to) as part, part.open("wb") as file:
         file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}").encode())
         file.write(b',\n "annotations": [')
         for batch in cells.read(path, _COLUMNS, what="COCO"):
-            found = _annotations(batch, grid, mpp, kinds, first=count + 1)
+            found, shown = _annotations(batch, grid, mpp, kinds, first=count + 1)
+            left_out += len(batch) - shown
             if len(found):
                 file.write(b",\n  " if count else b"\n  ")
                 file.write(jsontext.joined(found, ",\n  "))
             count += len(found)
         file.write(b"]\n}\n")
     log.info("%d tiles, %d outlines in them", len(grid), count)
+    if left_out:
+        log.warning("cells left out, for no tile that is kept shows a pixel of them: %d", left_out)
 
 
 def _images(grid: pd.DataFrame, mpp: float) -> Iterator[dict]:
@@ -73,8 +76,8 @@ def _images(grid: pd.DataFrame, mpp: float) -> Iterator[dict]:
 
 def _annotations(
     batch: pa.RecordBatch, grid: pd.DataFrame, mpp: float, kinds: list[str], *, first: int
-) -> pa.StringArray:
-    """One annotation for each cell and tile that it reaches into, as JSON; ids count from `first`."""
+) -> tuple[pa.StringArray, int]:
+    """One annotation for each cell and tile that it reaches into, as JSON, and of how many cells; ids from `first`."""
     polygons = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
     pieces, owner, cell, tile = _cut(polygons, grid, mpp)
     # Without classes, there is one category, which is no label.
@@ -82,7 +85,7 @@ def _annotations(
     label = pc.index_in(batch["label"], pa.array(kinds, pa.string())).fill_null(nameless).to_numpy()
     count = len(cell)
     if not count:
-        return pa.array([], pa.string())
+        return pa.array([], pa.string()), 0
     area = np.bincount(owner, shapely.area(pieces), minlength=count)
     bounds = shapely.bounds(pieces)
     starts = np.searchsorted(owner, np.arange(count))
@@ -92,7 +95,7 @@ def _annotations(
     attributes = {name: jsontext.numbers(known[name]) for name in ("cell_id", "cluster_id", "confidence")}
     attributes["label_source"] = jsontext.strings(known["label_source"])
     box = (left, top, right - left, bottom - top)
-    return jsontext.objects(
+    texts = jsontext.objects(
         {
             "id": jsontext.numbers(np.arange(first, first + count)),
             "image_id": jsontext.numbers(tile + 1),
@@ -104,6 +107,7 @@ def _annotations(
             "attributes": jsontext.objects(attributes),
         }
     )
+    return texts, len(np.unique(cell))
 
 
 def _cut(polygons: np.ndarray, grid: pd.DataFrame, mpp: float) -> tuple[np.ndarray, ...]:

@@ -6,8 +6,9 @@ The form (of OxfordCompetencyCenters/edu06_histology_labelling): a list of tiles
 ``cluster_confidence`` and ``bbox`` (left, top, right, bottom, whole pixels). Coordinates are pixels of the tile;
 those of polygons are counted between centres of pixels, so that they are half a pixel less than ours.
 
-Two things differ. A cell stands once, in the tile that owns it, and whole: it may reach beyond the tile, where theirs
-were cut. And the pictures of tiles are where this workflow has them.
+Three things differ. A cell stands once, in the tile that owns it, and whole: it may reach beyond the tile, where theirs
+were cut. The pictures of tiles are where this workflow has them. And cells with a class have ``label_source``, which
+tells what a model proposed from what people said.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..io import atomic, progress, read_metadata
 from . import jsontext, tiles
 
 UNCLASSIFIED = "Unclassified"
-_COLUMNS = ["cell_id", "tile_id", "cluster_id", "confidence", "label"]
+_COLUMNS = ["cell_id", "tile_id", "cluster_id", "confidence", "label", "label_source"]
 _FOLDER = "INPUT_prepped_tiles_path"
 """Their tools look for pictures by what follows this in ``tile_path``, in a folder that they are given: ``results``."""
 
@@ -81,13 +82,14 @@ def _cells(own: pa.Table, outlines: np.ndarray) -> pa.StringArray:
     box = np.column_stack([np.floor(left), np.floor(top), np.ceil(right), np.ceil(bottom)]).astype(np.int64)
     xy, owner = shapely.get_coordinates(shapely.get_exterior_ring(outlines), return_index=True)
     ring = jsontext.grouped(jsontext.points(xy - 0.5), owner, len(own), "],[")
-    columns = {name: own[name].combine_chunks() for name in ("label", "cluster_id", "confidence")}
+    columns = {name: own[name].combine_chunks() for name in ("label", "label_source", "cluster_id", "confidence")}
     return jsontext.objects(
         {
             "cell_id": jsontext.numbers(own["cell_id"].to_numpy() + 1),
             "label_id": jsontext.numbers(np.arange(1, len(own) + 1)),
             "polygon": jsontext.concatenated("[[", ring, "]]"),
             "pred_class": jsontext.strings(columns["label"], json.dumps(UNCLASSIFIED)),
+            "label_source": jsontext.strings(columns["label_source"]),
             "cluster_id": jsontext.numbers(columns["cluster_id"]),
             "cluster_confidence": jsontext.numbers(columns["confidence"]).fill_null("0"),
             "bbox": jsontext.lists(*(jsontext.numbers(side) for side in box.T)),

@@ -37,6 +37,8 @@ MEASUREMENTS = {
     "label_confidence": "Label confidence",
 }
 """What columns are called in QuPath: as by its own *Add shape features*, where that measures the same."""
+SOURCE = "Label source"
+"""What QuPath's metadata call how a label came about; a model's have "proposed"."""
 LEVEL = 4
 """Of deflate. Half the time of 6, which would save a fourteenth of the file (benchmarks/geojson.md)."""
 
@@ -44,7 +46,7 @@ LEVEL = 4
 def export(path: str | os.PathLike, to: str | os.PathLike, *, threads: int = 2) -> None:
     """Write all cells of a ``cells.parquet`` as a ``.geojson.gz``; see `write`."""
     colours = {entry["name"]: entry["colour"] for entry in read_metadata(path)["classes"]}
-    batches = cells.read(path, ["geometry", "label", *MEASUREMENTS], what="GeoJSON")
+    batches = cells.read(path, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
     write(to, batches, colours, threads=threads)
 
 
@@ -61,8 +63,9 @@ def write(
     path
         A ``.geojson.gz``; written atomically.
     batches
-        Cells: ``geometry`` (polygons as WKB), ``label`` (strings, null: unclassified) and any columns of
-        `MEASUREMENTS`, whose numbers become measurements; nulls, NaN and infinities are left out.
+        Cells: ``geometry`` (polygons as WKB), ``label`` (strings, null: unclassified), if known ``label_source``
+        (becomes metadata, `SOURCE`) and any columns of `MEASUREMENTS`, whose numbers become measurements; nulls, NaN
+        and infinities are left out.
     colours
         ``#rrggbb`` of each class.
     threads
@@ -99,10 +102,19 @@ def _features(batch: pa.RecordBatch, classes: Mapping[str, str]) -> pa.StringArr
         jsontext.rings(shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))),
         '},"properties":{"objectType":"detection",',
         of_class,
+        _metadata(batch),
         '"measurements":',
         measured,
         "}}",
     )
+
+
+def _metadata(batch: pa.RecordBatch) -> pa.StringArray | str:
+    """How labels came about: text, which measurements cannot be."""
+    if "label_source" not in batch.schema.names:
+        return ""
+    said = jsontext.strings(batch["label_source"])
+    return jsontext.concatenated(f'"metadata":{{{json.dumps(SOURCE)}:', said, "},").fill_null("")
 
 
 def _deflated(text: pa.Buffer | bytes) -> bytes:
