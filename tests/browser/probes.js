@@ -93,7 +93,7 @@
   },
 
   overlapping() {
-    const parts = ".bar button, .bar select, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div, .stage, .naming, .list, .detail, .map";
+    const parts = ".bar button, .bar select, .share, .saved, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div, .stage, .naming, .list, .detail, .map";
     const boxes = [...document.querySelectorAll(parts)].filter((e) => e.checkVisibility()).map((e) => [e, e.getBoundingClientRect()]);
     const meet = (r, s) => r.left + 1.5 < s.right && s.left + 1.5 < r.right && r.top + 1.5 < s.bottom && s.top + 1.5 < r.bottom;
     const found = [];

@@ -176,6 +176,7 @@ def test_export_says_where_the_files_lie(server, new_page):
     assert written
     assert all((server.results / name).is_file() or (server.results.parent / name).is_file() for name in written)
     assert any(path.suffix == ".json" for path in server.labels.iterdir())
+    expect(page.locator("dialog")).to_contain_text("snakemake labels, with the same --configfile as your run")
 
     # what QuPath is given comes back, compressed as it is, and changes nothing
     page.get_by_role("button", name="Cells for QuPath").click()
@@ -463,6 +464,24 @@ def test_a_cell_is_found_and_labelled_by_keyboard_alone(server, new_page):
     assert (label_of(page, row), label_of(page, second)) == ("stroma", None)
 
 
+def test_first_steps_stay_ticked_and_go_once_all_are_done(server, new_page):
+    page = new_page(server.address, hint=True)
+    ticked = page.locator("#hint li.did")
+    expect(ticked).to_have_count(0)
+    page.keyboard.press("1")
+    expect(ticked).to_have_count(2)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    expect(ticked).to_have_count(2)
+    page.evaluate("clusterfirst.store.select(clusterfirst.store.clusters[0].key)")
+    page.keyboard.press("r")
+    expect(page.locator("#review .crop")).to_have_count(24)
+    page.keyboard.press("Enter")
+    expect(page.locator("#hint")).to_be_hidden()
+    # what the efficiency rests on, and why it is so little
+    expect(page.locator("#efficiency")).to_have_attribute("title", re.compile("6 of the 24 cells .* drawn at random"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(server, new_page, scheme):
     page = new_page(server.address, hint=True, color_scheme=scheme)
@@ -471,7 +490,7 @@ def test_text_stands_out_from_its_ground(server, new_page, scheme):
     assert probe(page, "faint") == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 1080)])
+@pytest.mark.parametrize(("width", "height"), [(1000, 700), (1440, 900), (1920, 1080)])
 def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height):
     page = new_page(server.address, width=width, height=height)
     assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
@@ -480,6 +499,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(server, new_page, width, height
     ]
     assert probe(page, "outside") == []
     assert probe(page, "overlapping") == []
+    expect(page.locator("#clusters-named")).to_be_visible()
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The cohort page: its numbers against numbers found by hand, its pictures, and what it says."""
 
+import ast
 import base64
 import dataclasses
 import io
 import re
+from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from clusterfirst.io import write_array, write_json, write_table
 
 from ..html import Page
 
+ROOT = Path(__file__).parents[2]
 BLUE, ORANGE, RED = "#0072b2", "#d55e00", "#ff0000"
 EVIL = "<script>alert(1)</script>"
 MADE = datetime(2026, 11, 21, 12, 0)
@@ -236,15 +240,75 @@ def test_densities_and_their_total_are_cells_over_tissue(make):
     assert "20.0 % of the labels were proposed by a model" in Page(text).text
 
 
-def test_many_classes_go_into_tables_that_fit_on_paper(make):
+def test_the_headline_tells_what_people_said_from_what_a_model_proposed(make):
     folder = make()
-    label(folder, colours={f"class {number}": BLUE for number in range(17)} | {"tumour": RED, "lymphocyte": RED})
-    tables = [
-        rows
-        for rows in Page(written(folder.parent, [read(folder)])).tables
-        if rows[0][:3] == ["slide", "tissue", "mm²"]
-    ]
+    label(folder)
+    text = written(folder.parent, [read(folder)])
+    headline = re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", text)
+    assert headline[-2:] == [("of cells labelled by people", "57.1 %"), ("only proposed by a model", "14.3 %")]
+    (table,) = table_of(text, "slide", "share of each class among all cells")
+    assert [row[:3] for row in table] == [["slide", "by people, %", "proposed, %"], ["one", "57.1", "14.3"]]
+
+
+def with_classes(slide, names):
+    """The same slide with a cell of each class."""
+    classes = [{"name": name, "colour": BLUE} for name in names]
+    counts = dict.fromkeys(names, 1)
+    return dataclasses.replace(slide, labels=figures.Labels(classes, counts, 0, {0: Counter(counts)}))
+
+
+MANY = [f"class {number}" for number in range(19)]
+
+
+def test_many_classes_of_few_slides_are_rows(make):
+    slides = [with_classes(read(make(name)), MANY) for name in ("one", "two")]
+    densities, counts = table_of(written(slides and make("x").parent, slides), "class", "all")
+    assert densities[0] == ["class", "one", "two", "all"]
+    assert densities[1] == ["class 0", "2.9", "2.9", "2.9"]
+    assert counts[1:] == [[name, "1", "1", "2"] for name in MANY]
+
+
+def test_many_classes_of_many_slides_go_into_tables_that_fit_on_paper_and_have_the_same_columns(make, monkeypatch):
+    monkeypatch.setattr(page, "_SLIDES_ACROSS", 1)
+    slides = [with_classes(read(make(name)), MANY) for name in ("one", "two")]
+    read_ = Page(written(make("x").parent, slides))
+    tables = [rows for rows in read_.tables if rows[0][:3] == ["slide", "tissue", "mm²"]]
     assert [len(rows[0]) - 3 for rows in tables] == [8, 8, 3] * 2
+    assert [a.get("class") for _, a in read_.elements].count("same") == 2
+
+
+def test_classes_that_no_cell_has_are_named_once(make):
+    folder = make()
+    label(folder, colours=dict.fromkeys(["nerve", "tumour", "fat", "lymphocyte"], BLUE))
+    text = written(folder.parent, [read(folder)])
+    assert "No cell is called nerve or fat." in Page(text).text
+    assert text.count("nerve") == 1
+    for table in table_of(text, "slide", "lymphocyte"):
+        assert table[0] == ["slide", "tissue", "mm²", "tumour", "lymphocyte"]
+
+
+def test_long_names_of_classes_are_told_in_full(make):
+    long = "atypical cell " * 5
+    text = written(make("x").parent, [with_classes(read(make()), [long])])
+    named = [a["title"] for _, a in Page(text).elements if a.get("class") == "name"]
+    assert named == [long] * 3
+
+
+def test_commands_are_marked_as_such(make):
+    folder = make()
+    text = written(folder.parent, [read(folder, exported="first.json")])
+    assert "run <code>snakemake labels</code>, then <code>snakemake cohort</code>" in text
+    assert "both with the same <code>--configfile</code>" in text
+    assert "`" not in Page(text.split("<script>")[0] + "</body></html>").text
+
+
+def test_every_export_has_a_link(make):
+    rules = (ROOT / "workflow/rules/exports.smk").read_text(encoding="utf-8")
+    formats = ast.literal_eval(re.search(r"^FORMATS = (\{.*?^\})", rules, flags=re.M | re.S)[1])
+    assert len(formats) > 5
+    assert {*formats.values(), "nuclei_mask.tiff", "tiles/", "representatives/summary.json"} <= {
+        file for _, file in page._FILES
+    }
 
 
 def shared(make, folder, names=("one", "two")):

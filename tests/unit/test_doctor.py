@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -215,9 +216,18 @@ def test_slurm_that_answers(path_with, select, how):
 
 def test_slurm_that_does_not_answer(path_with):
     path_with(sinfo="echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1")
-    (found,) = slurm.slurm()
-    assert found.level == "problem"
-    assert "Unable to contact slurm controller" in found.text
+    for needed, level in ((False, "note"), (True, "problem")):
+        (found,) = slurm.slurm(needed=needed)
+        assert found.level == level
+        assert "Unable to contact slurm controller" in found.text
+
+
+def test_slurm_is_a_problem_only_where_jobs_are_to_go_there(path_with):
+    path_with(alone=True)
+    assert told(slurm.slurm(needed=True)) == [("problem", "Slurm")]
+    path_with(sinfo="echo 'old|down|1:00|1|(null)'")
+    assert told(slurm.slurm()) == [("note", "Slurm")]
+    assert told(slurm.slurm(needed=True)) == [("problem", "Slurm")]
 
 
 def test_slurm_without_gpus_and_without_accounting(path_with):
@@ -378,4 +388,4 @@ def test_the_script_on_a_bad_sheet(repo, own, tmp_path):
     assert done.returncode == 1, done.stdout
     assert "row 3, column path: no file nowhere.svs" in done.stdout
     assert "ok        OpenSlide" in done.stdout
-    assert "problems, " in done.stdout.splitlines()[-1]
+    assert re.match(r"(1 problem|\d+ problems), (1 note|\d+ notes), \d+ ok$", done.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from clusterfirst.io import read_json
+from clusterfirst.io import read_json, write_json
 from clusterfirst.labelling.app import STATIC, _events, create_app
 from clusterfirst.labelling.desk import Desk
 from clusterfirst.labelling.journal import Ended, Held
@@ -21,6 +21,7 @@ from clusterfirst.labelling.ranges import decode
 from clusterfirst.labelling.results import open_results
 from clusterfirst.labelling.security import Guard
 from clusterfirst.labelling.session import Session
+from clusterfirst.proposals import fingerprint
 
 from ..labelling_results import again, make
 
@@ -355,6 +356,31 @@ def test_labels_of_an_older_clustering_are_kept_and_carried_over(start, results)
     assert len(list((results / "a/labels").glob("journal-*.jsonl"))) == 2
     ada.do({"do": "undo"})
     assert labels(ada.state(), ada) == {}
+
+
+def test_what_a_model_proposes_meanwhile_is_told_to_who_loads_the_page(start, results):
+    ada = Browser(start(), "Ada")
+
+    def proposed() -> dict:
+        return {entry["number"]: (entry["proposal"] or {}).get("class") for entry in ada.state()["clusters"]}
+
+    assert set(proposed().values()) == {None}
+    first = {"id": 0, "share": 1, "views": 1, "votes": []}
+    document = {
+        "clusterfirst": "classes",
+        "version": 1,
+        "model": "seer-1",
+        "server": "localhost",
+        "clustering_sha256": fingerprint(read_json(results / "a/clusters.json")["cells"]["cluster_id"]),
+        "classes": [{"name": "tumour", "colour": "#d55e00"}, {"name": "mast cell", "colour": "#009e73"}],
+        "stopped": None,
+    }
+    for word in ("tumour", "mast cell"):
+        write_json(document | {"clusters": [first | {"class": word}]}, results / "a/classes.json")
+        assert proposed() == dict.fromkeys(proposed()) | {0: word}
+    ada.do(CLASSES)
+    (results / "a/classes.json").unlink()
+    assert set(proposed().values()) == {None}
 
 
 def test_a_page_that_shows_an_older_clustering_does_no_harm(start, results):

@@ -19,6 +19,7 @@ from clusterfirst.labelling.history import Entry, History
 from clusterfirst.labelling.pyramid import Cache, Pyramids
 from clusterfirst.labelling.results import head, load_group, open_results, pack
 from clusterfirst.labelling.view import View
+from clusterfirst.settings import RESERVED
 
 from ..labelling_results import make
 
@@ -88,6 +89,13 @@ def test_a_group_left_over_from_a_run_before_is_not_offered(tmp_path):
 def test_trials_of_sweeps_are_not_offered(results):
     shutil.copytree(results / "a", results / "sweep/eps-1/a")
     assert list(open_results(results).groups) == ["a"]
+
+
+def test_folders_that_belong_to_no_slide_are_no_alarm(results):
+    for name in RESERVED:
+        (results / name).mkdir(exist_ok=True)
+    (results / "unfinished").mkdir()
+    assert list(open_results(results).left_out) == ["unfinished"]
 
 
 @pytest.mark.parametrize("lost", ["clusters.json", "masks.parquet", "umap2d.npy"])

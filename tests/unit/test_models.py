@@ -99,11 +99,15 @@ def test_a_file_is_fetched_and_its_hash_recorded(web, tmp_path):
         pytest.param({"body": zipped(a__net=GOOD, b__net=GOOD), "member": "net"}, id="two members of that name"),
     ],
 )
-def test_a_source_that_fails_is_followed_by_the_next(web, tmp_path, bad):
+def test_a_source_that_fails_is_followed_by_the_next(web, tmp_path, caplog, bad):
+    caplog.set_level("INFO")
     path = fetch(asset(web.url("/bad", **bad), web.url("/good", GOOD), web.url("/never", GOOD)), tmp_path)
     assert path.read_bytes() == GOOD
     assert dict(web.asked) == {"/bad": 1, "/good": 1}
     assert names(tmp_path) == ["net.pt", "net.pt.sha256"]
+    assert "from source 1 of 3" in caplog.text
+    assert "; trying the next" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
 @pytest.mark.parametrize("inside", ["net.pt", "v1__net.pt", "v1__deep__net.pt"])

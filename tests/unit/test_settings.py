@@ -101,6 +101,11 @@ def test_blank_lines_are_skipped_and_cells_trimmed(sheet):
     assert sheet("slide, path\n\n a , a.svs \n,\n\n") == [Sample("a", "a.svs")]
 
 
+def test_an_empty_sheet_says_how_the_demo_is_meant(sheet):
+    with pytest.raises(ClusterfirstError, match=r'ARGS="--configfile FILE" \(the demo\'s is config/demo\.yaml\)'):
+        sheet("slide,path\n")
+
+
 @pytest.mark.parametrize("text", ["slide,path\n", "slide,path\n\n,\n", ""])
 def test_a_sheet_without_slides_is_refused(sheet, text):
     with pytest.raises(ClusterfirstError, match=r"no rows|is missing"):
@@ -277,7 +282,7 @@ def test_a_trial_is_laid_over_the_settings_of_its_tissue(schema):
     assert resolve(config, schema, "lung")["sweep"] == {"clustering.eps": [1]}
 
 
-@pytest.mark.parametrize("name", ["classify", "evaluation", "Groups", "sweep"])
+@pytest.mark.parametrize("name", ["classify", "evaluation", "Groups", "logs", "sweep"])
 def test_a_slide_cannot_be_called_like_a_folder_of_the_workflow(sheet, name):
     with pytest.raises(ClusterfirstError, match="is the name of a folder of the workflow's own"):
         sheet(f"slide,path\n{name},a.svs\n")

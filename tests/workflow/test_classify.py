@@ -186,11 +186,17 @@ def test_without_a_key_nothing_begins(finished, tmp_path, monkeypatch):
     assert done.returncode != 0
     assert "set the environment variable SEER_KEY (classify.key_variable)" in done.stdout
     assert not (project.results("a") / "views").exists()
-    monkeypatch.setenv("SEER_KEY", KEY)
-    project.change({"classify": {"per_cluster": 2, "base_url": "http://127.0.0.1:9/v1", "key_variable": "SEER_KEY"}})
-    done = project.run("classify")
-    assert "Set classify.model" in done.stdout
-    assert not (project.results("a") / "views").exists()
+    assert project.run("classify", "--dry-run").returncode == 0, "only asking wants one"
+
+
+def test_no_model_is_a_mistake_in_the_config_that_is_told_with_the_others(finished, tmp_path):
+    project = copy_of(finished, tmp_path / "copy")
+    project.change({"classify": {"per_cluster": 2}, "reduction": {"balance": {"resnet9": 2}}})
+    for asked in ((), ("classify_preview",)):
+        done = project.run(*asked, "--dry-run")
+        assert done.returncode != 0
+        assert "Set classify.model" in done.stdout
+        assert "reduction.balance: resnet9" in done.stdout
 
 
 def test_one_bad_group_fails_alone_and_a_small_budget_is_loud(finished, tmp_path):

@@ -3,6 +3,9 @@
 
 # It shows what there is, and runs nothing.
 rule cohort:
+    input:
+        # It tells of what is made in the same call, so it waits for that.
+        asked_for_as_well,
     output:
         page=f"{RESULTS}/cohort.html",
     log:
@@ -16,7 +19,7 @@ rule cohort:
         runtime=need("cohort", "runtime"),
         disk_mb=need("cohort", "disk_mb"),
     params:
-        # They are no inputs: as such, they would be made again where they are out of date.
+        # They are no inputs of their own: as such, they would be made again where they are out of date.
         results=lambda wildcards: results_folder(),
         groups=groups_of_finished,
         exports=newest_exports,

@@ -364,6 +364,13 @@ def unknown_balance():
                 yield f"config: reduction.balance: {model} is none of embedding.models ({', '.join(models)})"
 
 
+def missing_models():
+    """Pictures that are to be shown to a model, and it is not said which."""
+    for settings in all_settings():
+        if settings["classify"]["per_cluster"] and not settings["classify"]["model"]:
+            yield "config: classify.per_cluster is not 0: which model is to be asked? Set classify.model, as the server calls it"
+
+
 if problems := list(
     dict.fromkeys(
         [
@@ -372,6 +379,7 @@ if problems := list(
             *tissues_of_one_name(),
             *different_settings(),
             *unknown_balance(),
+            *missing_models(),
         ]
     )
 ):

@@ -17,4 +17,5 @@ if __name__ == "__main__":
         prompt, place = prompts.read(file), address(settings, os.environ)
         reckoned = plan.reckon(views.read(folder), folder, prompt, settings, address=place, cache=cache)
         plans.append(plan.told(group, reckoned, settings, host=host(place), prompt=prompt, folder=folder))
-    print("\n".join([*plans, "Nothing was sent. `snakemake classify` does it."]), flush=True)
+    told = "Nothing was sent. `snakemake classify` does it, with the same `--configfile`."
+    print("\n".join([*plans, told]), flush=True)

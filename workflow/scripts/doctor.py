@@ -1,4 +1,4 @@
-"""Check whether everything is there that a run needs, and say what to do: ``python doctor.py [--configfile FILE …]``.
+"""Check whether everything is there that a run needs: ``python doctor.py [--slurm] [--configfile FILE …]``.
 
 Not part of the workflow; for people. It needs nothing but Python to begin with, for the rest may be what is broken.
 """
@@ -19,16 +19,18 @@ def main():
 
     parser = argparse.ArgumentParser(description="Check whether everything is there that a run needs.")
     parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
+    parser.add_argument("--slurm", action="store_true", help="jobs are to go to Slurm: it must be well, too")
     parser.add_argument("--directory", default=".", help="where snakemake is started (here)")
     asked = parser.parse_args()
     os.chdir(asked.directory)
     files = [path for path in ["config/config.yaml"] if Path(path).is_file()] + asked.configfile
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     counts = dict.fromkeys(("ok", "note", "problem"), 0)
-    for finding in doctor.examine(files, WORKFLOW):
+    for finding in doctor.examine(files, WORKFLOW, on_slurm=asked.slurm):
         print(doctor.lines(finding, colour=colour), flush=True)
         counts[finding.level] += 1
-    print("\n{problem} problems, {note} notes, {ok} ok".format(**counts))
+    plural = {level: "" if counts[level] == 1 else "s" for level in counts}
+    print(f"\n{counts['problem']} problem{plural['problem']}, {counts['note']} note{plural['note']}, {counts['ok']} ok")
     return 1 if counts["problem"] else 0
 
 

@@ -324,8 +324,8 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
         _record(target, checked_sha256(target, asset))
         return target
     failures = []
-    for source in asset.sources:
-        log.info("fetching %s from %s", asset.about, source)
+    for number, source in enumerate(asset.sources, 1):
+        log.info("fetching %s from source %d of %d: %s", asset.about, number, len(asset.sources), source)
         try:
             with atomic(target) as part:
                 with _opened(source) as (stream, size), part.open("wb") as file:
@@ -335,7 +335,9 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
             _record(target, found)
             return target
         except Exception as error:  # noqa: BLE001 - whatever one source fails with, the next may have it
-            log.warning("that source failed (%s: %s)", type(error).__name__, error)
+            # No alarm as long as there is another one; that all failed is an error.
+            follows = "; trying the next" if number < len(asset.sources) else ""
+            log.info("source %d did not give it (%s: %s)%s", number, type(error).__name__, error, follows)
             failures.append(f"{source}\n    {type(error).__name__}: {error}")
     digest = asset.sha256 + ("…" if len(asset.sha256) < 64 else "")
     lines = [

@@ -27,7 +27,7 @@ STAGES = (
     "classify",
     "export",
 )
-RESERVED = ("classify", "evaluation", "groups", "sweep")
+RESERVED = ("classify", "evaluation", "groups", "logs", "sweep")
 """Folders among the results that belong to no slide."""
 
 
@@ -221,7 +221,8 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
             samples.append(sample)
         if not samples:
             problems.append(
-                "no rows: add one line per slide, or name another sheet (`slides:` in a file given with --configfile)"
+                "no rows: add one line per slide, or give the configuration of your run, which names your sheet "
+                '(`slides:`): --configfile FILE, with make ARGS="--configfile FILE" (the demo\'s is config/demo.yaml)'
             )
     if problems:
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"

@@ -57,6 +57,11 @@ class Labels:
         """Cells that have a label."""
         return sum(self.counts.values())
 
+    @property
+    def labelled(self) -> int:
+        """Those that people gave one, or somebody has looked at."""
+        return self.cells - self.proposed
+
 
 @dataclass(frozen=True)
 class Slide:
@@ -210,7 +215,7 @@ def read_labels(
     tuple of str
         What is out of date.
     """
-    mend = "run `snakemake labels`, then `snakemake cohort`"
+    mend = "run `snakemake labels`, then `snakemake cohort`, both with the same `--configfile`"
     if not path.is_file():
         return None, (f"labels were exported, but not given to the cells: {mend}",) if exported else ()
     table = pq.read_table(path, columns=["cluster_id", "label", "label_source"]).to_pandas()
@@ -249,11 +254,13 @@ GREY = "#777777"
 """Of a class whose colour is not known."""
 
 
-def all_classes(slides: Sequence[Slide]) -> list[dict]:
-    """Return the classes of all slides, each once, with the colour that it has first."""
+def used_classes(slides: Sequence[Slide]) -> tuple[list[dict], list[str]]:
+    """Return the classes that cells of any slide have, each once, with its first colour; and names of those of none."""
     entries = [entry for slide in slides if slide.labels for entry in slide.labels.classes]
     colours = {entry["name"]: entry["colour"] for entry in reversed(entries)}
-    return [{"name": name, "colour": colours[name]} for name in dict.fromkeys(entry["name"] for entry in entries)]
+    used = {name for slide in slides if slide.labels for name, count in slide.labels.counts.items() if count}
+    classes = [{"name": name, "colour": colours[name]} for name in dict.fromkeys(entry["name"] for entry in entries)]
+    return [entry for entry in classes if entry["name"] in used], [e["name"] for e in classes if e["name"] not in used]
 
 
 def class_of_cluster(slides: Sequence[Slide], number: int) -> tuple[str, float] | None:

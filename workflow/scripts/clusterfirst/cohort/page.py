@@ -21,7 +21,7 @@ from ..page import Html, document, join, picture, table, tag
 from ..page import write as write_page
 from ..status import span
 from . import pictures
-from .figures import Slide, all_classes, class_of_cluster, density
+from .figures import Slide, class_of_cluster, density, used_classes
 
 THUMBNAILS = 200
 """Slides; of more, there are tables only."""
@@ -33,6 +33,8 @@ _SLIDES_ON_A_MAP = 12
 """As many colours as can be told apart."""
 _CLASSES_PER_TABLE = 8
 """More columns do not fit on paper."""
+_SLIDES_ACROSS = 4
+"""Of as many slides, more classes than that are rows, and slides the columns."""
 _SMALL, _LARGE = (300, 640), (560, 900)
 """Longer side of thumbnails and width of galleries in pixels, of many slides and of few."""
 _FEW = 24
@@ -40,7 +42,7 @@ _FEW = 24
 _FILES = (
     ("overview", "annotated/overview.png"),
     ("gallery", "annotated/gallery.png"),
-    ("tiles", "annotated/"),
+    ("annotated tiles", "annotated/"),
     ("by label", "annotated_by_label/overview.png"),
     ("filter map", "filtered.png"),
     ("clusters", "clusters.png"),
@@ -53,7 +55,10 @@ _FILES = (
     ("COCO", "cells.coco.json"),
     ("the paper's form", "final_annotations.json"),
     ("mask", "nuclei_mask.tiff"),
+    ("plain tiles", "tiles/"),
+    ("proposals", "classes.json"),
     ("representatives", "representatives/"),
+    ("summary of representatives", "representatives/summary.json"),
     ("settings", "settings.yaml"),
 )
 _FILES_OF_RUN = (
@@ -187,6 +192,16 @@ def _number(value: float | None, form: str = "{:,.0f}") -> str:
     return "–" if value is None else form.format(value)
 
 
+def _told(text: str) -> Html:
+    """What stands between backticks is for a terminal."""
+    return join(tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`")))
+
+
+def _name(name: str) -> Html:
+    """A name of any length, folded; what does not fit into its lines is told when pointed at."""
+    return tag("span", name, class_="name", title=name)
+
+
 def _link(text: str, *parts: str) -> Html:
     return tag("a", text, href=quote("/".join(parts)))
 
@@ -233,7 +248,7 @@ def _header(cohort: Cohort) -> list[Html]:
     cells = sum(slide.cells for slide in slides)
     tissue = sum(slide.tiles.tissue_mm2 for slide in slides)
     noise = sum(slide.noise for slide in slides)
-    labelled = sum(slide.labels.cells for slide in slides if slide.labels)
+    labelled, proposed = (sum(getattr(s.labels, key) for s in slides if s.labels) for key in ("labelled", "proposed"))
     clusters = {(slide.group, c["id"]) for slide in slides for c in slide.clusters if c["size"]}
     figures = [
         (f"{len(slides):,}", "slide" if len(slides) == 1 else "slides"),
@@ -242,8 +257,10 @@ def _header(cohort: Cohort) -> list[Html]:
         (f"{len(clusters):,}", "clusters"),
         (_percent(noise / cells if cells else None) + " %", "of cells in no cluster"),
     ]
-    if labelled:
-        figures.append((_percent(labelled / cells) + " %", "of cells labelled"))
+    if labelled or proposed:
+        figures.append((_percent(labelled / cells) + " %", "of cells labelled by people"))
+    if proposed:
+        figures.append((_percent(proposed / cells) + " %", "only proposed by a model"))
     return [
         tag("p", f"clusterfirst · {cohort.results}", class_="eyebrow"),
         tag("h1", f"Cohort of {_count(slides, 'slide')}"),
@@ -294,7 +311,7 @@ def _missing(cohort: Cohort) -> list[Html]:
         table(
             ["slide", "stage", "state", "why"], rows, texts=(1, 2, 3), names=names, caption="Slides that are missing"
         ),
-        *([tag("p", f"… and {more:,} more: `snakemake status` lists them.")] if more else []),
+        *([tag("p", _told(f"… and {more:,} more: `snakemake status` lists them."))] if more else []),
     ]
 
 
@@ -344,10 +361,12 @@ def _classes(cohort: Cohort) -> list[Html]:
                 tag("code", f"make label RESULTS={cohort.results}"),
                 ", press Export, run ",
                 tag("code", "snakemake labels"),
+                " with the same ",
+                tag("code", "--configfile"),
                 ", and make this page again.",
             )
         ]
-    classes = all_classes(slides)
+    classes, unused = used_classes(slides)
     without = len(cohort.slides) - len(slides)
     proposed, labelled = (sum(getattr(slide.labels, key) for slide in slides) for key in ("proposed", "cells"))
     told = f"{_count(slides, 'slide')} with labels" + (f"; {without:,} without, not listed here." if without else ".")
@@ -355,21 +374,25 @@ def _classes(cohort: Cohort) -> list[Html]:
         told += (
             f" {_percent(proposed / labelled)} % of the labels were proposed by a model, and not looked at by a person."
         )
+        told += " Below, they count like those of people."
+    if unused:
+        told += f" No cell is called {' or '.join(filter(None, [', '.join(unused[:-1]), unused[-1]]))}."
+    counted = {"labelled": "by people, %", "proposed": "proposed, %"} if proposed else {"labelled": "labelled, %"}
     rows = [
         [
             slide.name,
-            f"{slide.labels.cells:,}",
-            _sorted_percent(slide.labels.cells / slide.cells),
+            *(_sorted_percent(getattr(slide.labels, key) / slide.cells) for key in counted),
             _class_bar(slide, classes),
         ]
         for slide in slides
     ]
     names = [slide.name for slide in slides]
-    heads = ["slide", "labelled cells", "% of cells", "share of each class among all cells"]
+    heads = ["slide", *counted.values(), "share of each class among all cells"]
+    shares = table(heads, rows, texts=[len(counted) + 1], names=names, caption="Classes of each slide")
     return [
         tag("p", told),
         _legend([*((entry["name"], entry["colour"]) for entry in classes), ("no label", "var(--line)")]),
-        tag("div", table(heads, rows, texts=(3,), names=names, caption="Classes of each slide"), class_="bars"),
+        tag("div", shares, class_="bars"),
         tag("h3", "Cells per mm² of tissue"),
         tag("p", _DENSITY),
         *_by_class(slides, classes, "Cells per mm² of tissue", _densities),
@@ -403,7 +426,15 @@ def _counts(slides: Sequence[Slide], name: str) -> str:
 def _by_class(
     slides: Sequence[Slide], classes: Sequence[dict], caption: str, value: Callable[[Sequence[Slide], str], str]
 ) -> list[Html]:
-    """A row for each slide, a column for each class; more columns than fit on paper go into further tables."""
+    """A row for each slide, a column for each class; of many classes, the other way round, or several tables."""
+    if len(slides) <= _SLIDES_ACROSS and len(classes) > _CLASSES_PER_TABLE:
+        columns = [[slide] for slide in slides] + ([slides] if len(slides) > 1 else [])
+        rows = [
+            [_swatch(entry["colour"], entry["name"]), *(value(some, entry["name"]) for some in columns)]
+            for entry in classes
+        ]
+        heads = ["class", *(_name(slide.name) for slide in slides), *(["all"] if len(slides) > 1 else [])]
+        return [tag("div", table(heads, rows, caption=caption), class_="across")]
     names = [slide.name for slide in slides]
     tables = []
     for first in range(0, len(classes), _CLASSES_PER_TABLE):
@@ -414,9 +445,10 @@ def _by_class(
         ]
         tissue = sum(slide.tiles.tissue_mm2 for slide in slides)
         total = ["all", "", f"{tissue:,.2f}", *(value(slides, name) for name in some)] if len(slides) > 1 else None
-        heads = ["slide", "tissue", "mm²", *some]
+        heads = ["slide", "tissue", "mm²", *map(_name, some)]
         tables.append(table(heads, rows, texts=(1,), names=names, total=total, caption=caption))
-    return tables
+    # One under the other, so they have the same columns.
+    return [tag("div", *tables, class_="same")] if len(tables) > 1 else tables
 
 
 def _shared(cohort: Cohort) -> list[Html]:
@@ -485,7 +517,8 @@ def _clusters(slides: Sequence[Slide], *, caption: str) -> Html:
         row.append(f"{sum(one['size'] * (one['mean_confidence'] or 0) for one in each) / size:.2f}")
         if any(slide.labels for slide in slides):
             named = class_of_cluster(slides, cluster["id"])
-            row.append(f"{named[0]} ({100 * named[1]:.0f} %)" if named else "")
+            called = named and tag("span", _name(named[0]), f" ({100 * named[1]:.0f}\u00a0%)", class_="called")
+            row.append(called or "")
         rows.append(row)
     heads = ["cluster", "cells", "% of cells"]
     heads += ["on a slide, %", "slides"] if len(slides) > 1 else []
@@ -617,7 +650,7 @@ def _quality(cohort: Cohort) -> list[Html]:
     total += [_number(density(cells, tissue)), _percent(noise), span(seconds)]
     heads = ["slide", "tissue", "µm/px", "tiles kept", "rejected", "unreadable", "tissue, mm²", "cells", "cells/mm²"]
     heads += ["noise, %", "time"]
-    notes = [tag("li", tag("strong", slide.name), f": {note}") for slide in slides for note in slide.notes]
+    notes = [tag("li", tag("strong", slide.name), ": ", _told(note)) for slide in slides for note in slide.notes]
     return [
         tag("p", "Tissue is that of the tiles in which cells were looked for; time is that of all jobs of the slide."),
         *([tag("ul", *notes, class_="warning")] if notes else []),

@@ -10,7 +10,7 @@ from .findings import Finding, guarded, lines
 __all__ = ["Finding", "examine", "lines"]
 
 
-def examine(files: Sequence[str | Path], workflow: Path) -> Iterator[Finding]:
+def examine(files: Sequence[str | Path], workflow: Path, *, on_slurm: bool = False) -> Iterator[Finding]:
     """Check everything, from the machine to the slides.
 
     The environment may be half broken: each check imports what it needs itself, and one that fails does not keep
@@ -22,6 +22,8 @@ def examine(files: Sequence[str | Path], workflow: Path) -> Iterator[Finding]:
         Configuration files, each laid over those before it.
     workflow
         The folder ``workflow`` of the repository.
+    on_slurm
+        Whether jobs are to go to Slurm.
     """
     yield from guarded("Python", _machine("python"))
     yield from guarded("processor", _machine("processors"))
@@ -32,7 +34,7 @@ def examine(files: Sequence[str | Path], workflow: Path) -> Iterator[Finding]:
     yield from guarded("config", lambda: _read(files, workflow, project))
     gpu = project[0].config["gpu"] if project else "auto"
     yield from guarded("GPU", _machine("gpu", gpu))
-    yield from guarded("Slurm", lambda: _slurm(gpu))
+    yield from guarded("Slurm", lambda: _slurm(gpu, on_slurm))
     if not project:
         return
     yield from guarded("folders", lambda: _folders(project[0].config))
@@ -57,10 +59,10 @@ def _read(files, workflow, project):
     return findings
 
 
-def _slurm(gpu):
+def _slurm(gpu, needed):
     from .slurm import slurm
 
-    return slurm(gpu)
+    return slurm(gpu, needed=needed)
 
 
 def _folders(config):

@@ -12,31 +12,37 @@ from .findings import Finding, tried_command
 _GRES = re.compile(r"gpu(?::(?P<type>[^:,()\d][^:,()]*))?:(?P<count>\d+)")
 
 
-def slurm(wanted: str | bool = "auto") -> Iterator[Finding]:
+def slurm(wanted: str | bool = "auto", *, needed: bool = False) -> Iterator[Finding]:
     """Look at Slurm, if its commands are here.
 
     Parameters
     ----------
     wanted
         `gpu` of the config.
+    needed
+        Whether jobs are to go there: what is wrong with Slurm is a problem then, and else a note.
     """
+    wrong = "problem" if needed else "note"
     if not shutil.which("sinfo"):
-        yield Finding("ok", "Slurm", "not on this machine: jobs run here")
+        if needed:
+            yield Finding("problem", "Slurm", "not on this machine", "start snakemake on a login node of the cluster")
+        else:
+            yield Finding("ok", "Slurm", "not on this machine: jobs run here")
         return
     answer = tried_command(["sinfo", "--noheader", "--format=%R|%a|%l|%D|%G"])
     if answer.why:
         advice = "ask whoever runs the cluster, or try another login node; runs on this machine alone do not need it"
-        yield Finding("problem", "Slurm", f"it does not answer: {answer.why}", advice)
+        yield Finding(wrong, "Slurm", f"it does not answer: {answer.why}", advice)
         return
     rows = [line.strip().split("|") for line in answer.output.splitlines() if line.count("|") == 4]
     up = [row for row in rows if row[1] == "up"]
     if not up:
-        yield Finding("problem", "Slurm", "it answers, but has no partition that is up", "ask whoever runs the cluster")
+        yield Finding(wrong, "Slurm", "it answers, but has no partition that is up", "ask whoever runs the cluster")
         return
     names = ", ".join(dict.fromkeys(f"{name} (limit {limit})" for name, _, limit, _, _ in up))
     yield Finding("ok", "Slurm", f"partitions {names}")
     yield from _gpus(up, wanted)
-    yield from _plugin()
+    yield from _plugin(wrong)
     yield from _accounting()
 
 
@@ -68,14 +74,14 @@ def _directive(kinds: list[str]) -> str:
     return f"Jobs ask by `gpu`, as the rules do{model}"
 
 
-def _plugin() -> Iterator[Finding]:
+def _plugin(wrong: str) -> Iterator[Finding]:
     if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
         yield Finding("ok", "executor plugin", "snakemake-executor-plugin-slurm is installed")
     else:
         advice = (
             "set the environment up again (README, 'Quick start'), or `pip install snakemake-executor-plugin-slurm`"
         )
-        yield Finding("problem", "executor plugin", "snakemake-executor-plugin-slurm is not installed", advice)
+        yield Finding(wrong, "executor plugin", "snakemake-executor-plugin-slurm is not installed", advice)
 
 
 def _accounting() -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -158,6 +158,12 @@ class Group:
         """Per leaf, the sum of its cells' confidence."""
         own = self.leaves.of_cell >= 0
         return np.bincount(self.leaves.of_cell[own], self.confidence[own], minlength=len(self.leaves))
+
+    @property
+    def cluster_id(self) -> np.ndarray:
+        """Per cell, the id of its first cluster in ``clusters.json``; −1 for noise."""
+        of_leaf = np.array([self.ids[key] for key in self.leaves.start.tolist()] + [-1])
+        return of_leaf[self.leaves.of_cell]
 
     @property
     def fingerprint(self) -> str:
@@ -365,7 +371,7 @@ def load_group(info: GroupInfo) -> Group:
         raise ClusterfirstError(f"{info.folder / 'clusters.json'}: {error}: run `cluster` again") from error
     if not len(leaves.of_cell) == len(x) == len(umap2d) == len(confidence) == info.cells:
         raise ClusterfirstError(f"{info.folder}: its files have different numbers of cells: run the workflow again")
-    return Group(
+    group = Group(
         info=info,
         leaves=leaves,
         x=x,
@@ -377,21 +383,26 @@ def load_group(info: GroupInfo) -> Group:
         typical={key: entry["representatives"] for key, entry in first.items()},
         colours={key: entry["colour"] for key, entry in first.items()},
         ids={key: entry["id"] for key, entry in first.items()},
-        proposals=_proposals(info, document),
     )
+    return with_proposals(group)
 
 
-def _proposals(info: GroupInfo, document: dict) -> Proposals | None:
+def with_proposals(group: Group) -> Group:
+    """Return the group with what a model calls its clusters by now."""
+    return replace(group, proposals=_proposals(group))
+
+
+def _proposals(group: Group) -> Proposals | None:
     """What a model called the clusters. That it did not, or called others, is no reason not to label."""
-    path = info.folder / proposals.FILE
-    if not path.is_file() or not _is_inside(path, info.folder):
+    path = group.info.folder / proposals.FILE
+    if not path.is_file() or not _is_inside(path, group.info.folder):
         return None
     try:
         found = proposals.read(path)
     except ClusterfirstError as error:
         log.warning("%s", error)
         return None
-    if not found.are_of(document["cells"]["cluster_id"]):
+    if not found.are_of(group.cluster_id):
         log.warning("%s is of other clusters, which have changed since: run `snakemake classify`", path)
         return None
     return found

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from .. import proposals
 from ..io import ClusterfirstError
 from . import older
 from .efficiency import lots, reviewed
 from .history import Entry, History
 from .journal import Ended, Journal, Lock, now
-from .results import Group, GroupInfo, load_group
+from .results import Group, GroupInfo, load_group, with_proposals
 from .state import check
 from .view import View, changes
 from .words import in_words
@@ -66,7 +67,7 @@ class Session:
     def __init__(self, info: GroupInfo):
         self.labels = info.folder / "labels"
         self._held = Lock(self.labels)
-        self._made = _signature(info)
+        self._made, self._proposed = _signature(info), _signature(info, proposals.FILE)
         self._mutex = threading.RLock()
         self._ended = False
         try:
@@ -108,8 +109,17 @@ class Session:
     def state(self, who: str) -> dict:
         """Return everything that a browser is told, to one person."""
         with self._mutex:
+            self._hear_of_proposals()
             own = {"older": self._older, "recomputed": _signature(self.group.info) != self._made}
             return {**self._view, **self._personal(who), **own}
+
+    def _hear_of_proposals(self) -> None:
+        """A model may have been asked since: who loads the page is told what it says by now."""
+        proposed = _signature(self.group.info, proposals.FILE)
+        if proposed != self._proposed:
+            self._proposed, self.group = proposed, with_proposals(self.group)
+            self._eye = View(self.group)
+            self._view = self._eye.of(self.history)
 
     def _personal(self, who: str) -> dict:
         return {
@@ -299,10 +309,10 @@ class Session:
             self._held.release()
 
 
-def _signature(info: GroupInfo) -> tuple[int, int] | None:
-    """Say which ``clusters.json`` this is, without reading it."""
+def _signature(info: GroupInfo, name: str = "clusters.json") -> tuple[int, int] | None:
+    """Say which file of a group this is, without reading it."""
     try:
-        found = (info.folder / "clusters.json").stat()
+        found = (info.folder / name).stat()
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size

@@ -106,7 +106,7 @@ def _cell(cell: Any, place: int, texts: set[int]) -> Html:
     shown, key = cell if isinstance(cell, tuple) else (cell, None)
     kind = "text" if place in texts else None
     if place == 0:
-        return tag("th", shown, scope="row", class_=kind, data_sort=key)
+        return tag("th", tag("span", shown), scope="row", class_=kind, data_sort=key)
     return tag("td", shown, class_=kind, data_sort=key)
 
 

@@ -1,4 +1,4 @@
-/** Three steps, shown until somebody has done them or has had enough. */
+/** Three steps, shown until they are done, as the labels tell, or somebody has had enough. */
 
 import { $, h } from "./dom.js";
 
@@ -10,7 +10,7 @@ const STEPS = [
 ];
 
 export class Hint {
-  constructor() {
+  constructor(store) {
     this.box = $("#hint");
     if (localStorage.getItem(SEEN)) return;
     this.box.append(
@@ -18,14 +18,14 @@ export class Hint {
       h("button", { id: "hint-done", onclick: () => this.done() }, "Got it"),
     );
     this.box.hidden = false;
+    store.on("group state", () => this.tick(store.doc.progress));
   }
 
-  /** Tick a step off; after the last one the hint goes. */
-  did(step) {
-    const item = this.box.querySelectorAll("li")[step];
-    if (!item) return;
-    item.classList.add("did");
-    if (this.box.querySelectorAll("li.did").length === STEPS.length) this.done();
+  /** Tick off what is done; once all is, the hint goes. */
+  tick({ clusters_named: named, reviewed }) {
+    const did = [named > 0, named > 0, reviewed > 0];
+    this.box.querySelectorAll("li").forEach((item, i) => item.classList.toggle("did", did[i]));
+    if (did.every(Boolean)) this.done();
   }
 
   done() {

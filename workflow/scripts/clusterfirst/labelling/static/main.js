@@ -33,7 +33,7 @@ const scatter = new Scatter($("#umap"), store, (row) => {
 }, picked);
 const status = new Status(store);
 const list = new ClusterList(store);
-const hint = new Hint();
+new Hint(store);
 const saved = new Saved();
 const actions = new Actions(store, {
   queued: (unsent) => saved.tell({ unsent }),
@@ -290,8 +290,6 @@ function goToUnnamed() {
  */
 function followOn(target, name) {
   if (target.kind === "cells") return review.naming(target);
-  hint.did(0);
-  hint.did(1);
   // The pointer may still rest on the row just named: slide and UMAP must show what the next key will name.
   store.hoverOver(null);
   if (name === null) return null;
@@ -334,7 +332,6 @@ async function mergeTicked() {
 
 /** Review the selected cluster; if nobody selected one since the last was named, that one. */
 async function startReview() {
-  hint.did(2);
   const { justNamed } = store;
   await naming.underWay.get(justNamed);
   await review.start(store.byKey.has(justNamed) ? justNamed : store.selected);
@@ -342,7 +339,7 @@ async function startReview() {
 
 async function exportLabels(format = "labels") {
   const [text, buttons] = {
-    labels: ["Run the workflow again (snakemake labels): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
+    labels: ["Run snakemake labels, with the same --configfile as your run (the demo: config/demo.yaml): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
     qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
   }[format];
   try {

@@ -25,7 +25,7 @@ export class Status {
     // The range, not its best guess: that says next to nothing while most named clusters have not been looked into.
     $("#efficiency").textContent = estimate ? `${Math.round(100 * estimate.low)}–${Math.round(100 * estimate.high)} %` : "–";
     $("#efficiency").title = estimate
-      ? `${percent(estimate.low)} to ${percent(estimate.high)} (95 %), from ${estimate.cells} cells looked at in ${estimate.clusters} of ${estimate.named} named clusters`
+      ? `${percent(estimate.low)} to ${percent(estimate.high)} (95 %), from ${estimate.cells} of the ${plural(progress.reviewed, "cell")} looked at, in ${estimate.clusters} of ${estimate.named} named clusters. Only cells drawn at random count, every fourth of a review: the others are the least certain ones, which say nothing of the rest. Review some cells of each named cluster to narrow it.`
       : "Review some cells of named clusters, and this says how many cells will be right.";
     $("#undo").disabled = doc.can_undo === false;
     $("#redo").disabled = doc.can_redo === false;
