@@ -1,9 +1,12 @@
 """The cohort page in a browser: without a network, at every width, on paper, by keyboard."""
 
+import io
 import itertools
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from .conftest import SLIDE, probe
 
@@ -53,6 +56,42 @@ def test_the_page_fits_and_can_be_read(opened, width, scheme):
     assert outside(opened) == []
     assert probe(opened, "faint") == []
     assert probe(opened, "nameless") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_tables_show_that_they_scroll_and_do_so_by_keyboard(opened, scheme):
+    opened.set_viewport_size({"width": 800, "height": 900})
+    opened.emulate_media(color_scheme=scheme)
+    box = opened.get_by_role("region", name="Quality of each slide")
+    assert box.evaluate("(e) => e.scrollWidth > e.clientWidth")
+
+    def edge():
+        """How dark the right edge is above the table's heads, against the middle."""
+        shot = np.asarray(Image.open(io.BytesIO(box.screenshot())).convert("L"), int)
+        return abs(shot[3, -2] - shot[3, shot.shape[1] // 2])
+
+    assert edge() >= 10
+    box.focus()
+    opened.keyboard.press("End")
+    for _ in range(20):
+        opened.keyboard.press("ArrowRight")
+    opened.wait_for_function(
+        "(e) => e.scrollLeft + e.clientWidth >= e.scrollWidth - 1", arg=box.element_handle(), timeout=5000
+    )
+    assert edge() <= 3
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1440, 2), (800, 1), (390, 1)])
+def test_galleries_are_beside_clusters_only_with_room(opened, width, columns):
+    opened.set_viewport_size({"width": width, "height": 900})
+    shown = opened.locator(".detail").first.evaluate("(e) => getComputedStyle(e).gridTemplateColumns")
+    assert len(shown.split()) == columns
+
+
+def test_names_of_slides_stay_on_their_line(opened):
+    opened.set_viewport_size({"width": 1440, "height": 900})
+    high = "[...document.querySelectorAll('tbody tr[data-name] th > span')].map((e) => e.getClientRects()[0].height)"
+    assert max(opened.evaluate(high)) < 30
 
 
 def test_headings_are_in_order_and_pictures_are_described_and_there(opened):

@@ -359,6 +359,12 @@ def test_captions_say_what_colours_cells(make):
     assert "Overview of one, cells coloured by class" in text
 
 
+def test_results_from_before_colours_could_be_chosen_are_coloured_by_cluster(make):
+    slide = read(make())
+    del slide.settings["annotation"]["colour"]
+    assert "Cells are coloured by cluster." in Page(written(make("x").parent, [slide])).text
+
+
 def test_own_clusters_are_not_made_to_look_comparable(make):
     slides = [read(make(name)) for name in ("one", "two", "three")]
     text = written(slides and make("x").parent, slides)

@@ -46,6 +46,19 @@ def test_slides_that_are_not_finished_are_named_with_the_reason(copied):
     assert "1 of 2 slides are not finished" in read.text
 
 
+def test_the_page_is_made_after_what_is_asked_for_with_it(copied):
+    table = "results/a/cells.csv"
+    assert not (copied.folder / table).exists()
+    done = copied.run("cohort", table)
+    assert done.returncode == 0, done.stdout
+    page = copied.folder / "results" / PAGE
+    assert "a/cells.csv" in Page(page.read_text(encoding="utf-8")).sources
+    # A target that is a name stands for its files.
+    done = copied.run("cohort", "annotations", "--dry-run", "--forcerun", "annotate")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.rindex("rule annotate:") < done.stdout.index("rule cohort:")
+
+
 def test_without_a_finished_slide_the_target_says_what_to_do(new_project, tissue):
     project = new_project("no-cohort")
     project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.499}])

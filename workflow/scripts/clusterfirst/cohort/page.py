@@ -321,7 +321,7 @@ def _slides(cohort: Cohort) -> list[Html]:
         told = f"With more than {THUMBNAILS:,} slides, this page has tables and no thumbnails; pictures are linked."
         return [tag("p", told)]
     told = f"Cells are coloured {' or '.join(sorted({_coloured(slide) for slide in slides}))}."
-    own = [slide for slide in cohort.alone if slide.settings["annotation"]["colour"] == "cluster"]
+    own = [slide for slide in cohort.alone if _colour(slide) == "cluster"]
     if own and len(slides) > 1:
         told += f" {_OWN}{', where a slide is clustered by itself' if cohort.together else ''}."
     longest = (_LARGE if len(slides) <= _FEW else _SMALL)[0]
@@ -332,8 +332,13 @@ def _slides(cohort: Cohort) -> list[Html]:
 _OWN = "Every slide has clusters of its own: the same colour on two slides does not mean the same cells"
 
 
+def _colour(slide: Slide) -> str:
+    """What colours cells of its pictures; before there was a choice, clusters."""
+    return slide.settings["annotation"].get("colour", "cluster")
+
+
 def _coloured(slide: Slide) -> str:
-    kind = slide.settings["annotation"]["colour"]
+    kind = _colour(slide)
     return "alike" if kind == "none" else f"by {kind}"
 
 
