@@ -209,4 +209,4 @@ def test_status_and_report_know_of_labels(copied):
     with zipfile.ZipFile(copied.folder / "report.zip") as file:
         told = b"".join(file.read(name) for name in file.namelist())
     assert b"overview by label" in told
-    assert b"in the colour of the class that people gave it" in told
+    assert b"in the colour of the class that people, or else the model, gave it" in told
