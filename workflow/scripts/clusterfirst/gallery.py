@@ -56,7 +56,13 @@ def typical_cells(found: dict, cells: pd.DataFrame) -> pd.DataFrame:
     return table.join(cells[["x", "y", "tile_id"]], on="cell_id")
 
 
-def side_um(polygons: np.ndarray, *, mpp: float, room: float = _ROOM) -> int:
+def side_um(
+    polygons: np.ndarray,
+    *,
+    mpp: float | np.ndarray,
+    room: float = _ROOM,
+    limits: tuple[int, int] = _SIDE_UM,
+) -> int:
     """Return the side of a crop that shows nearly all of some cells whole, with some of what is around them.
 
     Parameters
@@ -64,15 +70,17 @@ def side_um(polygons: np.ndarray, *, mpp: float, room: float = _ROOM) -> int:
     polygons
         Cells in level-0 pixels.
     mpp
-        µm per level-0 pixel.
+        µm per level-0 pixel; of each cell, where they are of several slides.
     room
         A crop's side over that of the cells.
+    limits
+        No less, and no more, µm.
     """
     if not len(polygons):
-        return _SIDE_UM[0]
+        return limits[0]
     left, top, right, bottom = shapely.bounds(polygons).T
     longest = np.maximum(right - left, bottom - top) * mpp
-    return int(np.clip(np.ceil(room * np.quantile(longest, 0.9)), *_SIDE_UM))
+    return int(np.clip(np.ceil(room * np.quantile(longest, 0.9)), *limits))
 
 
 def gallery(
@@ -179,8 +187,8 @@ def _card(title: str, head: str, colour: str, crops: Sequence[tuple[np.ndarray, 
     """Set crops in rows, each with a text below, under a title and above a scale bar."""
     margin, step, below = 2 * _TYPE_PX, _WIDE_PX + 2 * _GAP, round(1.6 * _TYPE_PX)
     font, bold = typeface(_TYPE_PX), typeface(round(1.3 * _TYPE_PX))
-    bar = f"{_bar_um(side)} µm; every picture is {side} µm wide; below it, the cell and its confidence"
-    length, top = _bar_um(side) / side * _WIDE_PX, 5 * _TYPE_PX
+    bar = f"{bar_um(side)} µm; every picture is {side} µm wide; below it, the cell and its confidence"
+    length, top = bar_um(side) / side * _WIDE_PX, 5 * _TYPE_PX
     columns, rows = min(len(crops), _COLUMNS), -(-len(crops) // _COLUMNS)
     widest = max(
         columns * step,
@@ -241,7 +249,7 @@ class _Sheet:
         self._left, self._top = round(widest) + 4 * _TYPE_PX, 3 * _TYPE_PX
         below = self._top + len(texts) * self._step
         # The text below is longer than a sheet without rows is wide.
-        bar = f"{_bar_um(side)} µm; every crop is {side} µm wide" if texts else "no clusters"
+        bar = f"{bar_um(side)} µm; every crop is {side} µm wide" if texts else "no clusters"
         more = f"… and {left_out:,} smaller clusters" if left_out else ""
         wide = max(self._left + CROPS * self._step, bold.getlength(title))
         self.picture = Image.new("RGB", (round(wide) + 2 * _TYPE_PX, below + 4 * _TYPE_PX), "white")
@@ -252,7 +260,7 @@ class _Sheet:
             self._draw.text((2.5 * _TYPE_PX, y), first, fill="black", font=type_, anchor="ld")
             self._draw.text((2.5 * _TYPE_PX, y), second, fill="#555555", font=type_, anchor="la")
         self._draw.text((_TYPE_PX, below + 1.5 * _TYPE_PX), more, fill="black", font=type_, anchor="lm")
-        y, length = below + 1.5 * _TYPE_PX, _bar_um(side) / side * _CROP_PX if texts else 0
+        y, length = below + 1.5 * _TYPE_PX, bar_um(side) / side * _CROP_PX if texts else 0
         if length:
             self._draw.rectangle((self._left, y - 2, self._left + length, y + 2), fill="black")
         self._draw.text((self._left + length + _TYPE_PX / 2, y), bar, fill="black", font=type_, anchor="lm")
@@ -266,6 +274,6 @@ class _Sheet:
         self._draw.rectangle((_TYPE_PX, y, 2 * _TYPE_PX, y + _CROP_PX - 1), fill=colour)
 
 
-def _bar_um(side: int) -> int:
+def bar_um(side: float) -> int:
     """A round length of about half a crop."""
     return max(step for step in (5, 10, 20, 50) if step <= side)

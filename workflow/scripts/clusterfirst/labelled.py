@@ -23,6 +23,8 @@ from .io import ClusterfirstError
 SOURCES = ("cluster", "reviewed", "exception")
 """How a label came about: the name of the cell's cluster; the same, and somebody looked at the cell and found it right;
 said of the cell itself."""
+PROPOSED = "proposed"
+"""How a label came about that is in no export: a model called the cell's cluster so, and nobody said anything."""
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z\.json")
 # No colons: they cannot be in names of files everywhere.

@@ -98,3 +98,16 @@ def thin(candidates: np.ndarray, wanted: int) -> np.ndarray:
     chosen = np.zeros(len(candidates), bool)
     chosen[index] = True
     return chosen
+
+
+def with_cells(tiles: pd.DataFrame, tile_id: np.ndarray) -> pd.DataFrame:
+    """Return the rows of ``filtered.parquet`` that are kept or own a cell: outlines from elsewhere may lie anywhere.
+
+    Parameters
+    ----------
+    tiles
+        All rows.
+    tile_id
+        The tile that owns each cell.
+    """
+    return tiles[tiles["kept"] | tiles["tile_id"].isin(tile_id)]

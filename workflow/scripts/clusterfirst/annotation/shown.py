@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..clustering import NOISE
 from ..io import read_metadata
+from ..labelled import PROPOSED
 from .keys import CLUSTERS, ONE_COLOUR, Key, classes_key, clusters_key
 from .legends import legend_rows
 
@@ -124,7 +125,7 @@ def read_classes(path: str | os.PathLike) -> Named:
     """Read from ``cells.parquet`` what cells are called."""
     table, facts = pq.ParquetFile(path).read(columns=["label", "label_source"]), read_metadata(path)
     name, source = (table[column].to_numpy(zero_copy_only=False) for column in ("label", "label_source"))
-    return Named(np.where(pd.isna(name), None, name), source != "proposed", facts["classes"])
+    return Named(np.where(pd.isna(name), None, name), source != PROPOSED, facts["classes"])
 
 
 def typical_rows(found: dict) -> np.ndarray:

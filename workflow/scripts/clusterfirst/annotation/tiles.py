@@ -15,7 +15,7 @@ from PIL import Image
 from ..clustering import palette
 from ..io import bounded_map, progress
 from ..slides import Slide
-from ..tiling import thin
+from ..tiling import thin, with_cells
 from . import svg, texts
 from .cells import CellsInView, box_of, draw_cells, light_rim
 from .legends import column, save
@@ -46,9 +46,7 @@ class Style:
 
 def tiles_to_draw(path: str | os.PathLike, cells: pd.DataFrame) -> pd.DataFrame:
     """Return the tiles of ``filtered.parquet`` that are kept or have cells."""
-    tiles = pd.read_parquet(path)
-    # Outlines from elsewhere may lie on tiles that the filter rejects.
-    return tiles[tiles["kept"] | tiles["tile_id"].isin(cells["tile_id"])]
+    return with_cells(pd.read_parquet(path), cells["tile_id"])
 
 
 def annotate_tiles(

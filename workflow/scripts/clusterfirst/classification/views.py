@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
+from .. import gallery
 from ..annotation import draw_outline, save, typeface
 from ..io import ClusterfirstError, read_json, read_metadata, write_json
 from ..slides import Slide
@@ -121,7 +122,8 @@ def draw(
     dealt = {cluster["id"]: deal(cluster["representatives"], per_cluster) for cluster in found["clusters"]}
     rows = sorted({row for views in dealt.values() for view in views for row in view})
     outlines = _outlines(sources, starts, rows)
-    side = _side_um(list(outlines.values()), sources, starts, rows)
+    mpp = np.array([_mpp(source.masks) for source in sources])[_owner(starts, rows)]
+    side = gallery.side_um(np.array([outlines[row] for row in rows]), mpp=mpp, room=_ROOM, limits=_SIDE_UM)
     usual = _median(areas)
     with ExitStack() as opened:
         slides = {
@@ -183,7 +185,7 @@ def montage(crops: Sequence[np.ndarray], side_um: float) -> Image.Image:
         picture.paste(Image.fromarray(crop), (x, y))
         draw.rectangle((x, y, x + 1.4 * _TYPE_PX, y + 1.4 * _TYPE_PX), fill="white")
         draw.text((x + 0.7 * _TYPE_PX, y + 0.7 * _TYPE_PX), str(place + 1), fill="black", font=type_, anchor="mm")
-    bar = max(step for step in (5, 10, 20, 50) if step <= side_um)
+    bar = gallery.bar_um(side_um)
     length, y = bar / side_um * _CROP_PX, picture.height - _STRIP_PX / 2 + 2
     draw.rectangle((2, y - 2, 2 + length, y + 2), fill="black")
     draw.text((2 + length + _TYPE_PX / 2, y), f"{bar} µm", fill="black", font=type_, anchor="lm")
@@ -232,13 +234,3 @@ def _outlines(sources: Sequence[Source], starts: np.ndarray, rows: Sequence[int]
             found |= {row: shapely.from_wkb(batch["geometry"][int(row - at)].as_py()) for row in own}
             at += len(batch)
     return found
-
-
-def _side_um(polygons: list, sources: Sequence[Source], starts: np.ndarray, rows: Sequence[int]) -> int:
-    """The side of every crop: room for nearly all of the cells and what is around them."""
-    if not polygons:
-        return _SIDE_UM[0]
-    mpp = {number: _mpp(sources[number].masks) for number in set(_owner(starts, rows).tolist())}
-    left, top, right, bottom = shapely.bounds(np.array(polygons)).T
-    longest = np.maximum(right - left, bottom - top) * [mpp[number] for number in _owner(starts, rows).tolist()]
-    return int(np.clip(np.ceil(_ROOM * np.quantile(longest, 0.9)), *_SIDE_UM))

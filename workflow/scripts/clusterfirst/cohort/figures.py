@@ -16,9 +16,7 @@ import yaml
 
 from ..clustering import NOISE
 from ..io import read_json, read_metadata
-
-PROPOSED = "proposed"
-"""``label_source`` of a label that a model gave, and nobody has looked at."""
+from ..labelled import PROPOSED
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ import pyarrow.parquet as pq
 
 from ..clustering import palette
 from ..io import METADATA_KEY, ClusterfirstError, atomic, progress, to_json
-from ..labelled import Exported
+from ..labelled import PROPOSED, Exported
 from ..proposals import Proposals
 
-PROPOSED = "proposed"
-"""How a label came about, beside `labelled.SOURCES`: a model called the cell's cluster so, and nobody said anything."""
 ROWS = 10_000
 """Cells in memory at a time."""
 
@@ -39,7 +37,7 @@ def known(found: dict, plane: np.ndarray, labels: Exported | None, proposed: Pro
     -------
     pyarrow.Table
         ``cluster_id``, ``leaf_id`` (int32, −1 for noise), ``confidence``, ``umap_x``, ``umap_y`` (float32), ``label``,
-        ``label_source`` (see `labelled.SOURCES` and `PROPOSED`), ``labelled_by`` (strings, null where nobody said) and
+        ``label_source`` (see `labelled`), ``labelled_by`` (strings, null where nobody said) and
         ``label_confidence`` (float32: the share of votes for what was proposed, null for what people said).
 
     Raises

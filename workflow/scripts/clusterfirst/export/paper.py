@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from ..io import atomic, progress, read_metadata
+from ..tiling import with_cells
 from . import jsontext, tiles
 
 UNCLASSIFIED = "Unclassified"
@@ -48,7 +49,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike, *
     mpp = read_metadata(path)["slide"]["mpp"]
     cells = pq.read_table(path, columns=_COLUMNS).combine_chunks()
     outlines = pq.read_table(path, columns=["geometry"])["geometry"].to_numpy()
-    grid = tiles.with_cells(grid, cells["tile_id"].to_numpy())
+    grid = with_cells(grid, cells["tile_id"].to_numpy())
     owner = pd.Index(grid["tile_id"]).get_indexer(cells["tile_id"].to_pandas())
     # Stable: within a tile, cells keep their order.
     order = np.argsort(owner, kind="stable")

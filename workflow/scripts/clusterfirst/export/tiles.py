@@ -7,11 +7,6 @@ import pandas as pd
 import shapely
 
 
-def with_cells(tiles: pd.DataFrame, tile_id: np.ndarray) -> pd.DataFrame:
-    """Return the tiles that are kept, and those that have cells all the same: those from elsewhere lie anywhere."""
-    return tiles[tiles["kept"] | tiles["tile_id"].isin(np.unique(tile_id))].reset_index(drop=True)
-
-
 def scales(tiles: pd.DataFrame, mpp: float) -> np.ndarray:
     """Return how many pixels of its picture a level-0 pixel is, for each tile."""
     return mpp / tiles["mpp"].to_numpy()
