@@ -16,11 +16,12 @@ from labelling import AUGNET, OURS, images, preset, run, sheet
 from machine import machine
 from whole import REPO
 
-from clusterfirst import clustering, objects, reduction
+from clusterfirst import clustering, reduction
 from clusterfirst.evaluation import clusters, pooled, truth
 from clusterfirst.io import read_metadata
+from clusterfirst.outlines import objects
+from clusterfirst.plan.settings import resolve
 from clusterfirst.reduction import inputs
-from clusterfirst.settings import resolve
 
 SEEDS = (0, 1)
 FEW = (2, 14, 20, 26)

@@ -24,7 +24,7 @@ CASES = [(1, False), (12, False), (100, False), (100, True), (1000, False), (100
 
 def made(folder: Path, slides: int, together: bool) -> None:
     """Write the page, as the rule does; in this process."""
-    from clusterfirst.cohort import figures, page
+    from clusterfirst.reports.cohort import figures, page
 
     group = "groups/cohort" if together else None
     names = [f"slide-{number:04}" for number in range(slides)]

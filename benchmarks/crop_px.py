@@ -17,7 +17,7 @@ from machine import machine
 from whole import REPO
 
 from clusterfirst import reduction
-from clusterfirst.settings import resolve
+from clusterfirst.plan.settings import resolve
 
 EDGES = (224, 160, 112, 80, 56)
 

@@ -18,11 +18,12 @@ import torch
 from machine import machine
 from whole import REPO, filtered, segmented
 
-from clusterfirst import models, objects
+from clusterfirst import weights as models
 from clusterfirst.devices import computes_bf16, torch_device
 from clusterfirst.embedding import embed_slide
 from clusterfirst.io import write_table
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 THREADS = 2
 MOST_ONE_BY_ONE = 100

@@ -22,11 +22,12 @@ import pandas as pd
 import shapely
 from machine import machine
 
-from clusterfirst import objects
 from clusterfirst.clustering import palette
-from clusterfirst.export import cells, qupath
+from clusterfirst.export import qupath
 from clusterfirst.io import read_metadata, write_table
-from clusterfirst.labelled import Exported
+from clusterfirst.labels import join
+from clusterfirst.labels.people import Exported
+from clusterfirst.outlines import objects
 
 EDGE, VERTICES, MPP = 90_000, 24, 0.25
 CLASSES = [{"name": name, "colour": shade} for name, shade in (("tumour", "#d55e00"), ("lymphocyte", "#0072b2"))]
@@ -61,8 +62,8 @@ def make(folder: Path, count: int) -> None:
     label = np.array([None, "tumour", "lymphocyte"], object)[cluster % 3]
     who, how = (np.where(cluster % 3, text, None) for text in ("Ada", "cluster"))
     labels = Exported("", {}, CLASSES, label, how, who)
-    beside = cells.known({"cells": own}, rng.normal(size=(count, 2)).astype(np.float32), labels, None)
-    cells.write(folder / "masks.parquet", beside, folder / "cells.parquet", {"classes": CLASSES})
+    beside = join.known({"cells": own}, rng.normal(size=(count, 2)).astype(np.float32), labels, None)
+    join.write(folder / "masks.parquet", beside, folder / "cells.parquet", {"classes": CLASSES})
 
 
 def plain(source: Path, to: Path) -> None:

@@ -29,8 +29,8 @@ sys.path[:0] = [str(REPO), str(REPO / "workflow/scripts")]
 
 from tests.labelling_results import make  # noqa: E402
 
-from clusterfirst.labelling import journal  # noqa: E402
-from clusterfirst.labelling.security import cookie_name  # noqa: E402
+from clusterfirst.labelling.record import journal  # noqa: E402
+from clusterfirst.labelling.server.security import cookie_name  # noqa: E402
 
 CELLS, LEAVES, PEOPLE = 2000, 12, 3
 CLASSES = {"do": "classes", "classes": [{"name": name, "colour": "#112233"} for name in ("tumour", "stroma")]}

@@ -20,8 +20,8 @@ from journal import Server
 from machine import machine
 from tests.labelling_results import make
 
-from clusterfirst.labelling import ranges
-from clusterfirst.labelling.results import load_group, open_results
+from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.record import ranges
 
 EDGE, LEAVES, GROUPS = 60_000, 300, 10
 CLASSES = {"do": "classes", "classes": [{"name": name, "colour": "#112233"} for name in ("tumour", "stroma")]}

@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 from stages import synthetic
 from tests.labelling_results import make
 
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 EDGE, LEAVES, GROUPS = 60_000, 300, 10
 SIZE = {"width": 1440, "height": 900}

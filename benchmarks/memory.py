@@ -19,8 +19,8 @@ from machine import machine
 from stages import synthetic
 from whole import REPO
 
-from clusterfirst import models
-from clusterfirst.slides import Slide
+from clusterfirst import weights
+from clusterfirst.slide.slide import Slide
 
 SIZES = (19_000, 60_000)
 TILES = 540
@@ -52,7 +52,7 @@ def run(folder: Path, name: str, path: Path) -> dict:
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    slide_file = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    slide_file = weights.fetch(weights.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     with Slide(slide_file) as slide:
         tissue = slide.read(0, 0, *slide.size)
     rows = {}

@@ -33,17 +33,18 @@ from machine import machine
 from scipy.optimize import nnls
 from whole import REPO, SETTINGS
 
-from clusterfirst import models, needs
+from clusterfirst import weights
 from clusterfirst.io import read_json, read_metadata, write_json
-from clusterfirst.labelling import labels
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.session import Session
-from clusterfirst.objects import read_objects
-from clusterfirst.segmentation import backend, parts, pipeline
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.server import exchange
+from clusterfirst.labelling.server.session import Session
+from clusterfirst.outlines.objects import read_objects
+from clusterfirst.plan import resources
+from clusterfirst.plan.settings import merge
+from clusterfirst.plan.sizes import Size
+from clusterfirst.segmentation import backend, pipeline, shards
 from clusterfirst.segmentation.views import aligned_views
-from clusterfirst.settings import merge
-from clusterfirst.sizes import Size
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 DATA = REPO / "benchmarks/resources.csv"
 DEMO = "CMU-1-Small-Region.svs"
@@ -212,7 +213,7 @@ def write_outlines(project: Project, polygons: np.ndarray) -> None:
             own = polygons[tree.query(box, predicate="intersects")]
             cut = np.where(shapely.contains(box, own), own, shapely.intersection(box, own))
             cut = cut[shapely.get_type_id(cut) == shapely.GeometryType.POLYGON]
-            yield pipeline.View(
+            yield pipeline.TileJob(
                 view.Index,
                 (view.x, view.y, view.width, view.height),
                 (left, top, view.read_width, view.read_height),
@@ -220,7 +221,7 @@ def write_outlines(project: Project, polygons: np.ndarray) -> None:
                 shapely.to_wkb(cut).tolist(),
             )
 
-    parts.write(seen(), project.results / "outlines/1-of-1.parquet", made_with={"settings": {}, "weights_sha256": ""})
+    shards.write(seen(), project.results / "outlines/1-of-1.parquet", made_with={"settings": {}, "weights_sha256": ""})
 
 
 def write_embeddings(project: Project, demo: Project) -> None:
@@ -270,7 +271,7 @@ def label(project: Project) -> None:
         actions.append({"do": "name", "leaves": cluster["leaves"], "class": classes[number % 3]["name"]})
     for number, action in enumerate(actions):
         session.act("benchmark", f"benchmark-{number}", action, base=session.history.seq)
-    labels.export(session, "benchmark")
+    exchange.export(session, "benchmark")
     session.close()
     project.snakemake("labels", "--allowed-rules", "labels", "label_cells", "export_qupath", "annotate_labels")
 
@@ -279,7 +280,7 @@ def run(folder: Path, name: str) -> None:
     """Run one case and write down what every rule took."""
     case = CASES[name]
     project, demo = (Project(folder / one.replace(", ", "-").replace(" ", "-"), CASES[one]) for one in (name, "demo"))
-    slide_file = models.fetch(models.SLIDES[DEMO], REPO / "resources/slides")
+    slide_file = weights.fetch(weights.SLIDES[DEMO], REPO / "resources/slides")
     with Slide(slide_file) as slide:
         tissue, size = slide.read(0, 0, *slide.size), slide.size
     path = Path(slide_file) if case.copies == 1 else folder / f"mosaic-{case.copies}.tiff"
@@ -364,7 +365,7 @@ def record(name: str, project: Project, slide: Path, truth: Path | None, *, only
 
 
 def counts(row: pd.Series) -> dict[str, float]:
-    """What the needs of a measured job grow with (see `needs.units`)."""
+    """What the needs of a measured job grow with (see `resources.units`)."""
     change = {"tiling": {"num_tiles": int(float(row.num_tiles)) if row.num_tiles else None}}
     if row.rule == "outline":
         change["segmentation"] = {"model": row.models}
@@ -379,7 +380,7 @@ def counts(row: pd.Series) -> dict[str, float]:
         seen_mm2=row.kept * (EDGE * MPP / 1000) ** 2,
         cells=row.cells,
     )
-    return needs.units(size, merge(SETTINGS, change), threads=row.threads, given_mb=row.truth_mb)
+    return resources.units(size, merge(SETTINGS, change), threads=row.threads, given_mb=row.truth_mb)
 
 
 def fitted(rows: pd.DataFrame, costs: dict[str, float], values: pd.Series) -> dict[str, float]:
@@ -398,8 +399,8 @@ def told(costs: dict[str, float]) -> str:
 
 
 def asked(row: pd.Series, resource: str) -> int:
-    fit = needs.FITS[row.rule]
-    return needs.needed(fit, resource, counts(row), threads=row.threads)
+    fit = resources.FITS[row.rule]
+    return resources.needed(fit, resource, counts(row), threads=row.threads)
 
 
 def table() -> None:
@@ -413,10 +414,10 @@ def table() -> None:
     print(
         "MB of memory and of what is written, by [unit](../workflow/scripts/clusterfirst/needs.py); `needs` is what is"
     )
-    print(f"used, before its margin of {needs.MARGIN} and {needs.SNAKEMAKE_MB} MB for Snakemake itself.\n")
+    print(f"used, before its margin of {resources.MARGIN} and {resources.SNAKEMAKE_MB} MB for Snakemake itself.\n")
     print("| rule | memory, fitted | memory, `needs` | written, fitted | disk, `needs` |")
     print("|---" * 5 + "|")
-    for rule, fit in needs.FITS.items():
+    for rule, fit in resources.FITS.items():
         rows = data[data["rule"] == rule].reset_index(drop=True)
         if rows.empty:
             continue

@@ -48,11 +48,11 @@ def write_cells(source: Path, count: int, folder: Path) -> None:
 
 def reduce(folder: Path) -> dict:
     from clusterfirst import reduction
-    from clusterfirst.reduction.inputs import Block, Embedded
+    from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
     values = np.load(folder / "embeddings.npy", mmap_mode="r")
     blocks = (Block("morphology", 0, values.shape[1], True),)
-    slide = Embedded("synthetic", values, np.load(folder / "positions.npy"), blocks)
+    slide = SlideEmbedding("synthetic", values, np.load(folder / "positions.npy"), blocks)
     reduced = reduction.reduce([slide], **REDUCTION, threads=THREADS)
     np.save(folder / "reduce.npy", reduced.values)
     return reduced.report

@@ -9,7 +9,7 @@ import shapely
 from machine import machine
 from whole import REPO, filtered, segmented
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.evaluation.segmentation import agreement
 from clusterfirst.segmentation.instanseg import InstanSeg
 
@@ -22,7 +22,7 @@ def outline(path, tile_px):
 
 
 def main() -> None:
-    path = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    path = weights.fetch(weights.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     rows = []
     _, whole = outline(path, 4096)
     for name, tile_px, stride in (

@@ -16,7 +16,7 @@ from machine import machine
 from whole import REPO
 
 from clusterfirst import reduction
-from clusterfirst.settings import resolve
+from clusterfirst.plan.settings import resolve
 
 SEEDS = range(5)
 GROUPS = (5, 10, 25, 50)

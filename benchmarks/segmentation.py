@@ -19,14 +19,15 @@ from machine import machine
 from skimage.measure import find_contours
 from whole import REPO, SETTINGS, filtered, weights
 
-from clusterfirst import models, objects
+from clusterfirst import weights as models
 from clusterfirst.devices import computes_bf16, torch_device
+from clusterfirst.outlines import objects
 from clusterfirst.segmentation import pipeline, views
 from clusterfirst.segmentation.cellpose import Cellpose
 from clusterfirst.segmentation.flows import follow
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 THREADS = 2
 TFLOP_PER_SUBTILE = 6.5 / 9

@@ -16,12 +16,13 @@ import shapely
 from machine import machine
 from shapely.geometry import shape
 
-from clusterfirst import models, quality
+from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
-from clusterfirst.objects import outlines
+from clusterfirst.outlines.objects import outlines
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
-from clusterfirst.slides import Slide
+from clusterfirst.slide import tissue
+from clusterfirst.slide.slide import Slide
 
 REPO = Path(__file__).resolve().parent.parent
 STRENGTHS = (0.0, 1.0, 2.0)
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
         truth = shapely.make_valid(np.array([shape(feature["geometry"]) for feature in features]))
         with Slide(path, mpp=0.25) as slide:
             plain = slide.read(0, 0, *slide.size, mpp=InstanSeg.mpp)
-        histogram = quality.histogram(plain, np.ones(plain.shape[:2], bool))
+        histogram = tissue.histogram(plain, np.ones(plain.shape[:2], bool))
         intensity = Intensity.from_histogram(histogram, InstanSeg.percentiles)
         network = InstanSeg(weights, device=torch_device("auto", threads=2), intensity=intensity)
         for strength, sigma in counts:

@@ -20,9 +20,9 @@ import tifffile
 import yaml
 from machine import machine
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.io import read_json
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 STAGES = ("tile", "filter_tiles", "outline-1-of-1", "segment", "embed", "reduce", "cluster", "annotate")
 SIZES = {10_000: 220, 20_000: 220}
@@ -92,7 +92,7 @@ def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> tupl
 
 
 def main(folder: Path) -> None:
-    slide_file = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    slide_file = weights.fetch(weights.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     demo = yaml.safe_load((REPO / "config/demo.yaml").read_text())
     del demo["slides"]
     rows = {"demo, 2,220 × 2,967": run(folder, "demo", slide_file, 0.499, demo)}

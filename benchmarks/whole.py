@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from clusterfirst import models, quality, tiling
+from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
-from clusterfirst.segmentation import backend, parts, pipeline, seams, views
-from clusterfirst.settings import resolve
-from clusterfirst.slides import Slide
+from clusterfirst.plan.settings import resolve
+from clusterfirst.segmentation import backend, pipeline, seams, shards, views
+from clusterfirst.slide import grid, tissue
+from clusterfirst.slide.slide import Slide
 
 REPO = Path(__file__).resolve().parent.parent
 SETTINGS = resolve({}, yaml.safe_load((REPO / "workflow/schemas/config.schema.yaml").read_text()))
@@ -24,8 +25,8 @@ def weights() -> Path:
 def filtered(path, *, mpp=None, tiling_settings=None, limits=None):
     """Return a slide's facts and what came of filtering its tiles."""
     with Slide(path, mpp=mpp) as slide:
-        tiles = tiling.slide_grids(slide.metadata(), {**SETTINGS["tiling"], **(tiling_settings or {})})
-        return slide.metadata(), quality.filter_tiles(slide, tiles, {**SETTINGS["filter"], **(limits or {})}, threads=2)
+        tiles = grid.slide_grids(slide.metadata(), {**SETTINGS["tiling"], **(tiling_settings or {})})
+        return slide.metadata(), tissue.filter_tiles(slide, tiles, {**SETTINGS["filter"], **(limits or {})}, threads=2)
 
 
 def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes):
@@ -44,7 +45,7 @@ def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes
     )
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder, "1-of-1.parquet")
-        parts.write(seen, part, made_with={})
-        known = parts.read([part])
+        shards.write(seen, part, made_with={})
+        known = shards.read([part])
     aligned = views.aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
     return seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=settings)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.settings import resolve
-from clusterfirst.slides import Slide
+from clusterfirst.plan.settings import resolve
+from clusterfirst.slide.slide import Slide
 
 
 def absent(reason: str) -> None:
@@ -62,7 +62,7 @@ def cmu(repo) -> Path:
     if folder := os.environ.get("CLUSTERFIRST_TEST_DATA"):
         return _slide(Path(folder), "CMU-1-Small-Region.svs")
     try:
-        return models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], repo / "resources/slides")
+        return weights.fetch(weights.SLIDES["CMU-1-Small-Region.svs"], repo / "resources/slides")
     except ClusterfirstError as error:
         absent(str(error))
 

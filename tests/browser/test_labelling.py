@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from clusterfirst.io import read_json
 from clusterfirst.labelling import cli
-from clusterfirst.proposals import fingerprint
+from clusterfirst.labels.model import fingerprint
 
 from ..labelling_results import make
 from .conftest import SLIDE, Server, enter, picture, probe, running

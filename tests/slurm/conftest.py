@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 from ..conftest import absent
 from ..workflow.conftest import SMALL, Project, copy_of, new_project, weights

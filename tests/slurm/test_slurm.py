@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from clusterfirst import failures
+from clusterfirst.health import causes
 from clusterfirst.io import read_json
 
 from ..workflow.conftest import SMALL, Project, copy_of
@@ -169,13 +169,13 @@ def test_a_job_that_hits_its_limit_of_memory_gets_more(faulty, cluster):
     first, second = states(faulty, cluster, "b")
     assert first in {"FAILED", "CANCELLED", "OUT_OF_MEMORY"}
     assert second == "COMPLETED"
-    assert "limit of memory" in failures.why_stopped(slurm_logs(faulty, cluster, "b")[:1])
+    assert "limit of memory" in causes.why_stopped(slurm_logs(faulty, cluster, "b")[:1])
     assert (faulty.results("b") / "annotated/overview.png").is_file()
 
 
 def test_a_job_that_hits_its_time_limit_gets_more(faulty, cluster):
     assert states(faulty, cluster, "c") == ["TIMEOUT", "COMPLETED"]
-    assert "time limit" in failures.why_stopped(slurm_logs(faulty, cluster, "c")[:1])
+    assert "time limit" in causes.why_stopped(slurm_logs(faulty, cluster, "c")[:1])
     assert (faulty.results("c") / "annotated/overview.png").is_file()
 
 

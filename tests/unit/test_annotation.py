@@ -9,7 +9,9 @@ import pytest
 import shapely
 from PIL import Image, ImageDraw
 
-from clusterfirst.annotation import (
+from clusterfirst.clustering import NOISE, palette, tree
+from clusterfirst.clustering.dbscan import KDistance
+from clusterfirst.drawing import (
     Cells,
     Style,
     annotate_tiles,
@@ -22,11 +24,9 @@ from clusterfirst.annotation import (
     plot_umap,
     typeface,
 )
-from clusterfirst.clustering import NOISE, palette, tree
-from clusterfirst.clustering.dbscan import KDistance
-from clusterfirst.quality import METRICS
-from clusterfirst.slides import Slide
-from clusterfirst.tiling import slide_grids
+from clusterfirst.slide.grid import slide_grids
+from clusterfirst.slide.slide import Slide
+from clusterfirst.slide.tissue import METRICS
 
 KEPT = (0, 158, 115)
 WIDTH, HEIGHT, MPP, TILE = 1100, 700, 0.5, 256

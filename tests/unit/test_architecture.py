@@ -6,36 +6,24 @@ import subprocess
 import sys
 
 ORDER = (
-    "sweeps",
-    "settings",
-    "sizes",
-    "needs",
-    "slides",
-    "tiling",
-    "quality",
-    "models",
+    "text",
     "devices",
-    "objects",
-    "given",
-    "labelled",
+    "weights",
+    "slide",
+    "outlines",
     "segmentation",
     "embedding",
     "reduction",
     "clustering",
-    "annotation",
-    "gallery",
-    "cover",
-    "representatives",
-    "proposals",
-    "classification",
+    "labels",
+    "html",
+    "drawing",
+    "proposing",
     "export",
-    "page",
+    "plan",
     "evaluation",
-    "costs",
-    "failures",
-    "status",
-    "cohort",
-    "doctor",
+    "health",
+    "reports",
     "labelling",
 )
 
@@ -84,8 +72,8 @@ def test_a_module_imports_only_what_stands_before_it(repo):
 def test_the_check_of_imports_sees_imports(repo):
     package, files = sources(repo)
     by_name = {"/".join(module_name(path, package)): imported(path, package) for path in files}
-    assert {"io", "slides"} <= by_name["quality"]
-    assert {"io", "objects", "slides", "segmentation"} <= by_name["segmentation/pipeline"]
+    assert {"io", "slide"} <= by_name["slide/tissue"]
+    assert {"io", "outlines", "slide", "segmentation"} <= by_name["segmentation/pipeline"]
 
 
 def test_the_library_knows_nothing_of_snakemake(repo):

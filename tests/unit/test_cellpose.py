@@ -18,15 +18,15 @@ from skimage.segmentation import relabel_sequential
 from clusterfirst import devices
 from clusterfirst.evaluation.segmentation import THRESHOLDS, score
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.objects import outlines
-from clusterfirst.segmentation import backend, cellpose, flows, parts
+from clusterfirst.outlines.objects import outlines
+from clusterfirst.segmentation import backend, cellpose, flows, shards
 from clusterfirst.segmentation.cellpose import Cellpose
 from clusterfirst.segmentation.flows import Labels
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.segmentation.pipeline import Workers, outline_views
 from clusterfirst.segmentation.seams import each_once
 from clusterfirst.segmentation.views import aligned_views
-from clusterfirst.tiling import slide_grids
+from clusterfirst.slide.grid import slide_grids
 
 CPU = devices.torch_device(False, threads=1)
 PLAIN = Intensity((0.0,) * 3, (255.0,) * 3)
@@ -165,8 +165,8 @@ def test_known_cells_of_a_slide_are_given_back_across_seams(decoder, tmp_path):
     views = aligned_views(tiles, slide_mpp=0.5, mpp=Cellpose.mpp, stride=Cellpose.stride)
     segmenter, _ = decoder(batch_size=4)
     with Workers(path, slide_mpp=0.5, smoothing_px=0, labels=segmenter.labels, count=2) as workers:
-        parts.write(outline_views(views, segmenter, workers), tmp_path / "1-of-1.parquet", made_with={})
-    seen = parts.read([tmp_path / "1-of-1.parquet"])
+        shards.write(outline_views(views, segmenter, workers), tmp_path / "1-of-1.parquet", made_with={})
+    seen = shards.read([tmp_path / "1-of-1.parquet"])
     settings = {"min_area_um2": 0, "seam_overlap": 0.4, "seams": "truncate"}
     objects = each_once(seen.polygons, seen.tile, views, facts=facts, settings=settings)
     known, _ = outlines(truth)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clusterfirst import proposals
-from clusterfirst.classification import answers, asking, plan, prompts, server, views
-from clusterfirst.classification.budget import Budget, Spent
-from clusterfirst.classification.cache import Cache
 from clusterfirst.io import ClusterfirstError, write_json
+from clusterfirst.labels import model
+from clusterfirst.proposing import answers, asking, plan, prompts, server, views
+from clusterfirst.proposing.budget import Budget, Spent
+from clusterfirst.proposing.cache import Cache
 
 from .. import chat_server as chat
 
@@ -60,7 +60,7 @@ def shown(tmp_path):
             file = f"cluster{cluster:03d}_view{number + 1}.png"
             Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / file)
             cells = [10 * cluster + number]
-            found.append(views.View(cluster, file, cells, 40 - cluster, 0.25, 30.5, 40.0, 40, [0.499]))
+            found.append(views.Montage(cluster, file, cells, 40 - cluster, 0.25, 30.5, 40.0, 40, [0.499]))
     return found
 
 
@@ -93,7 +93,7 @@ class Run:
         how = {"prompt": self.prompt, "model": MODEL, "host": asked.host, "cost": asker.cost}
         document = asking.document(FOUND, self.shown, votes, **how) | {"stopped": stopped}
         write_json(document, self.folder / "classes.json")
-        return proposals.read(self.folder / "classes.json")
+        return model.read(self.folder / "classes.json")
 
 
 @pytest.fixture
@@ -542,7 +542,7 @@ def test_one_group_is_asked_about_at_a_time(tmp_path):
     """Another process holds the ledger for a while."""
     path = tmp_path / "ledger.jsonl"
     code = (
-        "import sys, time; from clusterfirst.classification.budget import Budget\n"
+        "import sys, time; from clusterfirst.proposing.budget import Budget\n"
         "with Budget(sys.argv[1], budget_requests=None, budget_tokens=None): print('mine', flush=True); time.sleep(1)"
     )
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as other:
@@ -562,16 +562,16 @@ def test_no_more_requests_at_once_than_allowed(run_with, limit):
 JOB = """
 import json, sys
 from pathlib import Path
-from clusterfirst.classification import asking, prompts, server, views
-from clusterfirst.classification.budget import Budget
-from clusterfirst.classification.cache import Cache
+from clusterfirst.proposing import asking, prompts, server, views
+from clusterfirst.proposing.budget import Budget
+from clusterfirst.proposing.cache import Cache
 
 folder, prompt = Path(sys.argv[1]), prompts.read(sys.argv[2])
 job = json.loads((folder / "job.json").read_text())
 settings = job["settings"]
 with Budget(folder / "ledger.jsonl", budget_requests=99, budget_tokens=None) as budget:
     asker = asking.Asker(prompt, settings, server.Server(settings), Cache(folder / "answers"), budget)
-    asker.ask([views.View(**view) for view in job["views"]], folder / "views")
+    asker.ask([views.Montage(**view) for view in job["views"]], folder / "views")
 """
 
 

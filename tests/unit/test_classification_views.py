@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clusterfirst.classification import views
 from clusterfirst.clustering import palette
 from clusterfirst.io import ClusterfirstError, read_json
+from clusterfirst.proposing import views
 
 from ..labelling_results import MPP, make
 

@@ -11,21 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
-from clusterfirst.clustering import (
-    NOISE,
-    Clusters,
-    Points,
-    cluster,
-    clusterer,
-    document,
-    palette,
-    share,
-    tree,
-    typical,
-)
+from clusterfirst.clustering import NOISE, Clusters, Points, cluster, clusterer, document, palette, share, tree
+from clusterfirst.clustering import confidence as typical
+from clusterfirst.clustering.confidence import representatives
+from clusterfirst.clustering.noise import adopt
 from clusterfirst.clustering.numbering import by_size, members
-from clusterfirst.clustering.strays import adopt
-from clusterfirst.clustering.typical import representatives
 
 from .embeddings import STRAYS, blobs, cloud
 
@@ -49,7 +39,7 @@ TYPICAL = {"max_items": 12, "min_confidence": 0.0}
 
 
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
-    return typical.confidence(Points(values), cluster_id, assigned)
+    return typical.cell_confidence(Points(values), cluster_id, assigned)
 
 
 names = st.sampled_from([NOISE, 0, 1, 2, 5, 7, 1_000_000])

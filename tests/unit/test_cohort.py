@@ -16,8 +16,8 @@ import yaml
 from PIL import Image
 
 from clusterfirst.clustering import palette
-from clusterfirst.cohort import figures, page, pictures
 from clusterfirst.io import write_array, write_json, write_table
+from clusterfirst.reports.cohort import figures, page, pictures
 
 from ..html import Page
 

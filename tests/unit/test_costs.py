@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from clusterfirst import costs
+from clusterfirst.reports import costs
 
 from ..html import Page
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clusterfirst import cover, representatives
+from clusterfirst.clustering import set_cover, summary
 
 SETS = st.tuples(st.integers(1, 9), st.integers(1, 8)).flatmap(
     lambda shape: st.tuples(
@@ -26,7 +26,7 @@ def covers(holds: np.ndarray, rows) -> bool:
 @given(SETS)
 def test_all_is_held_by_the_fewest_and_worthiest_sets(case):
     holds, worth = case
-    found = cover.fewest(holds, worth)
+    found = set_cover.fewest(holds, worth)
     assert covers(holds, found.chosen)
     assert found.fewest
     # By trying every choice.
@@ -42,9 +42,9 @@ def test_all_is_held_by_the_fewest_and_worthiest_sets(case):
 def test_never_more_sets_than_the_greedy_choice_has(seed, sets, items, density):
     rng = np.random.default_rng(seed)
     holds, worth = rng.random((sets, items)) < density, rng.random(sets)
-    found = cover.fewest(holds, worth)
+    found = set_cover.fewest(holds, worth)
     assert covers(holds, found.chosen)
-    assert found.at_least <= len(found.chosen) <= len(cover.greedy(holds[:, holds.any(axis=0)], worth))
+    assert found.at_least <= len(found.chosen) <= len(set_cover.greedy(holds[:, holds.any(axis=0)], worth))
 
 
 def trap(items: int = 4) -> np.ndarray:
@@ -62,13 +62,13 @@ def trap(items: int = 4) -> np.ndarray:
 
 def test_where_the_greedy_choice_is_trapped_the_exact_one_is_not():
     holds = trap()
-    assert len(cover.greedy(holds, np.ones(len(holds)))) > 2
-    assert cover.fewest(holds, np.ones(len(holds))).chosen.tolist() == [0, 1]
+    assert len(set_cover.greedy(holds, np.ones(len(holds)))) > 2
+    assert set_cover.fewest(holds, np.ones(len(holds))).chosen.tolist() == [0, 1]
 
 
 def test_without_time_for_a_proof_the_greedy_choice_is_taken_and_the_bound_is_no_lie(monkeypatch):
-    monkeypatch.setattr(cover, "_solved", lambda *_: (None, 2))
-    found = cover.fewest(trap(), np.ones(len(trap())))
+    monkeypatch.setattr(set_cover, "_solved", lambda *_: (None, 2))
+    found = set_cover.fewest(trap(), np.ones(len(trap())))
     assert covers(trap(), found.chosen)
     assert (found.fewest, found.at_least) == (False, 2)
 
@@ -78,14 +78,14 @@ def test_hundreds_of_tiles_are_solved_in_no_time():
     holds = np.zeros((400, 100), bool)
     for cluster in range(100):
         holds[rng.integers(0, 400, 12), cluster] = True
-    found = cover.fewest(holds, rng.random(400), seconds=5)
+    found = set_cover.fewest(holds, rng.random(400), seconds=5)
     assert covers(holds, found.chosen)
-    assert len(found.chosen) < len(cover.greedy(holds, np.ones(400))) + 1
+    assert len(found.chosen) < len(set_cover.greedy(holds, np.ones(400))) + 1
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0), (0, 3), (3, 3)])
 def test_nothing_to_hold_needs_no_sets(shape):
-    found = cover.fewest(np.zeros(shape, bool), np.ones(shape[0]))
+    found = set_cover.fewest(np.zeros(shape, bool), np.ones(shape[0]))
     assert (found.chosen.tolist(), found.fewest) == ([], True)
 
 
@@ -95,7 +95,7 @@ def typical(*rows) -> pd.DataFrame:
 
 
 def test_of_tiles_as_few_those_with_more_and_surer_cells_are_taken():
-    few = representatives.fewest_tiles(
+    few = summary.fewest_tiles(
         typical(
             ("a", 0, 0, 0.9), ("a", 1, 1, 0.9), ("b", 0, 2, 1.0), ("b", 1, 3, 1.0), ("c", 2, 4, 0.5), ("b", 1, 5, 0.3)
         )
@@ -104,12 +104,12 @@ def test_of_tiles_as_few_those_with_more_and_surer_cells_are_taken():
 
 
 def test_without_typical_cells_no_tile_is_chosen():
-    assert representatives.fewest_tiles(typical()).tile_id == []
+    assert summary.fewest_tiles(typical()).tile_id == []
 
 
 def summary_of(cluster_id, confidence, **entries):
     count = len(cluster_id)
-    cells = pd.DataFrame({name: np.arange(count, dtype=float) for name in representatives.MEASURES})
+    cells = pd.DataFrame({name: np.arange(count, dtype=float) for name in summary.MEASURES})
     found = {
         "settings": {"representatives": {"max_items": 2, "min_confidence": 0.5}},
         "clusters": [
@@ -118,9 +118,9 @@ def summary_of(cluster_id, confidence, **entries):
         ],
         "cells": {"cluster_id": cluster_id, "confidence": confidence},
     }
-    chosen = representatives.Tiles(["t"], 1)
+    chosen = summary.Tiles(["t"], 1)
     shown = typical(("t", 0, 0, 0.9), ("u", 0, 1, 0.8))
-    return representatives.summary("a slide", found, cells, shown, chosen, {0: "gallery/cluster_000.png"})
+    return summary.summary("a slide", found, cells, shown, chosen, {0: "gallery/cluster_000.png"})
 
 
 def test_the_summary_tells_of_every_cluster():
@@ -129,5 +129,5 @@ def test_the_summary_tells_of_every_cluster():
     assert told["tiles"] == {"fewest": True, "at_least": 1, "chosen": [{"tile_id": "t", "clusters": [0]}]}
     assert (first["share"], first["tiles"], first["gallery"]) == (0.75, ["t"], "gallery/cluster_000.png")
     assert first["confidence"]["q50"] == 0.8
-    assert first["median"] == dict.fromkeys(representatives.MEASURES, 1.0)
+    assert first["median"] == dict.fromkeys(summary.MEASURES, 1.0)
     assert (second["share"], second["confidence"], second["median"], second["gallery"]) == (0, None, None, None)

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import models
-from clusterfirst.doctor import findings, machine, project, slurm, storage
-from clusterfirst.models import Asset, Url
+from clusterfirst import weights
+from clusterfirst.health.doctor import findings, machine, project, slurm, storage
+from clusterfirst.weights import Asset, Url
 
 
 def told(found):
@@ -318,8 +318,8 @@ def tiny(monkeypatch, tmp_path):
     def register(source):
         content = tmp_path / "content"
         content.write_bytes(b"weights")
-        asset = Asset("tiny.pt", models.sha256(content), (Url(source),), "tiny weights", "none")
-        monkeypatch.setitem(models.WEIGHTS, "instanseg", asset)
+        asset = Asset("tiny.pt", weights.sha256(content), (Url(source),), "tiny weights", "none")
+        monkeypatch.setitem(weights.WEIGHTS, "instanseg", asset)
         return asset
 
     return register

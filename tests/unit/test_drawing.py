@@ -11,7 +11,8 @@ import pytest
 import shapely
 from PIL import Image
 
-from clusterfirst.annotation import (
+from clusterfirst.clustering import NOISE, palette
+from clusterfirst.drawing import (
     Cells,
     Named,
     Style,
@@ -20,15 +21,14 @@ from clusterfirst.annotation import (
     overview,
     plot_umap,
     read_classes,
-    shown,
+    select_cells,
     texts,
     typical_rows,
 )
-from clusterfirst.annotation.legends import WIDEST, legend_rows, shortened, typeface
-from clusterfirst.annotation.shown import noted
-from clusterfirst.clustering import NOISE, palette
+from clusterfirst.drawing.legends import WIDEST, legend_rows, shortened, typeface
+from clusterfirst.drawing.selection import noted
 from clusterfirst.io import write_table
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 from .test_annotation import opened
 
@@ -66,7 +66,7 @@ TILE = pd.DataFrame([{"tile_id": "tile", "x": 0, "y": 0, "width": SIDE, "height"
 
 
 def chosen(colour="cluster", drop=False, named=NAMED, **parts) -> Cells:
-    return shown(POLYGONS, FOUND | parts, named, colour=colour, drop_unclassified=drop)[0]
+    return select_cells(POLYGONS, FOUND | parts, named, colour=colour, drop_unclassified=drop)[0]
 
 
 def drawn(slide, folder, of=None, **options) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_cells_have_the_colour_of_what_was_asked_for(colour, shades, slide, tmp_
 
 
 def test_cells_without_a_class_are_dropped(slide, tmp_path):
-    cells, rows = shown(POLYGONS, FOUND, NAMED, colour="cluster", drop_unclassified=True)
+    cells, rows = select_cells(POLYGONS, FOUND, NAMED, colour="cluster", drop_unclassified=True)
     assert rows.tolist() == cells.cell_id.tolist() == [0, 2, 3]
     picture = drawn(slide, tmp_path, cells)
     assert (picture[:100, 100:] == GREY).all()

@@ -14,9 +14,12 @@ import pytest
 import shapely
 import torch
 
-from clusterfirst import devices, objects, slides, tiling
+from clusterfirst import devices
 from clusterfirst.embedding import crops, embed_slide, encoders, morphology, networks, stain
 from clusterfirst.io import ClusterfirstError, write_table
+from clusterfirst.outlines import objects
+from clusterfirst.slide import grid as tiling
+from clusterfirst.slide import slide as slides
 
 MPP = 0.5
 WIDTH, HEIGHT = 640, 560
@@ -304,7 +307,7 @@ def test_label_image_is_the_inverse_of_outlines():
 @pytest.fixture
 def view():
     image = np.random.default_rng(0).integers(0, 250, (50, 80, 3), np.uint8)
-    return crops.View(image, (100, 200, 180, 250), np.array([1, 0]))
+    return crops.Patch(image, (100, 200, 180, 250), np.array([1, 0]))
 
 
 def cut(view, *shapes, size, mpp=MPP, blank=(255, 255, 255), **crop):
@@ -348,7 +351,7 @@ def test_masked_crops_show_the_cell_and_nothing_else(view):
 
 
 def test_parts_of_a_view_hold_each_cell_once(view):
-    view = crops.View(view.image, view.bounds, np.arange(7)[::-1])
+    view = crops.Patch(view.image, view.bounds, np.arange(7)[::-1])
     parts = list(view.parts(3))
     assert [part.rows.tolist() for part in parts] == [[6, 5, 4], [3, 2, 1], [0]]
     assert all(part.image is view.image for part in parts)

@@ -6,11 +6,14 @@ import pytest
 import shapely
 import torch
 
-from clusterfirst import embedding, models, objects, tiling
+from clusterfirst import embedding
+from clusterfirst import weights as models
 from clusterfirst.embedding import instanseg
-from clusterfirst.embedding.crops import View
+from clusterfirst.embedding.crops import Patch
 from clusterfirst.io import ClusterfirstError, write_table
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide import grid
+from clusterfirst.slide.slide import Slide
 
 from ..conftest import absent
 
@@ -54,7 +57,7 @@ def features(encode, image, polygons, *, mpp=0.5, bounds=None):
     high, wide = image.shape[:2]
     out = np.full((len(polygons), len(encode.columns)), np.nan, np.float32)
     encode._polygons, encode._out, encode._mpp = polygons, out, mpp
-    view = View(image, bounds or (0, 0, wide, high), rows)
+    view = Patch(image, bounds or (0, 0, wide, high), rows)
     encode.take(rows, encode.prepare(view))
     return out
 
@@ -108,7 +111,7 @@ def test_tiny_cells_in_tiny_views_have_features_too(weights, image, side):
 
 
 def test_beside_it_morphology_measures_what_it_measures_alone(weights, cmu, tmp_path):
-    tiles = tiling.grid(2220, 2967, slide_mpp=0.499, mpp=0.499, tile_px=256, halo_px=16, magnification=1.0)
+    tiles = grid.grid(2220, 2967, slide_mpp=0.499, mpp=0.499, tile_px=256, halo_px=16, magnification=1.0)
     tiles.insert(0, "tile_id", [f"{x}-{y}" for x, y in zip(tiles["x"], tiles["y"], strict=True)])
     polygons = discs([(1100, 800), (1180, 850), (1400, 900)])
     table = tmp_path / "masks.parquet"

@@ -16,7 +16,7 @@ from clusterfirst.clustering import palette
 from clusterfirst.evaluation import drawing
 from clusterfirst.evaluation.matching import match, overlaps, valid
 from clusterfirst.evaluation.segmentation import THRESHOLDS, Scores, agreement, hits, pool, score, table
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 few = hypothesis_settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

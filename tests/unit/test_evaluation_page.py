@@ -11,11 +11,11 @@ import pytest
 import shapely
 from PIL import Image
 
-from clusterfirst import objects
 from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import count
 from clusterfirst.evaluation.truth import Truth
 from clusterfirst.io import write_array, write_json, write_table
+from clusterfirst.outlines import objects
 
 from ..html import Page
 

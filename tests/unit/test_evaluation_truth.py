@@ -168,7 +168,7 @@ def test_labels_of_other_cells_are_an_error(tmp_path):
 
 
 def test_real_outlines_find_themselves_and_their_middles_find_nearly_all(data):
-    from clusterfirst import given
+    from clusterfirst.outlines import foreign as given
 
     frame = given.read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
     cells, names = frame.geometry.to_numpy(), frame["name"].to_numpy()

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from clusterfirst import objects
 from clusterfirst.clustering import palette
-from clusterfirst.export import cells
 from clusterfirst.io import ClusterfirstError, read_metadata, write_table
-from clusterfirst.labelled import Exported
-from clusterfirst.proposals import Proposal, Proposals
+from clusterfirst.labels import join
+from clusterfirst.labels.model import Proposal, Proposals
+from clusterfirst.labels.people import Exported
+from clusterfirst.outlines import objects
 
 COUNT = 25_000
 CLUSTER = np.arange(COUNT) % 4 - 1
@@ -58,7 +58,7 @@ def masks(tmp_path_factory):
 
 def test_people_have_the_last_word_and_what_nobody_said_is_proposed():
     labels = exported(row1=("tumour", "cluster"), row5=(None, "exception"))
-    table = cells.known(FOUND, PLANE, labels, PROPOSED).to_pandas()
+    table = join.known(FOUND, PLANE, labels, PROPOSED).to_pandas()
     columns = ["label", "label_source", "labelled_by"]
     # Rows 1 and 5 are of cluster 0, and so is 9; 0 is noise, 2 of a cluster that got no verdict.
     assert table.loc[[0, 1, 2, 3, 9], columns].to_numpy(object, na_value=None).tolist() == [
@@ -75,7 +75,7 @@ def test_people_have_the_last_word_and_what_nobody_said_is_proposed():
 
 
 def test_without_labels_and_proposals_the_columns_are_there_and_empty():
-    table = cells.known(FOUND, PLANE, None, None)
+    table = join.known(FOUND, PLANE, None, None)
     assert [table[name].null_count for name in ("label", "label_source", "labelled_by", "label_confidence")] == [
         COUNT
     ] * 4
@@ -83,12 +83,12 @@ def test_without_labels_and_proposals_the_columns_are_there_and_empty():
 
 
 def test_classes_are_those_of_people_then_those_that_only_the_model_knows():
-    assert cells.classes(exported(), PROPOSED) == [
+    assert join.classes(exported(), PROPOSED) == [
         {"name": "tumour", "colour": "#ff0000"},
         {"name": "stroma", "colour": "#0000ff"},
     ]
-    assert cells.classes(None, PROPOSED) == PROPOSED.classes
-    assert cells.classes(None, None) == []
+    assert join.classes(None, PROPOSED) == PROPOSED.classes
+    assert join.classes(None, None) == []
 
 
 def test_a_proposed_class_that_looks_like_another_gets_a_colour_of_its_own():
@@ -99,27 +99,27 @@ def test_a_proposed_class_that_looks_like_another_gets_a_colour_of_its_own():
         {"name": "endothelium", "colour": "#ca78a6"},
         {"name": "lymphocyte", "colour": "#0072b2"},
     ]
-    found = cells.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
+    found = join.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
     assert found[:2] == people
     assert found[4] == model[3]
     shades = palette.seen([palette.rgb(entry["colour"]) for entry in found])
     apart = palette.distance(shades, shades)
     assert apart[~np.eye(5, dtype=bool)].min() > 0.1
-    assert found == cells.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
+    assert found == join.classes(replace(exported(), classes=people), replace(PROPOSED, classes=model))
 
 
 def test_a_class_is_written_as_people_write_it():
     shouted = Exported(
         "x.json", {}, [{"name": "Tumour", "colour": "#ff0000"}], *(np.full(COUNT, None) for _ in range(3))
     )
-    assert cells.known(FOUND, PLANE, shouted, PROPOSED)["label"].unique().to_pylist() == [None, "stroma", "Tumour"]
-    assert [entry["name"] for entry in cells.classes(shouted, PROPOSED)] == ["Tumour", "stroma"]
+    assert join.known(FOUND, PLANE, shouted, PROPOSED)["label"].unique().to_pylist() == [None, "stroma", "Tumour"]
+    assert [entry["name"] for entry in join.classes(shouted, PROPOSED)] == ["Tumour", "stroma"]
 
 
 def test_the_table_is_written_in_parts_and_is_geoparquet(masks, tmp_path):
-    beside = cells.known(FOUND, PLANE, None, PROPOSED)
+    beside = join.known(FOUND, PLANE, None, PROPOSED)
     path = tmp_path / "cells.parquet"
-    cells.write(masks, beside, path, {"classes": PROPOSED.classes})
+    join.write(masks, beside, path, {"classes": PROPOSED.classes})
     assert pq.read_metadata(path).num_row_groups == 3
     back, before = geopandas.read_parquet(path), geopandas.read_parquet(masks)
     assert back[before.columns].equals(before)
@@ -128,15 +128,15 @@ def test_the_table_is_written_in_parts_and_is_geoparquet(masks, tmp_path):
     assert read_metadata(path) == {"classes": PROPOSED.classes}
     near = geopandas.read_parquet(path, bbox=(0, 0, 500, 500))
     assert 0 < len(near) < COUNT / 100
-    batches = list(cells.read(path, ["cell_id", "label"], rows=4000))
+    batches = list(join.read(path, ["cell_id", "label"], rows=4000))
     assert [len(batch) for batch in batches] == [4000] * 6 + [1000]
     assert np.concatenate([batch["cell_id"] for batch in batches]).tolist() == list(range(COUNT))
 
 
 def test_parts_of_different_runs_are_not_joined(masks, tmp_path):
     with pytest.raises(ClusterfirstError, match=r"umap2d.npy is of 24,999 cells, but there are 25,000"):
-        cells.known(FOUND, PLANE[1:], None, None)
+        join.known(FOUND, PLANE[1:], None, None)
     shorter = {"cells": {name: values[1:] for name, values in FOUND["cells"].items()}}
     with pytest.raises(ClusterfirstError, match=r"clusters.json is of 24,999 cells, but there are 25,000"):
-        cells.write(masks, cells.known(shorter, PLANE[1:], None, None), tmp_path / "cells.parquet", {})
+        join.write(masks, join.known(shorter, PLANE[1:], None, None), tmp_path / "cells.parquet", {})
     assert not list(tmp_path.iterdir())

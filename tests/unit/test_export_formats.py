@@ -11,9 +11,10 @@ import pytest
 import shapely
 import spatialdata
 
-from clusterfirst import objects
-from clusterfirst.export import cells, coco, h5ad, jsontext, paper, qupath, spatial, table
+from clusterfirst.export import coco, h5ad, jsontext, paper, qupath, spatial, table
 from clusterfirst.io import write_table
+from clusterfirst.labels import join
+from clusterfirst.outlines import objects
 
 MPP = 0.5
 GRID = pd.DataFrame(
@@ -37,12 +38,12 @@ def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, source=Non
     frame = pd.DataFrame({"geometry": outlines, "tile_id": tile_id, "score": np.nan, "truncated": False})
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet")
     own = {"cluster_id": np.zeros(count, int), "leaf_id": np.zeros(count, int), "confidence": np.ones(count)}
-    beside = cells.known({"cells": own}, np.zeros((count, 2), np.float32), None, None)
+    beside = join.known({"cells": own}, np.zeros((count, 2), np.float32), None, None)
     for name, values in (("label", label), ("label_source", source)):
         if values is not None:
             beside = beside.set_column(beside.schema.get_field_index(name), name, pa.array(values, pa.string()))
     facts = {"slide": {"mpp": MPP}, "classes": [{"name": name, "colour": shade} for name, shade in classes]}
-    cells.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
+    join.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
     for name, width in (("embeddings", 3), ("umap", 2)):
         np.save(folder / f"{name}.npy", np.ones((count, width), np.float32))
     return folder / "cells.parquet"
@@ -159,5 +160,5 @@ def test_outlines_with_holes_keep_them_and_rings_are_closed():
 def test_embeddings_of_other_cells_are_refused(tmp_path):
     path = written(tmp_path, np.array([shapely.box(1, 1, 9, 9)]))
     np.save(tmp_path / "umap.npy", np.ones((2, 2), np.float32))
-    with pytest.raises(cells.ClusterfirstError, match=r"umap.npy is of 2 cells, but there are 1"):
+    with pytest.raises(join.ClusterfirstError, match=r"umap.npy is of 2 cells, but there are 1"):
         anndata_of(path)

@@ -19,8 +19,8 @@ from scipy import ndimage
 from clusterfirst.export import mask
 from clusterfirst.export.mask import overlay, write_mask
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.objects import outlines
-from clusterfirst.slides import Slide
+from clusterfirst.outlines.objects import outlines
+from clusterfirst.slide.slide import Slide
 
 MPP = 0.2521
 NONE = np.empty(0, object)

@@ -6,9 +6,9 @@ import pytest
 import shapely
 from PIL import Image
 
-from clusterfirst import gallery
 from clusterfirst.clustering import palette
-from clusterfirst.slides import Slide
+from clusterfirst.drawing import gallery
+from clusterfirst.slide.slide import Slide
 
 from .test_annotation import opened, texts  # noqa: F401  a fixture
 

@@ -16,16 +16,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clusterfirst import given, objects
-from clusterfirst.given import geojson, labels
 from clusterfirst.io import ClusterfirstError, write_table
+from clusterfirst.outlines import foreign, objects
+from clusterfirst.outlines.foreign import geojson
+from clusterfirst.outlines.foreign import label_image as labels
 
 WIDTH, HEIGHT = 400, 300
 few = hypothesis_settings(max_examples=40, deadline=None)
 
 
 def read(path, width=WIDTH, height=HEIGHT):
-    return given.read(path, width=width, height=height)
+    return foreign.read(path, width=width, height=height)
 
 
 def square(x: float, y: float, edge: float = 10) -> shapely.Polygon:
@@ -71,7 +72,7 @@ def warnings(caplog) -> list[str]:
             told.append(record.getMessage().split(": ", 1)[1])
 
     handler = Keep()
-    logger = logging.getLogger("clusterfirst.given")
+    logger = logging.getLogger("clusterfirst.outlines.foreign")
     logger.addHandler(handler)
     yield told
     logger.removeHandler(handler)

@@ -10,8 +10,9 @@ from hypothesis import given as examples
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from clusterfirst import given
 from clusterfirst.io import ClusterfirstError
+from clusterfirst.labels import by_cell_id
+from clusterfirst.outlines import foreign
 
 SIZE = {"width": 400, "height": 300}
 few = hypothesis_settings(max_examples=20, deadline=None)
@@ -40,7 +41,7 @@ def write(tmp_path):
 @pytest.fixture
 def told(caplog):
     """Warnings, without the path."""
-    caplog.set_level("WARNING", logger="clusterfirst.given")
+    caplog.set_level("WARNING", logger="clusterfirst.outlines.foreign")
     import logging
 
     logging.getLogger("clusterfirst").propagate = True  # `log_to` of another test may have changed it
@@ -57,7 +58,7 @@ def rows(truth) -> list[tuple[float, float, str]]:
 @pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.geojson.gz"])
 def test_points_and_their_classes_are_read_in_order(name, write, told):
     path = write([point(5, 6, "tumor"), point(400, 300, "sTIL"), point(0, 0, "other")], name)
-    truth = given.read_truth(path, **SIZE)
+    truth = foreign.read_truth(path, **SIZE)
     assert isinstance(truth, geopandas.GeoDataFrame)
     assert truth.columns.tolist() == ["geometry", "name"]
     assert rows(truth) == [(5, 6, "tumor"), (400, 300, "sTIL"), (0, 0, "other")]
@@ -66,13 +67,13 @@ def test_points_and_their_classes_are_read_in_order(name, write, told):
 
 def test_every_point_of_a_multipoint_is_a_cell(write):
     several = feature({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4, 9]]}, "tumor")
-    truth = given.read_truth(write([several, point(5, 6, "sTIL")]), **SIZE)
+    truth = foreign.read_truth(write([several, point(5, 6, "sTIL")]), **SIZE)
     assert rows(truth) == [(1, 2, "tumor"), (3, 4, "tumor"), (5, 6, "sTIL")]
 
 
 def test_outlines_and_points_may_stand_together(write, told):
     box = feature(shapely.geometry.mapping(shapely.box(10, 10, 20, 20)), "tumor")
-    truth = given.read_truth(write([point(1, 1, "a"), box, point(2, 2, "b")]), **SIZE)
+    truth = foreign.read_truth(write([point(1, 1, "a"), box, point(2, 2, "b")]), **SIZE)
     assert [shape.geom_type for shape in truth.geometry] == ["Point", "Polygon", "Point"]
     assert truth["name"].tolist() == ["a", "tumor", "b"]
     assert told() == []
@@ -80,14 +81,14 @@ def test_outlines_and_points_may_stand_together(write, told):
 
 def test_lines_are_left_out_and_told(write, told):
     line = feature({"type": "LineString", "coordinates": [[0, 0], [5, 5]]}, "tumor")
-    assert len(given.read_truth(write([line, point(1, 1)]), **SIZE)) == 1
+    assert len(foreign.read_truth(write([line, point(1, 1)]), **SIZE)) == 1
     assert told() == ["1 of 2 are points or lines, which outline nothing: left out (feature 1)"]
 
 
 def test_points_of_geoparquet_are_read(tmp_path):
     shapes = [shapely.Point(1, 2), shapely.MultiPoint([(3, 4), (5, 6)]), shapely.Point(), None]
     geopandas.GeoDataFrame({"class": ["a", "b", "c", "d"], "geometry": shapes}).to_parquet(tmp_path / "a.parquet")
-    assert rows(given.read_truth(tmp_path / "a.parquet", **SIZE)) == [(1, 2, "a"), (3, 4, "b"), (5, 6, "b")]
+    assert rows(foreign.read_truth(tmp_path / "a.parquet", **SIZE)) == [(1, 2, "a"), (3, 4, "b"), (5, 6, "b")]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_points_of_geoparquet_are_read(tmp_path):
     ],
 )
 def test_tables_are_read_whatever_their_usual_headers(name, text, write, told):
-    assert rows(given.read_truth(write(text, name), **SIZE)) == [(1, 2, "tumor"), (3.5, 4, "NA")]
+    assert rows(foreign.read_truth(write(text, name), **SIZE)) == [(1, 2, "tumor"), (3.5, 4, "NA")]
     assert told() == []
 
 
@@ -116,7 +117,7 @@ def test_reading_a_table_gives_what_was_written(tmp_path_factory, wanted):
 
     path = tmp_path_factory.mktemp("table") / "truth.csv"
     pd.DataFrame(wanted, columns=["x", "y", "class"]).to_csv(path, index=False)
-    truth = given.read_truth(path, **SIZE)
+    truth = foreign.read_truth(path, **SIZE)
     assert truth["name"].tolist() == [name.strip() for _, _, name in wanted]
     assert shapely.get_coordinates(truth.geometry).tolist() == [pytest.approx(row[:2]) for row in wanted]
 
@@ -124,7 +125,7 @@ def test_reading_a_table_gives_what_was_written(tmp_path_factory, wanted):
 def test_every_bad_row_is_told_at_once_with_its_place(write, told):
     good = "".join(f"{i},{i},tumor\n" for i in range(30))
     text = "x,y,class\n" + good + "ten,5,tumor\n7,,tumor\n500,5,tumor\n9,9, \n9,9\n"
-    truth = given.read_truth(write(text, "a.csv"), **SIZE)
+    truth = foreign.read_truth(write(text, "a.csv"), **SIZE)
     assert len(truth) == 30
     assert told() == [
         "2 of 35 have a coordinate that is no number: dropped (line 32, line 33)",
@@ -135,7 +136,7 @@ def test_every_bad_row_is_told_at_once_with_its_place(write, told):
 
 def test_coordinates_that_are_no_numbers_are_told(write, told):
     bad = [feature({"type": "Point", "coordinates": xy}, "a") for xy in ([], [1], None, ["a", 2], {"x": 1}, 7)]
-    assert len(given.read_truth(write([*bad, point(1, 1)]), **SIZE)) == 1
+    assert len(foreign.read_truth(write([*bad, point(1, 1)]), **SIZE)) == 1
     assert told() == ["6 of 7 have a coordinate that is no number: dropped (feature 1, feature 2, feature 3, …)"]
 
 
@@ -143,25 +144,25 @@ def test_coordinates_that_are_no_numbers_are_told(write, told):
 def test_without_any_class_nothing_can_be_compared(shapes, write):
     geometry = {"points": shapely.Point(5, 5), "outlines": shapely.box(1, 1, 9, 9)}[shapes]
     with pytest.raises(ClusterfirstError, match=r"truth .*: none of 1 has a class.*Give classes.*column 'class'"):
-        given.read_truth(write([feature(shapely.geometry.mapping(geometry), None)]), **SIZE)
+        foreign.read_truth(write([feature(shapely.geometry.mapping(geometry), None)]), **SIZE)
 
 
 def test_points_of_another_slide_are_an_error(write):
     many = {"type": "MultiPoint", "coordinates": [[i, i] for i in range(0, 600, 10)]}
     with pytest.raises(ClusterfirstError, match=r"points .*: 29 of 60 lie wholly outside the slide of 400 × 300 px"):
-        given.read_truth(write([feature(many, "a")]), **SIZE)
+        foreign.read_truth(write([feature(many, "a")]), **SIZE)
 
 
 def test_no_usable_point_is_an_error(write):
     with pytest.raises(
         ClusterfirstError, match=r"points .*: none of 1 is usable: 1 have a coordinate that is no number"
     ):
-        given.read_truth(write("x,y,class\na,b,c\n", "a.csv"), **SIZE)
+        foreign.read_truth(write("x,y,class\na,b,c\n", "a.csv"), **SIZE)
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.geojson", "[]"), ("a.csv", "x,y,class\n"), ("a.tsv", "x\ty\tclass")])
 def test_an_empty_file_is_no_truth(name, text, write):
-    truth = given.read_truth(write(text, name), **SIZE)
+    truth = foreign.read_truth(write(text, name), **SIZE)
     assert len(truth) == 0
     assert truth.columns.tolist() == ["geometry", "name"]
 
@@ -177,36 +178,36 @@ def test_an_empty_file_is_no_truth(name, text, write):
 )
 def test_tables_of_another_kind_are_errors_that_say_what_is_expected(text, message, write):
     with pytest.raises(ClusterfirstError, match=message):
-        given.read_truth(write(text, "a.csv"), **SIZE)
+        foreign.read_truth(write(text, "a.csv"), **SIZE)
 
 
 def test_text_that_is_not_utf8_is_an_error(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x,y,class\n1,2,\xe9\n")
     with pytest.raises(ClusterfirstError, match="cannot be read as a table"):
-        given.read_truth(tmp_path / "a.csv", **SIZE)
+        foreign.read_truth(tmp_path / "a.csv", **SIZE)
 
 
 def test_missing_files_and_unknown_kinds_are_errors(tmp_path):
     with pytest.raises(ClusterfirstError, match=r"truth .*nowhere\.csv: no such file"):
-        given.read_truth(tmp_path / "nowhere.csv", **SIZE)
+        foreign.read_truth(tmp_path / "nowhere.csv", **SIZE)
     (tmp_path / "a.xlsx").touch()
     with pytest.raises(ClusterfirstError, match=r"of no known kind; .*\.geojson.*\.csv"):
-        given.read_truth(tmp_path / "a.xlsx", **SIZE)
+        foreign.read_truth(tmp_path / "a.xlsx", **SIZE)
 
 
 def test_points_are_no_outlines_still(write):
     with pytest.raises(ClusterfirstError, match="are points or lines, which outline nothing"):
-        given.read(write([point(1, 1)]), **SIZE)
+        foreign.read(write([point(1, 1)]), **SIZE)
 
 
 def test_real_points_and_outlines_are_read(data):
     counts = {}
     for path in sorted((data / "nucls").glob("*.geojson")):
-        for name in given.read_truth(path, width=256, height=256)["name"]:
+        for name in foreign.read_truth(path, width=256, height=256)["name"]:
             counts[name] = counts.get(name, 0) + 1
     assert sum(counts.values()) == 584
     assert sorted(counts) == ["nonTIL_stromal", "other_nucleus", "sTIL", "tumor_any"]
-    outlines = given.read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
+    outlines = foreign.read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
     assert set(outlines.geometry.geom_type) == {"Polygon"}
     assert set(outlines["name"]) <= {"other", "inflammatory", "epithelial", "spindle"}
 
@@ -225,8 +226,8 @@ def test_real_points_and_outlines_are_read(data):
 )
 def test_labels_are_read_by_id(document, write, told):
     path = write(document, "labels.json")
-    assert given.holds_labels(path)
-    assert given.read_labels(path, 4).tolist() == ["sTIL", None, "tumor", None]
+    assert by_cell_id.holds_labels(path)
+    assert by_cell_id.read(path, 4).tolist() == ["sTIL", None, "tumor", None]
     assert told() == []
 
 
@@ -242,28 +243,28 @@ def test_labels_are_read_by_id(document, write, told):
     ],
 )
 def test_other_files_hold_no_labels(document, name, write):
-    assert not given.holds_labels(write(document, name))
+    assert not by_cell_id.holds_labels(write(document, name))
 
 
 def test_ids_of_other_cells_are_told_all_at_once(write):
     document = {"4": "a", "-1": "a", "x": "a", "0": "a", "1.0": "a", "9": "a"}
     wanted = r"labels .*: 5 of 6 cell ids are none of the slide's 4 cells \(ids 0 to 3\): 4, -1, x, …\. Labels belong"
     with pytest.raises(ClusterfirstError, match=wanted):
-        given.read_labels(write(document, "a.json"), 4)
+        by_cell_id.read(write(document, "a.json"), 4)
 
 
 def test_the_last_of_several_labels_counts_and_is_told(write, told):
     cells = [{"cell_id": 1, "class": name} for name in ("a", "a", "b")] + [{"cell_id": 0, "class": "a"}] * 2
-    assert given.read_labels(write({"cells": cells}, "a.json"), 2).tolist() == ["a", "b"]
+    assert by_cell_id.read(write({"cells": cells}, "a.json"), 2).tolist() == ["a", "b"]
     assert told() == ["1 cells have several classes, of which the last counts (cells 1)"]
 
 
 @pytest.mark.parametrize("document", ["{", "[]", '{"cells": [{"cell_id": 1}]}', '{"cells": 5}', '{"cells": [3]}', "7"])
 def test_other_documents_are_errors_that_say_what_is_expected(document, write):
     with pytest.raises(ClusterfirstError, match=r"cannot be read: .*; expected \{"):
-        given.read_labels(write(document, "a.json"), 3)
+        by_cell_id.read(write(document, "a.json"), 3)
 
 
 def test_classes_must_be_text(write):
     with pytest.raises(ClusterfirstError, match="1 classes are no text: cells 1"):
-        given.read_labels(write({"0": "a", "1": 5}, "a.json"), 3)
+        by_cell_id.read(write({"0": "a", "1": 5}, "a.json"), 3)

@@ -14,14 +14,14 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from clusterfirst.io import read_json, write_json
-from clusterfirst.labelling.app import STATIC, _events, create_app
-from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.journal import Ended, Held
-from clusterfirst.labelling.ranges import decode
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.security import Guard
-from clusterfirst.labelling.session import Session
-from clusterfirst.proposals import fingerprint
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.record.journal import Ended, Held
+from clusterfirst.labelling.record.ranges import decode
+from clusterfirst.labelling.server.routes import STATIC, _events, create_app
+from clusterfirst.labelling.server.security import Guard
+from clusterfirst.labelling.server.session import Session
+from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labels.model import fingerprint
 
 from ..labelling_results import again, make
 
@@ -132,7 +132,7 @@ def test_files_of_the_page_are_served(start, monkeypatch, tmp_path):
     (folder / "index.html").write_text("<p>cells</p>")
     (folder / "main.js").write_text("export {}")
     (folder / "notes.py").write_text("secret")
-    monkeypatch.setattr("clusterfirst.labelling.app.STATIC", folder)
+    monkeypatch.setattr("clusterfirst.labelling.server.routes.STATIC", folder)
     assert ada.http.get("/").text == "<p>cells</p>"
     assert ada.http.get("/static/main.js").headers["content-type"].startswith("text/javascript")
     assert ada.http.get("/static/notes.py").status_code == 404

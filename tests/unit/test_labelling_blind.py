@@ -13,17 +13,17 @@ from starlette.testclient import TestClient
 
 from clusterfirst.evaluation import clusters, hungarian, truth
 from clusterfirst.io import ClusterfirstError, read_json, read_metadata
-from clusterfirst.labelling import journal
-from clusterfirst.labelling.app import create_app
 from clusterfirst.labelling.blind import scores, tiles
 from clusterfirst.labelling.blind import truth as truth_files
 from clusterfirst.labelling.blind.sampling import deal
-from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.journal import Ended
-from clusterfirst.labelling.ranges import decode, encode
-from clusterfirst.labelling.results import load_group, open_results
-from clusterfirst.labelling.security import Guard
-from clusterfirst.objects import read_objects
+from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.record import journal
+from clusterfirst.labelling.record.journal import Ended
+from clusterfirst.labelling.record.ranges import decode, encode
+from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.security import Guard
+from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.outlines.objects import read_objects
 
 from ..labelling_results import again, make
 

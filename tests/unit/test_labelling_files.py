@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from clusterfirst import given, labelled, objects
 from clusterfirst.export import qupath
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.labelling import labels
-from clusterfirst.labelling.app import create_app
-from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.security import Guard
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.server import exchange
+from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.security import Guard
+from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labels import by_cell_id, people
+from clusterfirst.outlines import foreign, objects
 
 from ..labelling_results import make
 from .test_labelling_app import CLASSES, Browser
@@ -75,7 +76,7 @@ def read(session, path, slide="a"):
     rows = {"a": slice(0, 60), "b": slice(60, 100)}[slide]
     group = session.group
     which = objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
-    return labelled.read(path, rows.stop - rows.start, cells_sha256=which)
+    return people.read(path, rows.stop - rows.start, cells_sha256=which)
 
 
 def label_everything(ada, app, session):
@@ -123,15 +124,15 @@ def test_an_export_says_of_every_cell_what_it_is_how_that_came_about_and_who_sai
 
 def test_an_export_is_a_truth(ada, app, session, results):
     label_everything(ada, app, session)
-    path, _ = labels.export(session, "Ada")
-    assert given.holds_labels(path)
-    assert given.read_labels(path, 60).tolist() == read(session, path).label.tolist()
+    path, _ = exchange.export(session, "Ada")
+    assert by_cell_id.holds_labels(path)
+    assert by_cell_id.read(path, 60).tolist() == read(session, path).label.tolist()
 
 
 def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clock_says(
     ada, session, results, monkeypatch
 ):
-    first, _ = labels.export(session, "Ada")
+    first, _ = exchange.export(session, "Ada")
     before = first.read_bytes()
 
     class Clock(datetime):
@@ -139,16 +140,16 @@ def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clo
         def now(cls, zone):
             return datetime.now(zone) - timedelta(days=400)
 
-    monkeypatch.setattr(labels, "datetime", Clock)
-    second, _ = labels.export(session, "Ada")
-    third, _ = labels.export(session, "Ada")
+    monkeypatch.setattr(exchange, "datetime", Clock)
+    second, _ = exchange.export(session, "Ada")
+    third, _ = exchange.export(session, "Ada")
     assert exports(results, "a") == [first, second, third]
     assert first.read_bytes() == before
     (results / "a/labels/zzz.json").write_text("{}")
     (results / "a/labels/2099-01-01T00-00-00.000Z.geojson.gz").touch()
-    assert labelled.newest(results / "a/labels") == third
-    assert labelled.newest(results / "c/labels") is None
-    assert labelled.stem(datetime(2026, 1, 2, 3, 4, 5, 6999, UTC)) == "2026-01-02T03-04-05.006Z"
+    assert people.newest(results / "a/labels") == third
+    assert people.newest(results / "c/labels") is None
+    assert people.stem(datetime(2026, 1, 2, 3, 4, 5, 6999, UTC)) == "2026-01-02T03-04-05.006Z"
 
 
 def test_nothing_said_nothing_written(app, results):
@@ -164,7 +165,7 @@ def test_nothing_said_nothing_written(app, results):
 @pytest.mark.parametrize(("format", "step"), [("labels", "_write"), ("qupath", "qupath.write")])
 def test_a_group_is_exported_whole_or_not_at_all(ada, results, monkeypatch, format, step):
     ada.do({"do": "cells", "rows": "0-99", "class": "tumour"})
-    owner, name = (labels.qupath, "write") if "." in step else (labels, step)
+    owner, name = (exchange.qupath, "write") if "." in step else (exchange, step)
     real, calls = getattr(owner, name), []
 
     def full(path, *rest):
@@ -187,7 +188,7 @@ def test_an_import_that_has_no_room_says_so(ada, session, monkeypatch):
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(labels.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(exchange.tempfile, "TemporaryDirectory", full)
     answer = post(ada, "import", "[]", slide="a")
     assert answer.status_code == 400
     assert re.search("no room for it .*No space left on device.*TMPDIR", answer.json()["error"])
@@ -218,7 +219,7 @@ def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session,
 )
 def test_exports_that_cannot_be_meant_are_errors(ada, session, change, message):
     ada.do({"do": "cells", "rows": "0-59", "class": "tumour"})
-    path, _ = labels.export(session, "Ada")
+    path, _ = exchange.export(session, "Ada")
     path.write_text(change(path.read_text()))
     with pytest.raises(ClusterfirstError, match=message):
         read(session, path)
@@ -272,12 +273,12 @@ def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
     assert (told["cells"], told["same"], told["missed"]) == (2, 0, 1)
     code, words = session.labels_now()
     assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {63: "tumour", 65: "stroma"}
-    assert labels.current(session.history).who[63] == "Ada"
+    assert exchange.current(session.history).who[63] == "Ada"
 
 
 def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5", "class": "tumour"})
-    path, _ = labels.export(session, "Ada")
+    path, _ = exchange.export(session, "Ada")
     ada.do({"do": "undo"})
     assert post(ada, "import", path.read_bytes(), slide="a").json()["cells"] == 3
     answer = post(ada, "import", path.read_bytes(), slide="b")
@@ -286,7 +287,7 @@ def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, result
 
 def test_labels_of_cells_that_were_segmented_again_are_found_by_their_places(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5,60", "class": "tumour"})
-    path, _ = labels.export(session, "Ada")
+    path, _ = exchange.export(session, "Ada")
     masks = pq.read_table(results / "a/masks.parquet")
     # One cell is not found any more; the others have other ids, and lie a little elsewhere.
     order = list(range(60))[::-1]
@@ -368,9 +369,9 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
     assert len(back) == len(cells)
     assert set(back["objectType"]) == {"detection"}
     assert shapely.hausdorff_distance(back.geometry.to_numpy(), cells).max() < 0.01
-    again = given.read(tmp_path / "one.geojson.gz", width=100_000, height=100_000)
+    again = foreign.read(tmp_path / "one.geojson.gz", width=100_000, height=100_000)
     assert again["name"].tolist() == names.tolist()
-    assert given.class_colours(tmp_path / "one.geojson.gz") == {"a b": "#ff0080", 'ü"': "#000001"}
+    assert foreign.class_colours(tmp_path / "one.geojson.gz") == {"a b": "#ff0080", 'ü"': "#000001"}
 
 
 def test_geojson_of_no_cells_is_geojson(tmp_path):

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.labelling import journal
-from clusterfirst.labelling.journal import Ended, Held, Journal, Lock
+from clusterfirst.labelling.record import journal
+from clusterfirst.labelling.record.journal import Ended, Held, Journal, Lock
 
 HEADER = {"group": "a", "fingerprint": "f" * 64, "cells": "c" * 64}
 
@@ -217,7 +217,7 @@ def test_where_labels_cannot_be_kept_is_said(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from clusterfirst.labelling.journal import Lock
+from clusterfirst.labelling.record.journal import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

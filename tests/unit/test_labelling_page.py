@@ -7,7 +7,7 @@ from pathlib import Path
 import playwright
 import pytest
 
-from clusterfirst.labelling.app import STATIC
+from clusterfirst.labelling.server.routes import STATIC
 
 NODE = Path(playwright.__file__).parent / "driver/node"
 

@@ -9,11 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.labelling import cli, journal
-from clusterfirst.labelling.journal import Damaged, Journal, Lock
-from clusterfirst.labelling.repair import _certain, repair_all
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.session import Session
+from clusterfirst.labelling import cli
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.record import journal
+from clusterfirst.labelling.record.journal import Damaged, Journal, Lock
+from clusterfirst.labelling.server.repair import _certain, repair_all
+from clusterfirst.labelling.server.session import Session
 
 from ..labelling_results import make
 
@@ -143,7 +144,7 @@ def test_without_room_the_damaged_journal_stays_as_it_is(results, book, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clusterfirst.labelling.repair.shutil.copyfile", full)
+    monkeypatch.setattr("clusterfirst.labelling.server.repair.shutil.copyfile", full)
     with pytest.raises(ClusterfirstError, match=r"cannot be repaired \(No space left"):
         repair_all(open_results(results))
     assert book.read_bytes() == before

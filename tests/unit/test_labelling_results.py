@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from clusterfirst import proposals
 from clusterfirst.io import ClusterfirstError, read_json, write_json
-from clusterfirst.labelling import outlines
-from clusterfirst.labelling.history import Entry, History
-from clusterfirst.labelling.pyramid import Cache, Pyramids
-from clusterfirst.labelling.results import head, load_group, open_results, pack
-from clusterfirst.labelling.view import View
-from clusterfirst.settings import RESERVED
+from clusterfirst.labelling.cells import outlines
+from clusterfirst.labelling.cells.pyramid import Cache, Pyramids
+from clusterfirst.labelling.cells.results import head, load_group, open_results, pack
+from clusterfirst.labelling.record.history import Entry, History
+from clusterfirst.labelling.server.view import BrowserState
+from clusterfirst.labels import model
+from clusterfirst.plan.settings import RESERVED
 
 from ..labelling_results import make
 
@@ -60,7 +60,7 @@ def test_a_slide_clustered_by_itself_is_a_group(made):
 
 def test_clusters_have_the_numbers_and_colours_of_the_workflow(made):
     group = load_group(open_results(made).groups["a"])
-    told = View(group).of(History(group.leaves))["clusters"]
+    told = BrowserState(group).of(History(group.leaves))["clusters"]
     wanted = read_json(made / "a/clusters.json")["clusters"]
     facts = ("number", "leaves", "colour", "size")
     assert [tuple(entry[fact] for fact in facts) for entry in told] == [
@@ -198,7 +198,7 @@ def propose(folder, *, cluster_id=None):
         "version": 1,
         "model": "seer-1",
         "server": "localhost",
-        "clustering_sha256": proposals.fingerprint(cluster_id or found["cells"]["cluster_id"]),
+        "clustering_sha256": model.fingerprint(cluster_id or found["cells"]["cluster_id"]),
         "classes": [
             {"name": "lymphocyte", "colour": "#0072b2", "description": "small"},
             {"name": "stroma", "colour": "#009e73", "description": "slender"},
@@ -213,7 +213,7 @@ def propose(folder, *, cluster_id=None):
 
 
 def told_clusters(history, group):
-    return {entry["key"]: entry for entry in View(group).of(history)["clusters"]}
+    return {entry["key"]: entry for entry in BrowserState(group).of(history)["clusters"]}
 
 
 def keys_by_id(group):

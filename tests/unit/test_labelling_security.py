@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from clusterfirst.labelling import cli, security
-from clusterfirst.labelling.app import create_app
-from clusterfirst.labelling.desk import Desk
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.security import Guard
+from clusterfirst.labelling import cli
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.server import security
+from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.security import Guard
+from clusterfirst.labelling.server.workspace import Desk
 
 from ..labelling_results import make
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterfirst.labelling import titles
-from clusterfirst.labelling.leaves import Leaves
+from clusterfirst.labelling.record import titles
+from clusterfirst.labelling.record.leaves import Leaves
 
 MERGES = np.array([[0, 1], [2, 3], [6, 7], [4, 5], [8, 9]], np.int32)
 """((0, 1), (2, 3)), (4, 5)"""

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.models import Asset, Package, Url, fetch
+from clusterfirst.weights import Asset, Package, Url, fetch
 
 GOOD = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(GOOD).hexdigest()
@@ -212,15 +212,15 @@ def test_a_beginning_of_a_hash_that_does_not_fit_is_refused(web, tmp_path):
 
 
 def test_registered_names_lie_in_the_folder_and_other_names_are_paths(tmp_path):
-    assert models.weights_file("instanseg", tmp_path) == tmp_path / models.WEIGHTS["instanseg"].file
-    assert models.weights_file("my/own.pt", tmp_path).as_posix() == "my/own.pt"
+    assert weights.weights_file("instanseg", tmp_path) == tmp_path / weights.WEIGHTS["instanseg"].file
+    assert weights.weights_file("my/own.pt", tmp_path).as_posix() == "my/own.pt"
 
 
 def test_registered_files_can_be_told_apart_and_have_a_hash_a_licence_and_a_source():
-    registered = [*models.WEIGHTS.values(), *models.SLIDES.values()]
+    registered = [*weights.WEIGHTS.values(), *weights.SLIDES.values()]
     assert len({one.file for one in registered}) == len(registered)
     for one in registered:
-        assert models.by_file(one.file) is one
+        assert weights.by_file(one.file) is one
         assert one.licence
         assert one.sources
         assert set(one.sha256) <= set("0123456789abcdef")
@@ -229,16 +229,16 @@ def test_registered_files_can_be_told_apart_and_have_a_hash_a_licence_and_a_sour
 
 
 def test_the_registered_sample_slide_is_the_one_the_tests_use(cmu):
-    assert models.sha256(cmu) == models.SLIDES["CMU-1-Small-Region.svs"].sha256
+    assert weights.sha256(cmu) == weights.SLIDES["CMU-1-Small-Region.svs"].sha256
 
 
 def test_weights_put_there_by_hand_are_checked_before_use(tmp_path):
-    own, registered = tmp_path / "own.pt", tmp_path / models.WEIGHTS["instanseg"].file
+    own, registered = tmp_path / "own.pt", tmp_path / weights.WEIGHTS["instanseg"].file
     own.write_bytes(GOOD)
     registered.write_bytes(GOOD)
-    assert models.checked_sha256(own) == DIGEST
+    assert weights.checked_sha256(own) == DIGEST
     with pytest.raises(ClusterfirstError, match="is not the file it should be"):
-        models.checked_sha256(registered)
+        weights.checked_sha256(registered)
 
 
 # --- weights of the embedding -----------------------------------------------------------------------------------------
@@ -260,28 +260,28 @@ def test_weights_put_there_by_hand_are_checked_before_use(tmp_path):
     ],
 )
 def test_each_model_has_its_weights(model, given, name):
-    assert models.embedding_weights(model, given) == name
+    assert weights.embedding_weights(model, given) == name
     if name is not None:
-        assert models.is_asset(name) == ("." not in name)
+        assert weights.is_asset(name) == ("." not in name)
 
 
 def test_files_of_torchvision_are_known_by_architecture(tmp_path):
-    path = models.weights_file("torchvision:resnet18", tmp_path)
+    path = weights.weights_file("torchvision:resnet18", tmp_path)
     assert path == tmp_path / "torchvision-resnet18.pth"
-    found = models.by_file(path.name)
+    found = weights.by_file(path.name)
     assert found.file == path.name
     assert found.sha256 == "f37072fd"
     assert found.sources == (Url("https://download.pytorch.org/models/resnet18-f37072fd.pth"),)
     with pytest.raises(ClusterfirstError, match="resnet19"):
-        models.by_file("torchvision-resnet19.pth")
-    assert models.by_file("torchvision-resnet18.zip") is None
+        weights.by_file("torchvision-resnet19.pth")
+    assert weights.by_file("torchvision-resnet18.zip") is None
 
 
 def test_every_classifier_of_torchvision_has_an_asset():
     from torchvision import models as zoo
 
     for name in zoo.list_models(module=zoo):
-        found = models.by_file(models.weights_file(f"torchvision:{name}", "").name)
+        found = weights.by_file(weights.weights_file(f"torchvision:{name}", "").name)
         assert len(found.sha256) >= 8, name
 
 
@@ -298,7 +298,7 @@ def test_what_timm_has_pretrained_is_kept_as_a_state_dict(tmp_path, monkeypatch)
         return create(name, pretrained=False, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    found = models.by_file(models.weights_file("timm:resnet18", tmp_path).name)
+    found = weights.by_file(weights.weights_file("timm:resnet18", tmp_path).name)
     path = fetch(found, tmp_path)
     assert asked == [("resnet18", True)]
     assert fetch(found, tmp_path) == path
@@ -307,4 +307,4 @@ def test_what_timm_has_pretrained_is_kept_as_a_state_dict(tmp_path, monkeypatch)
     assert set(state) == set(create("resnet18", num_classes=0).state_dict())
     path.write_bytes(b"something else")
     with pytest.raises(ClusterfirstError, match="not the file it should be"):
-        models.checked_sha256(path)
+        weights.checked_sha256(path)

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from clusterfirst import needs
-from clusterfirst.settings import merge
-from clusterfirst.sizes import Size
+from clusterfirst.plan import resources
+from clusterfirst.plan.settings import merge
+from clusterfirst.plan.sizes import Size
 
 RESOURCES = ("mem_mb", "runtime", "disk_mb")
 SLIDE = Size(slides=1, slide_mb=1000, mm2=400, tiles=5_000, mpx=1_950, seen_mm2=490, cells=1_000_000)
 """A large slide."""
 POOLING = {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials", "benchmarks", "cohort"}
-OF_SLIDES = sorted(set(needs.FITS) - POOLING)
+OF_SLIDES = sorted(set(resources.FITS) - POOLING)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def need(settings):
     """Ask what a stage needs of a resource, for changed settings."""
 
     def ask(stage, resource="mem_mb", size=SLIDE, *, change=None, **given):
-        return needs.of_job(stage, resource, size, merge(settings, change or {}), **given)
+        return resources.of_job(stage, resource, size, merge(settings, change or {}), **given)
 
     return ask
 
@@ -90,7 +90,7 @@ def test_what_a_slides_job_reads_of_its_group_counts(need):
 
 def test_jobs_over_all_slides_grow_with_them():
     for stage in POOLING:
-        assert needs.of_pool(stage, "mem_mb", slides=10_000) > needs.of_pool(stage, "mem_mb", slides=1)
+        assert resources.of_pool(stage, "mem_mb", slides=10_000) > resources.of_pool(stage, "mem_mb", slides=1)
 
 
 def test_networks_count(need):
@@ -129,6 +129,6 @@ def test_every_rule_that_is_submitted_asks_for_its_own_stage(repo):
         for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), flags=re.M):
             if "script:" in body and name != "fetch_weights":
                 asked[name] = re.findall(r'(\w+)=need\("(\w+)", "(\w+)"\)', body)
-    assert asked.keys() == needs.FITS.keys()
+    assert asked.keys() == resources.FITS.keys()
     for name, calls in asked.items():
         assert sorted(calls) == sorted((resource, name, resource) for resource in RESOURCES)

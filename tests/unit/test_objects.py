@@ -18,7 +18,7 @@ from skimage.draw import ellipse
 from skimage.measure import regionprops
 
 from clusterfirst.io import read_metadata, write_table
-from clusterfirst.objects import measure, outlines, read_objects, table
+from clusterfirst.outlines.objects import measure, outlines, read_objects, table
 
 few = hypothesis_settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from clusterfirst import page
+from clusterfirst import html
 
 from ..html import Page
 
@@ -14,7 +14,7 @@ EVIL = "</td><script>alert('1')</script>\" onload=x &amp;"
 
 
 def test_all_text_is_escaped_unless_it_is_html_already():
-    cell = page.tag("p", EVIL, page.tag("b", 1 < 2), title=EVIL, data_sort=3, class_=None)
+    cell = html.tag("p", EVIL, html.tag("b", 1 < 2), title=EVIL, data_sort=3, class_=None)
     (told,) = [attributes for name, attributes in Page(cell).elements if name == "p"]
     assert told == {"title": EVIL, "data-sort": "3"}
     assert "<script" not in cell
@@ -22,12 +22,12 @@ def test_all_text_is_escaped_unless_it_is_html_already():
 
 
 def test_what_is_put_together_as_plain_text_is_escaped_again_rather_than_trusted():
-    assert page.html(page.tag("b", "x") + " & y") == "&lt;b&gt;x&lt;/b&gt; &amp; y"
-    assert page.join([page.tag("b", "x"), " & y"]) == "<b>x</b> &amp; y"
+    assert html.html(html.tag("b", "x") + " & y") == "&lt;b&gt;x&lt;/b&gt; &amp; y"
+    assert html.join([html.tag("b", "x"), " & y"]) == "<b>x</b> &amp; y"
 
 
 def test_a_table_names_columns_rows_and_itself():
-    made = page.table(
+    made = html.table(
         ["slide", "cells", "note"],
         [["a", ("1,000", 1000), "<i>"], ["b", "2", ""]],
         texts=(2,),
@@ -48,7 +48,7 @@ def test_a_table_names_columns_rows_and_itself():
 
 @pytest.mark.parametrize("tables", [False, True])
 def test_a_page_allows_its_own_script_and_nothing_else(tables, tmp_path):
-    page.write(page.document(EVIL, page.tag("h1", EVIL), tables=tables), tmp_path / "page.html")
+    html.write(html.document(EVIL, html.tag("h1", EVIL), tables=tables), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert Page(text).text.strip() == EVIL
     (policy,) = [a["content"] for name, a in Page(text).elements if a.get("http-equiv") == "Content-Security-Policy"]

@@ -14,9 +14,10 @@ import shapely
 from PIL import Image
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.segmentation import parts, pipeline, seams, views
-from clusterfirst.slides import Slide
-from clusterfirst.tiling import slide_grids
+from clusterfirst.segmentation import pipeline, seams, views
+from clusterfirst.segmentation import shards as parts
+from clusterfirst.slide.grid import slide_grids
+from clusterfirst.slide.slide import Slide
 
 SIZE = (900, 700)
 MPP = 0.5
@@ -224,7 +225,7 @@ def test_shards_of_different_settings_are_not_joined(tmp_path):
 
 def test_a_killed_shard_leaves_no_file(tmp_path):
     def dies():
-        yield pipeline.View(0, (0, 0, 8, 8), (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
+        yield pipeline.TileJob(0, (0, 0, 8, 8), (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,15 +13,15 @@ from sklearn.decomposition import PCA
 
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.reduction import inputs, linear
-from clusterfirst.reduction.inputs import Block, Embedded, share
+from clusterfirst.reduction.inputs import Block, SlideEmbedding, share
 from clusterfirst.reduction.preparation import prepare
 
 
-def embedded(values, *, blocks=None, slide="one", positions=None) -> Embedded:
+def embedded(values, *, blocks=None, slide="one", positions=None) -> SlideEmbedding:
     values = np.asarray(values)
     blocks = blocks or (Block("morphology", 0, values.shape[1], True),)
     positions = np.zeros((len(values), 2)) if positions is None else np.asarray(positions, float)
-    return Embedded(slide, values, positions, tuple(blocks))
+    return SlideEmbedding(slide, values, positions, tuple(blocks))
 
 
 def numbers(count: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -212,7 +212,7 @@ def test_slides_embedded_differently_are_refused():
 )
 def test_shapes_that_do_not_fit_are_refused_by_slide(values, positions, blocks, said):
     with pytest.raises(ClusterfirstError, match=said):
-        Embedded("S7", values, positions, blocks)
+        SlideEmbedding("S7", values, positions, blocks)
 
 
 def test_memory_is_that_of_the_result_and_a_chunk(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from clusterfirst import proposals
 from clusterfirst.io import ClusterfirstError, write_json
+from clusterfirst.labels import model
 
 CLUSTER_ID = np.array([0, 1, -1, 1, 0, 2])
 VOTE = {"confidence": 0.8, "rationale": "round, dark", "cells": [0], "cached": False}
@@ -24,7 +24,7 @@ DOCUMENT = {
     "model": "seer-1",
     "server": "localhost:1234",
     "prompt": {"name": "colon", "sha256": "0"},
-    "clustering_sha256": proposals.fingerprint(CLUSTER_ID),
+    "clustering_sha256": model.fingerprint(CLUSTER_ID),
     "classes": [{"name": "lymphocyte", "colour": "#0072b2", "description": "small"}],
     "clusters": [
         {"id": 0, "class": None, "share": 0.0, "views": 2, "votes": [vote("unsure")]},
@@ -53,12 +53,12 @@ DOCUMENT = {
     ],
 )
 def test_most_votes_win_and_a_tie_or_unsure_wins_nothing(words, views, wanted):
-    assert proposals.verdict([vote(word) for word in words], views) == wanted
+    assert model.verdict([vote(word) for word in words], views) == wanted
 
 
 def test_the_name_goes_to_all_cells_of_the_cluster_with_the_share(tmp_path):
     write_json(DOCUMENT, tmp_path / "classes.json")
-    found = proposals.read(tmp_path / "classes.json")
+    found = model.read(tmp_path / "classes.json")
     assert (found.model, found.facts["server"], found.facts["stopped"]) == ("seer-1", "localhost:1234", None)
     assert found.clusters[1].name == "lymphocyte"
     assert found.clusters[1].votes[0]["rationale"] == "round, dark"
@@ -92,11 +92,11 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, text, why):
     path = tmp_path / "classes.json"
     path.write_text(text)
     with pytest.raises(ClusterfirstError, match=why) as caught:
-        proposals.read(path)
+        model.read(path)
     assert str(path) in str(caught.value)
     assert "snakemake classify" in str(caught.value)
 
 
 def test_a_missing_file_is_the_same_error(tmp_path):
     with pytest.raises(ClusterfirstError, match="No such file"):
-        proposals.read(tmp_path / "classes.json")
+        model.read(tmp_path / "classes.json")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from clusterfirst.quality import (
+from clusterfirst.slide.grid import grid, slide_grids
+from clusterfirst.slide.slide import Slide
+from clusterfirst.slide.tissue import (
     METRICS,
     UNREADABLE,
     filter_tiles,
@@ -20,8 +22,6 @@ from clusterfirst.quality import (
     tissue_mask,
     verdict,
 )
-from clusterfirst.slides import Slide
-from clusterfirst.tiling import grid, slide_grids
 
 EDGE = 256
 PINK = np.array([30, -30, 15])

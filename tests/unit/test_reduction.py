@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestCentroid
 from clusterfirst import devices, reduction
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.reduction import graph, neighbours, reduce, umap
-from clusterfirst.reduction.inputs import Block, Embedded
+from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
 GROUPS, EACH, FEATURES = 3, 40, 20
 
@@ -40,9 +40,9 @@ def some_cells(count: int, features: int = 6) -> np.ndarray:
     return np.random.default_rng(count).normal(size=(count, features)).astype(np.float32)
 
 
-def slide(values: np.ndarray, *, name: str = "one", standardise: bool = False) -> Embedded:
+def slide(values: np.ndarray, *, name: str = "one", standardise: bool = False) -> SlideEmbedding:
     places = np.random.default_rng(len(values)).uniform(0, 500, (len(values), 2))
-    return Embedded(name, values, places, (Block("model", 0, values.shape[1], standardise),))
+    return SlideEmbedding(name, values, places, (Block("model", 0, values.shape[1], standardise),))
 
 
 def alone(values: np.ndarray, *, wants: bool = False, **settings) -> reduction.Reduced:
@@ -182,7 +182,7 @@ def test_the_context_tells_cells_apart_that_look_alike():
     typical = rng.random(180) > 1 / 3
     values[typical, 0] += np.where(tissue, 8, -8)[typical]
     places = rng.uniform(0, 100, (180, 2)) + tissue[:, None] * 1000
-    cells = Embedded("one", values, places, (Block("model", 0, 6, True),))
+    cells = SlideEmbedding("one", values, places, (Block("model", 0, 6, True),))
     with_context = reduce([cells], context_weight=1.0, components=5)
     assert with_context.report["columns"] == 12
     assert told_apart(with_context.values[~typical], tissue[~typical]) == 1

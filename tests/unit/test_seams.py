@@ -14,7 +14,7 @@ from shapely import affinity
 
 from clusterfirst.segmentation.seams import Seams, each_once
 from clusterfirst.segmentation.views import aligned_views
-from clusterfirst.tiling import grid, slide_grids
+from clusterfirst.slide.grid import grid, slide_grids
 
 few = hypothesis_settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.settings import STAGES, Sample, check_config, read_sheet, resolve
+from clusterfirst.plan.settings import STAGES, Sample, check_config, read_sheet, resolve
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst import sizes
 from clusterfirst.io import write_array, write_table
+from clusterfirst.plan import sizes
 
 MPP = 0.5
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from clusterfirst import slides
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.slides import UNREADABLE_GREY, Slide, UnreadableError
+from clusterfirst.slide import slide as slides
+from clusterfirst.slide.slide import UNREADABLE_GREY, Slide, UnreadableError
 
 from ..conftest import DAMAGED
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst import status
-from clusterfirst.status import Job, Machines, Run, Stage, Unit
+from clusterfirst.health import survey
+from clusterfirst.health.survey import Job, Machines, Run, Stage, Unit
 
 NOW = time.time()
 AT_WORK, OVER = Run(True, NOW - 3600, "here, process 1"), Run(False)
@@ -45,7 +45,7 @@ class Folder:
         self.write(f"logs/{name}.log", "".join(f"{moment} {line}\n" for line in (f"INFO {where}", *lines)), ago=ago)
 
     def states(self, run=OVER):
-        (found,) = status.survey([self.unit], run=run, machines=Machines(), now=NOW)
+        (found,) = survey.survey([self.unit], run=run, machines=Machines(), now=NOW)
         return found.states
 
     def words(self, run=OVER):
@@ -203,26 +203,26 @@ def test_log_to_says_where_a_job_runs(tmp_path, monkeypatch):
     code = "import sys; from clusterfirst.io import log_to; log_to(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], check=True, capture_output=True, text=True)
     assert not done.stderr  # on the terminal it would be noise
-    log = status._Log.read(tmp_path / "log")
+    log = survey._Log.read(tmp_path / "log")
     assert (log.origin["host"], log.origin["job"]) == (socket.gethostname(), "43")
     assert log.begun == pytest.approx(time.time(), abs=60)
 
 
 def test_the_lock_of_a_run_is_seen_and_nothing_is_made(tmp_path):
-    assert status.run_at_work(tmp_path / "nowhere") == Run(False)
+    assert survey.run_at_work(tmp_path / "nowhere") == Run(False)
     assert not (tmp_path / "nowhere").exists()
     with (tmp_path / ".lock").open("w") as lock:
         lock.write(f"{socket.gethostname()}, process 5\n")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = status.run_at_work(tmp_path)
+        found = survey.run_at_work(tmp_path)
         assert found.at_work is True
         assert found.where.endswith("process 5")
         assert found.since == pytest.approx(time.time(), abs=60)
-    assert status.run_at_work(tmp_path).at_work is False
+    assert survey.run_at_work(tmp_path).at_work is False
     # Its record was not taken back, and it ran elsewhere: killed, or its lock is not seen from here.
     (tmp_path / ".lock").write_text("node9, process 5\n")
-    assert status.run_at_work(tmp_path).at_work is None
+    assert survey.run_at_work(tmp_path).at_work is None
 
 
 def finished(path, name):
@@ -238,9 +238,9 @@ def test_tiles_cells_and_clusters_are_counted(tmp_path):
     pd.DataFrame({"kept": np.arange(5) < 3}).to_parquet(folder.path / "filtered.parquet")
     pd.DataFrame({"x": range(1234)}).to_parquet(folder.path / "masks.parquet")
     (folder.path / "clusters.json").write_text('{"settings": {}, "counts": {"cells": 1234, "clusters": 25}, "cells"')
-    (found,) = status.survey([folder.unit], run=OVER)
+    (found,) = survey.survey([folder.unit], run=OVER)
     assert (found.tiles, found.cells, found.clusters) == ((3, 5), 1234, 25)
-    text = status.page([found], results="results", run=OVER)
+    text = survey.page([found], results="results", run=OVER)
     assert "1,234" in text
     assert "No run is at work" in text
     assert "Everything is there" in text
@@ -250,7 +250,7 @@ def test_broken_files_are_not_counted_and_stop_nothing(tmp_path):
     folder = finished(tmp_path, "s")
     for name in ("filtered.parquet", "masks.parquet", "clusters.json", "b/tile.tsv"):
         folder.write(name, "junk")
-    (found,) = status.survey([folder.unit], run=OVER)
+    (found,) = survey.survey([folder.unit], run=OVER)
     assert (found.tiles, found.cells, found.clusters, found.seconds) == (None, None, None, 0)
 
 
@@ -259,8 +259,8 @@ def test_of_many_slides_only_those_that_are_not_done_are_listed(tmp_path):
     (folders[7].path / "c.json").unlink()
     (folders[7].path / "c.png").unlink()
     folders[7].log("c", "ERROR no cells", ago=50)
-    found = status.survey([folder.unit for folder in folders], run=OVER)
-    text = status.page(found, results="results", run=OVER, listed=20)
+    found = survey.survey([folder.unit for folder in folders], run=OVER)
+    text = survey.page(found, results="results", run=OVER, listed=20)
     assert "slide007  cluster: no cells" in text
     assert f"log: {folders[7].path}/logs/c.log" in text
     assert "(59 are done and not listed)" in text
@@ -268,7 +268,7 @@ def test_of_many_slides_only_those_that_are_not_done_are_listed(tmp_path):
     (row,) = [line.split() for line in text.splitlines() if line.startswith("cluster ")]
     assert row[1:3] == ["59", "1"]
     assert "start the same command again" in text
-    everything = status.page(found, results="results", run=OVER, listed=60)
+    everything = survey.page(found, results="results", run=OVER, listed=60)
     assert "slide008" in everything
 
 
@@ -278,7 +278,7 @@ def test_a_list_of_failures_ends_somewhere(tmp_path):
     for n, folder in enumerate(folders):
         folder.log("tile", "ERROR bad")
         units.append(Unit(f"f{n}", str(folder.path), stages(f"f{n}")))
-    text = status.page(status.survey(units, run=OVER), results="results", run=OVER, listed=10)
+    text = survey.page(survey.survey(units, run=OVER), results="results", run=OVER, listed=10)
     assert "Failed: 30" in text
     assert "… and 20 more" in text
     assert text.count(": bad") == 10
@@ -291,9 +291,9 @@ def test_what_a_run_begins_on_request_only_is_shown_once_it_was_begun(tmp_path):
         "evaluate", "evaluate", (Job(("e.json",), "logs/e.log", "b/e.tsv"),), after=("s/cluster",), optional=True
     )
     unit = Unit("s", str(folder.path), (*folder.unit.stages, asked))
-    assert "evaluate" not in status.page(status.survey([unit], run=OVER), results="results", run=OVER)
+    assert "evaluate" not in survey.page(survey.survey([unit], run=OVER), results="results", run=OVER)
     folder.log("e", "ERROR no truth", ago=5)
-    assert "s  evaluate: no truth" in status.page(status.survey([unit], run=OVER), results="results", run=OVER)
+    assert "s  evaluate: no truth" in survey.page(survey.survey([unit], run=OVER), results="results", run=OVER)
 
 
 def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
@@ -306,7 +306,7 @@ def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
         (Stage("reduce", "reduce", (job,), after=("good/cluster", "bad/cluster")),),
     )
     units = [good.unit, Unit("bad", str(bad.path), stages("bad")), group]
-    found = status.survey(units, run=OVER)
+    found = survey.survey(units, run=OVER)
     assert found[2].states["reduce"].why == "for bad/tile (failed)"
-    text = status.page(found, results="results", run=OVER)
+    text = survey.page(found, results="results", run=OVER)
     assert "Held up: 1 stages wait for bad/tile (failed)" in text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterfirst import sweeps
+from clusterfirst.plan import trials as sweeps
 
 SWEEP = {
     "clustering.eps": [0.3, None],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from clusterfirst.tiling import grid, slide_grids, thin
+from clusterfirst.slide.grid import grid, slide_grids, thin
 
 few = hypothesis_settings(max_examples=50, deadline=None)
 

@@ -11,9 +11,9 @@ from scipy.cluster.hierarchy import fcluster, is_valid_linkage, linkage
 from sklearn.metrics import adjusted_rand_score
 
 from clusterfirst.clustering import tree
-from clusterfirst.clustering.explained import explained, means
 from clusterfirst.clustering.numbering import NOISE, by_size
 from clusterfirst.clustering.tree import Tree, grow
+from clusterfirst.clustering.variance import explained, means
 
 from .embeddings import cloud
 

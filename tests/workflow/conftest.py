@@ -14,12 +14,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import models
+from clusterfirst import weights as models
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.labelling import labels
-from clusterfirst.labelling.results import open_results
-from clusterfirst.labelling.session import Session
-from clusterfirst.slides import Slide
+from clusterfirst.labelling.cells.results import open_results
+from clusterfirst.labelling.server import exchange
+from clusterfirst.labelling.server.session import Session
+from clusterfirst.slide.slide import Slide
 
 from ..conftest import absent
 
@@ -136,7 +136,7 @@ def say(project, *actions):
     try:
         for action in actions:
             session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)
-        (path,) = labels.export(session, "Ada")
+        (path,) = exchange.export(session, "Ada")
         return path
     finally:
         session.close()

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import proposals
-from clusterfirst.classification import views
 from clusterfirst.io import read_json
-from clusterfirst.labelling.history import History
-from clusterfirst.labelling.results import load_group, open_results
-from clusterfirst.labelling.view import View
+from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.record.history import History
+from clusterfirst.labelling.server.view import BrowserState
+from clusterfirst.labels import model
+from clusterfirst.proposing import views
 
 from .. import chat_server as chat
 from .conftest import copy_of, say
@@ -85,7 +85,7 @@ def test_every_cluster_has_votes_about_pictures_of_its_own_cells(classified):
     shown = 0
     for slide in "ab":
         found = read_json(project.results(slide) / "clusters.json")
-        told = proposals.read(project.results(slide) / "classes.json")
+        told = model.read(project.results(slide) / "classes.json")
         cluster_id = np.array(found["cells"]["cluster_id"])
         assert told.are_of(cluster_id)
         assert set(told.clusters) == {entry["id"] for entry in found["clusters"]}
@@ -95,7 +95,7 @@ def test_every_cluster_has_votes_about_pictures_of_its_own_cells(classified):
             rows = [row for vote in one.votes for row in vote["cells"]]
             assert len(set(rows)) == len(rows)
             assert set(rows) <= set(entry["representatives"])
-            assert (one.name, one.share) == proposals.verdict(one.votes, one.views)
+            assert (one.name, one.share) == model.verdict(one.votes, one.views)
             shown += one.views
         label, share = told.of_cells(cluster_id)
         assert (label != None).any()  # noqa: E711 (element by element)
@@ -107,7 +107,7 @@ def test_every_cluster_has_votes_about_pictures_of_its_own_cells(classified):
 def test_each_tissue_is_asked_about_with_its_prompt(classified):
     project, server, *_ = classified
     for slide, classes, name in (("a", 9, "default"), ("b", 2, "mine")):
-        told = proposals.read(project.results(slide) / "classes.json")
+        told = model.read(project.results(slide) / "classes.json")
         assert len(told.classes) == classes
         assert told.facts["prompt"]["name"] == name
     tasks = {asked.body["messages"][0]["content"].split("\n")[0] for asked in server.asked}
@@ -165,8 +165,10 @@ def test_the_labelling_app_suggests(classified):
     results = open_results(project.folder / "results")
     assert not results.left_out
     group = load_group(results.groups["b"])
-    told = proposals.read(project.results("b") / "classes.json")
-    suggested = {entry["number"]: entry["proposal"] for entry in View(group).of(History(group.leaves))["clusters"]}
+    told = model.read(project.results("b") / "classes.json")
+    suggested = {
+        entry["number"]: entry["proposal"] for entry in BrowserState(group).of(History(group.leaves))["clusters"]
+    }
     assert {number: found and found["class"] for number, found in suggested.items()} == {
         number: found.name for number, found in told.clusters.items()
     }
@@ -215,7 +217,7 @@ def test_one_bad_group_fails_alone_and_a_small_budget_is_loud(finished, tmp_path
         assert f"failed: b (classify_clusters): {why}" in done.stdout
         assert len(server.asked) == 9, "one of them for b, which was not tried again"
         assert not (project.results("b") / "classes.json").exists()
-        told = proposals.read(project.results("a") / "classes.json")
+        told = model.read(project.results("a") / "classes.json")
         assert "classify.budget_requests is 9, and 9 are used up" in told.facts["stopped"]
         assert "STOPPED" in done.stdout
         assert [found.name for found in told.clusters.values()][:4] == ["stroma"] * 4
@@ -224,7 +226,7 @@ def test_one_bad_group_fails_alone_and_a_small_budget_is_loud(finished, tmp_path
         project.change({"classify": own | {"budget_requests": None}, "tissues": {}})
         done = project.run("classify", "--quiet", "rules", "host", "progress")
         assert done.returncode == 0, done.stdout
-        told = proposals.read(project.results("a") / "classes.json")
+        told = model.read(project.results("a") / "classes.json")
         assert told.facts["stopped"] is None
         assert told.facts["cost"]["cached"] == 8
 

@@ -16,7 +16,7 @@ from PIL import Image
 from clusterfirst.export import coco, paper, qupath, spatial
 from clusterfirst.export.h5ad import MEASURES
 from clusterfirst.io import read_json, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 from .conftest import copy_of, say
 

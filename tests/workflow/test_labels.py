@@ -12,9 +12,9 @@ import pytest
 import shapely
 from PIL import Image
 
-from clusterfirst import given
 from clusterfirst.clustering import palette
 from clusterfirst.io import read_json, read_metadata, write_json
+from clusterfirst.outlines import foreign
 
 from .conftest import copy_of, say
 
@@ -102,7 +102,7 @@ def test_qupath_gets_detections_with_classes_and_colours(labelled):
     assert told[rows[0]] == {"name": "other", "color": [255, 128, 0]}
     assert told[rows[2]] == {"name": "plasma cell", "color": [0, 0, 255]}
     facts = read_metadata(project.results("a") / "masks.parquet")["slide"]
-    again = given.read(path, width=facts["width"], height=facts["height"])
+    again = foreign.read(path, width=facts["width"], height=facts["height"])
     assert again["name"].tolist() == [*cells["label"].astype(object).where(cells["label"].notna(), None)]
 
 

@@ -97,7 +97,7 @@ def test_segmentation_asks_for_a_gpu_unless_told_not_to(new_project, tissue, gpu
 
 
 def test_the_commented_config_states_every_key_with_its_default(repo, schema):
-    from clusterfirst.settings import defaults
+    from clusterfirst.plan.settings import defaults
 
     assert yaml.safe_load((repo / "config/config.yaml").read_text()) == defaults(schema)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst import needs
 from clusterfirst.io import write_table
-from clusterfirst.sizes import Size
+from clusterfirst.plan import resources
+from clusterfirst.plan.sizes import Size
 
 from .conftest import SMALL
 
@@ -91,8 +91,8 @@ def test_what_is_known_of_cells_counts_and_a_cohort_needs_what_its_slides_need_t
     assert plan["segment", "small"]["mem_mb"] < plan["segment", "large"]["mem_mb"]
     cohort = plan["reduce", "groups/cohort"]["mem_mb"]
     together = settings | {"tiling": settings["tiling"] | {"export": True}}
-    assert cohort == needs.of_job("reduce", "mem_mb", Size(cells=600_000), together, threads=2)
-    assert cohort > needs.of_job("reduce", "mem_mb", Size(cells=400_000), together, threads=2)
+    assert cohort == resources.of_job("reduce", "mem_mb", Size(cells=600_000), together, threads=2)
+    assert cohort > resources.of_job("reduce", "mem_mb", Size(cells=400_000), together, threads=2)
     # What is read of the group is the same for both; what is drawn is not.
     assert plan["share_clusters", "small"] == plan["share_clusters", "large"]
     assert plan["annotate", "small"]["mem_mb"] < plan["annotate", "large"]["mem_mb"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import models
+from clusterfirst import weights as models
 from clusterfirst.io import read_metadata
 
 from .conftest import SMALL

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from clusterfirst import proposals
 from clusterfirst.io import read_json
+from clusterfirst.labels import model
 
 from .. import chat_server as chat
 from ..conftest import absent
@@ -231,7 +231,7 @@ def test_what_a_model_calls_shared_clusters_goes_to_the_cells_of_each_slide(coho
         done = project.run(*files)
         assert done.returncode == 0, done.stdout
         assert len(server.asked) == 10, "once for all slides"
-    told = proposals.read(project.results("groups/cohort") / "classes.json")
+    told = model.read(project.results("groups/cohort") / "classes.json")
     assert len({found.name for found in told.clusters.values()}) > 2
     for slide in (f"s{number}" for number in NUMBERS):
         cells = pd.read_parquet(project.results(slide) / "cells.parquet", columns=["cluster_id", "label"])

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import shapely
 
-from clusterfirst import quality, tiling
 from clusterfirst.devices import torch_device
 from clusterfirst.evaluation.segmentation import agreement
-from clusterfirst.segmentation import parts, pipeline, seams, views
+from clusterfirst.segmentation import pipeline, seams, shards, views
 from clusterfirst.segmentation.instanseg import InstanSeg
-from clusterfirst.slides import Slide
+from clusterfirst.slide import grid, tissue
+from clusterfirst.slide.slide import Slide
 
 TILE_PX = 512
 
 
 def shifted(tiles, facts, by):
     """The same tiles with origins moved to the upper left by a part of a tile."""
-    wider = tiling.slide_grids(facts | {"width": facts["width"] + by, "height": facts["height"] + by}, tiles)
+    wider = grid.slide_grids(facts | {"width": facts["width"] + by, "height": facts["height"] + by}, tiles)
     for axis, length in (("x", "width"), ("y", "height")):
         for start, size in ((axis, length), (f"read_{axis}", f"read_{length}")):
             last = np.minimum(wider[start] + wider[size] - by, facts[length])
@@ -35,7 +35,7 @@ def outlined(cmu, weights, settings, tmp_path_factory):
         with Slide(cmu) as slide:
             facts = slide.metadata()
             tiles = shifted(settings["tiling"] | {"tile_px": tile_px}, facts, by)
-            found = quality.filter_tiles(slide, tiles, settings["filter"] | {"max_bright_ratio": 1.0}, threads=2)
+            found = tissue.filter_tiles(slide, tiles, settings["filter"] | {"max_bright_ratio": 1.0}, threads=2)
         kept = found.tiles.query("kept")
         seen = pipeline.outline_tiles(
             cmu,
@@ -47,8 +47,8 @@ def outlined(cmu, weights, settings, tmp_path_factory):
             device=torch_device(False, threads=2),
         )
         part = tmp_path_factory.mktemp("outlines") / "1-of-1.parquet"
-        parts.write(seen, part, made_with={})
-        known = parts.read([part])
+        shards.write(seen, part, made_with={})
+        known = shards.read([part])
         aligned = views.aligned_views(kept, slide_mpp=facts["mpp"], mpp=InstanSeg.mpp, stride=InstanSeg.stride)
         return kept, seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=segmentation)
 

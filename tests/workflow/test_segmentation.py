@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from shapely.geometry import mapping
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.io import read_json, read_metadata
 
 from .conftest import SMALL
@@ -151,6 +151,6 @@ def test_cellpose_runs_with_a_file_of_weights(new_project, tissue, random_cpsam)
     done = project.run("--until", "segment")
     assert done.returncode == 0, done.stdout
     masks = project.results("small") / "masks.parquet"
-    assert read_metadata(masks)["weights_sha256"] == models.sha256(random_cpsam)
+    assert read_metadata(masks)["weights_sha256"] == weights.sha256(random_cpsam)
     assert set(geopandas.read_parquet(masks).geometry.geom_type) <= {"Polygon"}
     assert "the network was at work" in (project.results("small") / "logs/outline-1-of-1.log").read_text()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from clusterfirst.settings import defaults
+from clusterfirst.plan.settings import defaults
 
 
 def test_the_catalog_finds_what_it_asks_for(repo):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import models
+from clusterfirst import weights as models
 
 from .conftest import SMALL
 

@@ -20,9 +20,9 @@ except ModuleNotFoundError as error:
         "name a clone on this machine, or install the package from the same commit"
     ) from error
 
-from clusterfirst import models as registry
-from clusterfirst import settings as book
-from clusterfirst import sweeps
+from clusterfirst import weights as registry
+from clusterfirst.plan import settings as book
+from clusterfirst.plan import trials as sweeps
 from clusterfirst.io import ClusterfirstError
 
 started = time.time()

@@ -1,5 +1,5 @@
 # What is made of slides for other tools, and of what people exported from the labelling app.
-from clusterfirst import labelled
+from clusterfirst.labels import people as labelled
 
 # Files of a slide, by the name that `export.formats` has for them.
 FORMATS = {

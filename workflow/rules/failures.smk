@@ -3,7 +3,7 @@ import logging
 import shutil
 import subprocess
 
-from clusterfirst import failures
+from clusterfirst.health import causes as failures
 from snakemake_interface_logger_plugins.common import LogEvent
 
 # Snakemake passes on what the scheduler said of single jobs, but not of groups.

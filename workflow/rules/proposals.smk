@@ -1,7 +1,7 @@
 # Which clusters a multimodal model is asked about, and with what prompt.
 import os
 
-from clusterfirst.classification import server as model_server
+from clusterfirst.proposing import server as model_server
 
 # A folder of the prompts that come with the workflow, if it lies on this disk.
 PROMPTS = rules_folder.parent.parent / "resources/prompts" if HERE.is_local else None

@@ -1,6 +1,6 @@
 # What `snakemake --report` and the cohort page show: what there is. Snakemake itself would refuse a report as long as one
 # slide of hundreds has failed, and leave out what is not made by default.
-from clusterfirst import status
+from clusterfirst.health import survey as status
 
 # Only then: with --report-after-run, the run comes first.
 REPORTING = (

@@ -4,7 +4,7 @@
 # In a group job the input of later rules is not: nothing here may depend on a file that might be missing.
 from functools import cache
 
-from clusterfirst import needs, sizes
+from clusterfirst.plan import resources as needs, sizes
 
 # How many GPUs a stage asks for; no others can use one.
 GPUS_OF = {

@@ -3,9 +3,11 @@
 import numpy as np
 import yaml
 
-from clusterfirst import annotation, gallery, objects
+from clusterfirst import drawing
+from clusterfirst.drawing import gallery
 from clusterfirst.io import atomic, log_to, read_json, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -14,24 +16,24 @@ if __name__ == "__main__":
     table = objects.read_objects(snakemake.input.cells)
     polygons = table["geometry"].to_numpy()
     found = read_json(snakemake.input.clusters)
-    named = annotation.read_classes(snakemake.input.classes) if snakemake.input.classes else None
-    cells, rows = annotation.shown(
+    named = drawing.read_classes(snakemake.input.classes) if snakemake.input.classes else None
+    cells, rows = drawing.select_cells(
         polygons, found, named, colour=settings["colour"], drop_unclassified=settings["drop_unclassified"]
     )
-    tiles = annotation.tiles_to_draw(snakemake.input.tiles, table)
+    tiles = drawing.tiles_to_draw(snakemake.input.tiles, table)
     how = {"title": name, "threads": snakemake.threads}
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
-        annotation.annotate_slide(
+        drawing.annotate_slide(
             slide,
             tiles,
             cells,
             np.load(snakemake.input.plane)[rows],
             folder,
             settings=settings,
-            typical=annotation.typical_rows(found),
+            typical=drawing.typical_rows(found),
             **how,
         )
         gallery.gallery(slide, polygons, found["clusters"], folder / "gallery.png", **how)

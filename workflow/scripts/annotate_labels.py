@@ -1,8 +1,9 @@
 """Draw tiles, the whole slide and the map of cells, coloured by class."""
 
-from clusterfirst import annotation, objects
+from clusterfirst import drawing
 from clusterfirst.io import atomic, log_to, read_json, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -11,10 +12,10 @@ if __name__ == "__main__":
         settings["colour"] = "class"
     table = objects.read_objects(snakemake.input.cells)
     found = read_json(snakemake.input.clusters)
-    cells, rows = annotation.shown(
+    cells, rows = drawing.select_cells(
         table["geometry"].to_numpy(),
         found,
-        annotation.read_classes(snakemake.input.cells),
+        drawing.read_classes(snakemake.input.cells),
         colour=settings["colour"],
         drop_unclassified=settings["drop_unclassified"],
     )
@@ -22,14 +23,14 @@ if __name__ == "__main__":
         Slide(snakemake.input.slide, mpp=read_metadata(snakemake.input.cells)["slide"]["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
-        annotation.annotate_slide(
+        drawing.annotate_slide(
             slide,
-            annotation.tiles_to_draw(snakemake.input.tiles, table),
+            drawing.tiles_to_draw(snakemake.input.tiles, table),
             cells,
             table[["umap_x", "umap_y"]].to_numpy()[rows],
             folder,
             title=snakemake.wildcards.slide,
             settings=settings,
-            typical=annotation.typical_rows(found),
+            typical=drawing.typical_rows(found),
             threads=snakemake.threads,
         )

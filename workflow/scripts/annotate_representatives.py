@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst import annotation, objects
+from clusterfirst import drawing
 from clusterfirst.io import atomic, log_to, read_json, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -14,8 +15,8 @@ if __name__ == "__main__":
     facts = read_metadata(snakemake.input.tiles)["slide"]
     found = read_json(snakemake.input.clusters)
     chosen = [tile["tile_id"] for tile in read_json(snakemake.input.summary)["tiles"]["chosen"]]
-    named = annotation.read_classes(snakemake.input.classes) if snakemake.input.classes else None
-    cells, rows = annotation.shown(
+    named = drawing.read_classes(snakemake.input.classes) if snakemake.input.classes else None
+    cells, rows = drawing.select_cells(
         objects.read_objects(snakemake.input.cells)["geometry"].to_numpy(),
         found,
         named,
@@ -23,16 +24,16 @@ if __name__ == "__main__":
         drop_unclassified=settings["drop_unclassified"],
     )
     if settings["cells"] == "typical":
-        cells = cells.take(np.isin(rows, annotation.typical_rows(found)))
+        cells = cells.take(np.isin(rows, drawing.typical_rows(found)))
     with (
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
-        annotation.annotate_tiles(
+        drawing.annotate_tiles(
             slide,
             tiles[tiles["tile_id"].isin(chosen)],
             cells,
             folder,
-            annotation.Style.of(settings),
+            drawing.Style.of(settings),
             threads=snakemake.threads,
         )

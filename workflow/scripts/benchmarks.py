@@ -1,7 +1,7 @@
 """Tabulate what every stage of every slide took."""
 
-from clusterfirst import costs
 from clusterfirst.io import atomic, log_to
+from clusterfirst.reports import costs
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from clusterfirst.classification import asking, plan, prompts, views
-from clusterfirst.classification.budget import Budget
-from clusterfirst.classification.cache import Cache
-from clusterfirst.classification.server import Server
 from clusterfirst.io import log, log_to, read_json, write_json
+from clusterfirst.proposing import asking, plan, prompts, views
+from clusterfirst.proposing.budget import Budget
+from clusterfirst.proposing.cache import Cache
+from clusterfirst.proposing.server import Server
 
 
 def say_where_to(server, settings, shown, folder):

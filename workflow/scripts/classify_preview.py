@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from clusterfirst.classification import plan, prompts, views
-from clusterfirst.classification.cache import Cache
-from clusterfirst.classification.server import address, host
 from clusterfirst.io import log_to
+from clusterfirst.proposing import plan, prompts, views
+from clusterfirst.proposing.cache import Cache
+from clusterfirst.proposing.server import address, host
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

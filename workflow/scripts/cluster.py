@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clusterfirst import annotation, clustering, devices
+from clusterfirst import clustering, devices, drawing
 from clusterfirst.io import log_to, write_json
 
 if __name__ == "__main__":
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     clusters = clustering.cluster(values, settings, typical, threads=snakemake.threads, gpu=gpu)
     # Row i is cell i (see DESIGN): masks.parquet numbers its cells densely.
     document = clustering.document(clusters, settings, cell_id=np.arange(len(values)), typical=typical)
-    annotation.plot_clusters(
+    drawing.plot_clusters(
         document,
         snakemake.output.plot,
         title=snakemake.wildcards.group,

@@ -1,7 +1,7 @@
 """Draw the pictures of each cluster that a model is shown."""
 
-from clusterfirst.classification import views
 from clusterfirst.io import atomic, log, log_to, read_json
+from clusterfirst.proposing import views
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from clusterfirst import __version__, costs
-from clusterfirst.cohort import figures, page
+from clusterfirst import __version__
 from clusterfirst.io import log_to, progress
+from clusterfirst.reports import costs
+from clusterfirst.reports.cohort import figures, page
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

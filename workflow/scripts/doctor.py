@@ -15,7 +15,7 @@ def main():
     """Print what is found as it is found; return 1 if something would keep the workflow from running."""
     if sys.version_info < (3, 11):  # noqa: UP036 - what the environment should be made with is not what it was made with
         sys.exit("problem   Python: {}.{} is too old: use 3.11 or newer".format(*sys.version_info))
-    from clusterfirst import doctor
+    from clusterfirst.health import doctor
 
     parser = argparse.ArgumentParser(description="Check whether everything is there that a run needs.")
     parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst import embedding, objects
+from clusterfirst import embedding
 from clusterfirst.devices import torch_device
 from clusterfirst.io import log_to, read_metadata, write_json
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

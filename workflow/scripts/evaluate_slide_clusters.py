@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from clusterfirst import objects
 from clusterfirst.evaluation import clusters, pooled, truth
 from clusterfirst.io import log, log_to, read_json, read_metadata, write_json
+from clusterfirst.outlines import objects
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from clusterfirst.export import h5ad, spatial
 from clusterfirst.io import log_to, read_json, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from clusterfirst import annotation
+from clusterfirst import drawing
 from clusterfirst.io import atomic, log_to, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -14,4 +14,4 @@ if __name__ == "__main__":
         Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
-        annotation.export_tiles(slide, tiles, folder, threads=snakemake.threads)
+        drawing.export_tiles(slide, tiles, folder, threads=snakemake.threads)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from clusterfirst import models
+from clusterfirst import weights
 from clusterfirst.io import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     target = Path(snakemake.output[0])
-    models.fetch(models.by_file(target.name), target.parent)
+    weights.fetch(weights.by_file(target.name), target.parent)

@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 
-from clusterfirst import labelled, objects, proposals
-from clusterfirst.export import cells as joined
 from clusterfirst.io import log, log_to, read_json, read_metadata
+from clusterfirst.labels import join as joined
+from clusterfirst.labels import model, people
+from clusterfirst.outlines import objects
 
 
 def newest_labels(found):
@@ -18,8 +19,8 @@ def newest_labels(found):
     (path,) = snakemake.input.labels
     cells = pq.ParquetFile(snakemake.input.cells).read(columns=["x", "y", "cell_id"])
     which = objects.fingerprint(*(cells[name].to_numpy() for name in ("x", "y", "cell_id")))
-    labels = labelled.read(path, len(cells), cells_sha256=which)
-    same = labels.facts["leaves_sha256"] == labelled.leaves_sha256(np.array(found["cells"]["leaf_id"]))
+    labels = people.read(path, len(cells), cells_sha256=which)
+    same = labels.facts["leaves_sha256"] == people.leaves_sha256(np.array(found["cells"]["leaf_id"]))
     if not same:
         log.warning(
             "labels %s were made before these cells were clustered anew: labels stay with their cells, but clusters "
@@ -34,7 +35,7 @@ def proposed_classes():
     if not snakemake.input.proposals:
         return None, None
     (path,) = snakemake.input.proposals
-    proposed = proposals.read(path)
+    proposed = model.read(path)
     return proposed, {**proposed.facts, "classes": proposed.classes}
 
 

@@ -1,9 +1,9 @@
 """Write the nuclei of a slide as a pyramidal mask image, and a picture of them on the slide."""
 
-from clusterfirst import objects
 from clusterfirst.export import mask
 from clusterfirst.io import log_to, read_metadata
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst import models
+from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
 from clusterfirst.io import log_to, read_metadata
-from clusterfirst.segmentation import parts, pipeline
+from clusterfirst.segmentation import pipeline, shards
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -25,4 +25,4 @@ if __name__ == "__main__":
         item=snakemake.wildcards.scatteritem,
         threads=snakemake.threads,
     )
-    parts.write(views, snakemake.output.outlines, made_with=made_with)
+    shards.write(views, snakemake.output.outlines, made_with=made_with)

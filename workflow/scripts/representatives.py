@@ -2,9 +2,12 @@
 
 import pandas as pd
 
-from clusterfirst import annotation, gallery, objects, representatives
+from clusterfirst import drawing
+from clusterfirst.clustering import summary
+from clusterfirst.drawing import gallery
 from clusterfirst.io import atomic, log, log_to, read_json, read_metadata, write_json
-from clusterfirst.slides import Slide
+from clusterfirst.outlines import objects
+from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -12,17 +15,17 @@ if __name__ == "__main__":
     facts, name = read_metadata(snakemake.input.tiles)["slide"], snakemake.wildcards.slide
     cells, found = objects.read_objects(snakemake.input.cells), read_json(snakemake.input.clusters)
     typical = gallery.typical_cells(found, cells)
-    chosen = representatives.fewest_tiles(typical)
+    chosen = summary.fewest_tiles(typical)
     few = tiles["tile_id"].isin(chosen.tile_id)
     how = {"threads": snakemake.threads}
     log.info("%d typical cells; %d tiles show all clusters", len(typical), few.sum())
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
         with atomic(out.tiles, directory=True) as folder:
-            annotation.export_tiles(slide, tiles[few], folder, **how)
+            drawing.export_tiles(slide, tiles[few], folder, **how)
         with atomic(out.gallery, directory=True) as folder:
             files = gallery.cluster_galleries(slide, cells["geometry"].to_numpy(), found, folder, title=name, **how)
     with atomic(out.table) as part:
         shown = typical.assign(shown=typical["tile_id"].isin(chosen.tile_id))
         shown.to_csv(part, index=False, float_format="%.4g")
     pictures = {cluster: f"gallery/{file}" for cluster, file in files.items()}
-    write_json(representatives.summary(name, found, cells, typical, chosen, pictures), out.summary)
+    write_json(summary.summary(name, found, cells, typical, chosen, pictures), out.summary)

@@ -2,14 +2,15 @@
 
 import pandas as pd
 
-from clusterfirst import given, models, objects, segmentation
+from clusterfirst import segmentation, weights
 from clusterfirst.io import atomic, log, log_to, read_metadata, write_table
-from clusterfirst.segmentation import failures, parts, precomputed, seams, views
+from clusterfirst.outlines import foreign, objects
+from clusterfirst.segmentation import failures, precomputed, seams, shards, views
 
 
 def settled(tiles, facts, settings):
     """Return what all shards saw, each object once; what it was made with; and why tiles could not be read."""
-    seen = parts.read(snakemake.input.outlines)
+    seen = shards.read(snakemake.input.outlines)
     kind = segmentation.backend(settings["model"])
     aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
     cells = seams.each_once(seen.polygons, seen.tile, aligned, facts=facts, settings=settings, failed=list(seen.failed))
@@ -19,8 +20,8 @@ def settled(tiles, facts, settings):
 def adopted(tiles, facts):
     """The same for outlines from elsewhere."""
     file = snakemake.input.objects
-    outlines = given.read(file, width=facts["width"], height=facts["height"])
-    return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": models.sha256(file)}, {}
+    outlines = foreign.read(file, width=facts["width"], height=facts["height"])
+    return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": weights.sha256(file)}, {}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clusterfirst import annotation, clustering
+from clusterfirst import clustering, drawing
 from clusterfirst.io import log_to, read_json, write_json
 
 if __name__ == "__main__":
@@ -14,4 +14,4 @@ if __name__ == "__main__":
         read_json(snakemake.input.clusters), np.load(snakemake.input.umap), start=sum(list(sizes.values())[:before])
     )
     write_json(own, snakemake.output.clusters, indent=None)
-    annotation.plot_clusters(own, snakemake.output.plot, title=slide)
+    drawing.plot_clusters(own, snakemake.output.plot, title=slide)

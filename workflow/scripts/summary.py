@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clusterfirst import costs
 from clusterfirst.io import read_json
+from clusterfirst.reports import costs
 
 STAGES = ("tile", "filter_tiles", "outline", "segment", "embed", "reduce", "cluster", "annotate")
 PICTURES = ("annotated/gallery.png", "annotated/overview.png", "annotated/umap.png", "clusters.png", "filtered.png")

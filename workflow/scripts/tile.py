@@ -2,21 +2,22 @@
 
 import pandas as pd
 
-from clusterfirst import quality, tiling
 from clusterfirst.io import log, log_to, write_table
-from clusterfirst.slides import Slide
+from clusterfirst.slide import grid
+from clusterfirst.slide import tissue as quality
+from clusterfirst.slide.slide import Slide
 
 
 def tiles_of(slide, settings):
     """Return the grid, thinned to the wanted number of tiles per magnification if one is set."""
-    tiles = tiling.slide_grids(slide.metadata(), settings)
+    tiles = grid.slide_grids(slide.metadata(), settings)
     wanted = settings["num_tiles"]
     if wanted is None:
         return tiles
     _, mask, scale = quality.find_tissue(slide)
     tissue = quality.tissue_fraction(mask, tiles, scale=scale)
     parts = [
-        part[tiling.thin(worth_sampling(tissue[part.index], wanted), wanted)]
+        part[grid.thin(worth_sampling(tissue[part.index], wanted), wanted)]
         for _, part in tiles.groupby("magnification", sort=False)
     ]
     return pd.concat(parts).sort_index().reset_index(drop=True)

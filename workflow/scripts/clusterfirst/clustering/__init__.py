@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from . import palette
-from .explained import NAMES, explained, means
+from .confidence import cell_confidence, representatives
 from .neighbours import Points
+from .noise import adopt
 from .numbering import NOISE, by_size, members
-from .strays import adopt
 from .tree import Tree, grow
-from .typical import confidence, representatives
+from .variance import NAMES, explained, means
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Clusters:
     assigned : numpy.ndarray
         Per cell, whether it was noise and then given to a cluster.
     confidence : numpy.ndarray
-        Per cell, in [0, 1] (see `confidence`).
+        Per cell, in [0, 1] (see `confidence.cell_confidence`).
     representatives : list of numpy.ndarray
         Per cluster, rows of cells, the most typical first.
     tree : Tree
@@ -111,7 +111,7 @@ def cluster(
     tree = grow(*means(points.values, leaf_id))
     cluster_id = np.append(tree.cut(settings["groups"]), NOISE)[leaf_id]
     _tell(points.values, cluster_id, noise, len(tree.sizes), settings["groups"], method)
-    sure = confidence(points, cluster_id, assigned)
+    sure = cell_confidence(points, cluster_id, assigned)
     chosen = [representatives(points.values, rows, sure, **(typical or NO_TYPICAL)) for rows in members(cluster_id)]
     _tell_of_bare(chosen, typical)
     return Clusters(cluster_id, leaf_id, assigned, sure, chosen, tree, method)

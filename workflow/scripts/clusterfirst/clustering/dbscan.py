@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import density
-from .explained import NAMES, explained
 from .neighbours import Points
 from .numbering import NOISE, by_size
+from .variance import NAMES, explained
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from .. import models as registry
+from .. import weights as registry
 from ..io import ClusterfirstError, array_on_disk, bounded_map, progress
-from ..slides import Slide
-from .crops import Crop, View
+from ..slide.slide import Slide
+from .crops import Crop, Patch
 from .stain import Recolour, recolouring
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddingColumns:
     """What the columns of the written numbers are.
 
     Attributes
@@ -49,7 +49,7 @@ class Embedder(Protocol):
     columns: Sequence[str]
     """A name for each number."""
     standardise: bool
-    """See `Embedded`."""
+    """See `EmbeddingColumns`."""
     margin_um: float
     """How far beyond a cell's bounding box the backend looks."""
     cells_at_once: int | None
@@ -69,7 +69,7 @@ class Embedder(Protocol):
         """
         ...
 
-    def prepare(self, view: View) -> Any:
+    def prepare(self, view: Patch) -> Any:
         """Do what needs nothing but the view; called from several threads, ahead of `take`."""
         ...
 
@@ -100,7 +100,7 @@ def embed_slide(
     stain: str = "none",
     dtype: str = "float32",
     threads: int = 1,
-) -> Embedded:
+) -> EmbeddingColumns:
     """Embed every cell of a slide, with several models side by side; the slide is read once.
 
     Parameters
@@ -108,7 +108,7 @@ def embed_slide(
     slide
         The open slide.
     tiles
-        The kept tiles (see `tiling.grid`). Each cell is seen at the resolution of its tile.
+        The kept tiles (see `grid.grid`). Each cell is seen at the resolution of its tile.
     cells
         See `objects.read_objects`.
     path
@@ -121,7 +121,7 @@ def embed_slide(
     device
         Where networks compute.
     histogram
-        The slide's intensities, 3 × 256 (see `quality.histogram`); ``instanseg`` scales by them. None, or once colours
+        The slide's intensities, 3 × 256 (see `tissue.histogram`); ``instanseg`` scales by them. None, or once colours
         are brought to a reference's: 0 to 255.
     crop, crop_um, margin_um
         What networks see: see `crops.Crop`.
@@ -188,7 +188,9 @@ def _embedder(
     return Network(model, file, device=device, **options)
 
 
-def _described(embedders: Mapping[str, Embedder], models: Sequence[str], digests: Mapping[str, str | None]) -> Embedded:
+def _described(
+    embedders: Mapping[str, Embedder], models: Sequence[str], digests: Mapping[str, str | None]
+) -> EmbeddingColumns:
     columns, blocks = [], []
     for model in models:
         embedder, start = embedders[model], len(columns)
@@ -201,19 +203,19 @@ def _described(embedders: Mapping[str, Embedder], models: Sequence[str], digests
             f"embedding.models: {', '.join(models)} would give columns of the same name: list a model once, and give "
             "files of networks different names"
         )
-    return Embedded(columns, blocks)
+    return EmbeddingColumns(columns, blocks)
 
 
-def _walk(views: Iterator[View], embedders: Sequence[Embedder], *, pool: ThreadPoolExecutor, ahead: int) -> None:
+def _walk(views: Iterator[Patch], embedders: Sequence[Embedder], *, pool: ThreadPoolExecutor, ahead: int) -> None:
     """Show every view to every embedder; what it asks to be prepared is, by the pool, ahead of time."""
 
-    def jobs() -> Iterator[tuple[Embedder, View]]:
+    def jobs() -> Iterator[tuple[Embedder, Patch]]:
         for view in views:
             for embedder in embedders:
                 for part in view.parts(embedder.cells_at_once):
                     yield embedder, part
 
-    def prepare(job: tuple[Embedder, View]) -> tuple[Embedder, np.ndarray, Any]:
+    def prepare(job: tuple[Embedder, Patch]) -> tuple[Embedder, np.ndarray, Any]:
         embedder, part = job
         return embedder, part.rows, embedder.prepare(part)
 
@@ -241,18 +243,18 @@ def _views(
     margin_um: float,
     pool: ThreadPoolExecutor,
     ahead: int,
-) -> Iterator[View]:
+) -> Iterator[Patch]:
     """Yield one view per tile, in the order of the tiles, read ahead by the pool."""
     rows = cells.groupby("tile_id", sort=False).indices
     bounds = cells.geometry.bounds.to_numpy()
 
-    def read(tile) -> View:
+    def read(tile) -> Patch:
         mine = rows[tile.tile_id]
         seen = _rectangle(bounds[mine], slide=slide, mpp=tile.mpp, margin_um=margin_um)
         left, top, right, bottom = seen
         # A margin may reach into damage that the cell's own tile was spared.
         image = slide.read(left, top, right - left, bottom - top, mpp=tile.mpp, patch=True)
-        return View(recolour(image), seen, mine)
+        return Patch(recolour(image), seen, mine)
 
     views = bounded_map(pool, read, owners.itertuples(), ahead=ahead)
     yield from progress(views, total=len(owners), what="embed")

@@ -13,7 +13,7 @@ _GLASS = (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class View:
+class Patch:
     """A piece of the slide and the cells that are to be embedded from it.
 
     Attributes
@@ -41,7 +41,7 @@ class View:
         """From … × 2 level-0 pixels to pixels of the image, pixel (0, 0) spanning 0 to 1 on both axes."""
         return (xy - self.bounds[:2]) * self.scale
 
-    def parts(self, size: int | None) -> Iterator[View]:
+    def parts(self, size: int | None) -> Iterator[Patch]:
         """Yield the same image with at most `size` of the cells at a time; None: with all of them."""
         if size is None:
             yield self
@@ -76,7 +76,7 @@ class Crop:
 
     def cut(
         self,
-        view: View,
+        view: Patch,
         polygons: np.ndarray,
         centres: np.ndarray,
         *,
@@ -112,7 +112,7 @@ class Crop:
             _hide(out, view, polygons, low, high, colour=blank)
         return out
 
-    def _windows(self, view: View, polygons, centres, *, mpp: float) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, view: Patch, polygons, centres, *, mpp: float) -> tuple[np.ndarray, np.ndarray]:
         """Upper left and lower right corners, n × 2 each, in whole pixels of the image."""
         if self.mode == "square":
             edge = np.maximum(1, (self.crop_um / mpp * view.scale).round().astype(int))
@@ -144,7 +144,7 @@ def _resize(piece: np.ndarray, place: np.ndarray) -> None:
     cv2.resize(piece, place.shape[1::-1], dst=place, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _hide(crops: np.ndarray, view: View, polygons, low: np.ndarray, high: np.ndarray, *, colour) -> None:
+def _hide(crops: np.ndarray, view: Patch, polygons, low: np.ndarray, high: np.ndarray, *, colour) -> None:
     """Paint what lies outside each cell's outline."""
     size = crops.shape[1]
     points, owner = shapely.get_coordinates(shapely.get_exterior_ring(polygons[view.rows]), return_index=True)

@@ -18,7 +18,7 @@ from ..devices import computes_bf16
 from ..io import ClusterfirstError
 from ..segmentation import instanseg
 from ..segmentation.intensity import Intensity
-from .crops import View
+from .crops import Patch
 from .morphology import label_image, pixels
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ class InstanSegEncoder:
         self._polygons = cells.geometry.to_numpy()
         self._out, self._mpp = out, mpp
 
-    def prepare(self, view: View) -> Prepared:
+    def prepare(self, view: Patch) -> Prepared:
         """Bring a view to the resolution of the network, and find the pixels of its cells."""
         left, top, right, bottom = view.bounds
         factor = self._mpp / instanseg.InstanSeg.mpp
         wide, high = (max(1, round(side * factor)) for side in (right - left, bottom - top))
         shrinks = wide < view.image.shape[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        seen = View(cv2.resize(view.image, (wide, high), interpolation=how), view.bounds, view.rows)
+        seen = Patch(cv2.resize(view.image, (wide, high), interpolation=how), view.bounds, view.rows)
         drawn = shapely.transform(self._polygons[view.rows], seen.to_image)
         labels = label_image(drawn, np.arange(1, len(drawn) + 1), (high, wide))
         pixel, cell = pixels(labels, seen, self._polygons)

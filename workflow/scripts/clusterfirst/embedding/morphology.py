@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
-from .crops import View
+from .crops import Patch
 
 if TYPE_CHECKING:
     import geopandas
@@ -127,7 +127,7 @@ class Morphology:
         self._tree = shapely.STRtree(self._polygons)
         self._seen = {name: np.zeros(len(cells), np.float32) for name in (*STAIN, *TEXTURE, *RING)}
 
-    def prepare(self, view: View) -> dict[str, np.ndarray]:
+    def prepare(self, view: Patch) -> dict[str, np.ndarray]:
         """Measure what the image shows of a view's cells."""
         others = np.setdiff1d(self._tree.query(shapely.box(*view.bounds)), view.rows)
         return _from_image(view, self._polygons, others, mpp=self._mpp)
@@ -224,7 +224,7 @@ def _runs(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return run, np.arange(len(run)) - starts[run]
 
 
-def _from_image(view: View, polygons: np.ndarray, others: np.ndarray, *, mpp: float) -> dict[str, np.ndarray]:
+def _from_image(view: Patch, polygons: np.ndarray, others: np.ndarray, *, mpp: float) -> dict[str, np.ndarray]:
     """Columns of `STAIN` (but the total), `TEXTURE` and `RING` of a view's cells; `others` are only in the way."""
     count = len(view.rows)
     pixel_um = mpp / view.scale.mean()
@@ -273,7 +273,7 @@ def _from_image(view: View, polygons: np.ndarray, others: np.ndarray, *, mpp: fl
     return {**stain, **texture, **ring}
 
 
-def _labels(view: View, polygons: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _labels(view: Patch, polygons: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Label the view's own cells 1…n, in the order of its rows, and others from n + 1."""
     drawn = shapely.transform(polygons[np.concatenate([view.rows, others])], view.to_image)
     # Large ones first, so that what lies upon them stays visible, whichever tile they belong to.
@@ -281,7 +281,7 @@ def _labels(view: View, polygons: np.ndarray, others: np.ndarray) -> np.ndarray:
     return label_image(drawn[order], order + 1, view.image.shape[:2])
 
 
-def pixels(labels: np.ndarray, view: View, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pixels(labels: np.ndarray, view: Patch, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the pixels of the view's own cells, at least one for each cell.
 
     Parameters

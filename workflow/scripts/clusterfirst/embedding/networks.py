@@ -15,7 +15,7 @@ import shapely
 
 from ..devices import in_less_memory
 from ..io import ClusterfirstError
-from .crops import Crop, View
+from .crops import Crop, Patch
 from .encoders import Encoder, load
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Network:
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._in_flight: deque[tuple[np.ndarray, torch.Tensor]] = deque()
 
-    def prepare(self, view: View) -> np.ndarray:
+    def prepare(self, view: Patch) -> np.ndarray:
         """Crop the cells of a view: n × edge × edge × 3 uint8."""
         size = self._encode.edge_px
         # Masked with the network's mean colour, which it sees as nothing, like the padding of its convolutions. White

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..io import ClusterfirstError
-from ..slides import UNREADABLE_GREY, Slide
+from ..slide.slide import UNREADABLE_GREY, Slide
 
 if TYPE_CHECKING:
     import pandas as pd

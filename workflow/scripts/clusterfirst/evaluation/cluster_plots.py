@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..annotation import new_figure, save_figure
+from ..drawing import new_figure, save_figure
 from .clusters import HEADLINE, Units, figures
 from .pooled import Figure, Summary
 

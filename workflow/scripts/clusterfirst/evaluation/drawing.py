@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from ..annotation import beside, draw_cells, new_figure, save, save_figure, scale_bar
 from ..clustering import palette
-from ..slides import Slide
+from ..drawing import beside, draw_cells, new_figure, save, save_figure, scale_bar
+from ..slide.slide import Slide
 from .segmentation import THRESHOLDS, Scores, hits
 
 # Ranks in the palette: told apart on pink tissue and by colour-blind readers.

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..page import Html, document, join, picture, table, tag
-from ..page import write as write_page
+from ..html import Html, document, join, picture, table, tag
+from ..html import write as write_page
 from .clusters import HEADLINE, NAMES
 from .pooled import Figure, Summary, mean
 

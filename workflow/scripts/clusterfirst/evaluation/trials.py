@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from .. import page
-from ..annotation import save_figure
+from .. import html
+from ..drawing import save_figure
 from ..io import atomic
 from .clusters import HEADLINE, Counts
 from .pooled import ALL, summarise
@@ -224,15 +224,15 @@ def write_page(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.
     """Write all trials as a page, the best of each tissue first and marked."""
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
     shown = [name for name in _SHOWN if name in table and table[name].notna().any()]
-    parts = [page.tag("h1", f"Sweep: {len(outcomes)} trials")]
+    parts = [html.tag("h1", f"Sweep: {len(outcomes)} trials")]
     for tissue, rows in table.groupby("tissue", sort=False):
         score, reason = ranking(rows)
         heads = (*keys, *(_WORDS.get(name, name) for name in shown))
         ranked = [rows.loc[number] for number in score.sort_values(ascending=False, kind="stable").index]
         cells = [[_told(row[name]) for name in (*keys, *shown)] for row in ranked]
-        parts += [page.tag("h2", tissue or "slides without a tissue"), page.tag("p", f"Best first: {reason}.")]
-        parts.append(page.table(heads, cells, kinds=["best"] + [None] * (len(cells) - 1)))
-    page.write(page.document("Sweep", *parts, tables=True), path)
+        parts += [html.tag("h2", tissue or "slides without a tissue"), html.tag("p", f"Best first: {reason}.")]
+        parts.append(html.table(heads, cells, kinds=["best"] + [None] * (len(cells) - 1)))
+    html.write(html.document("Sweep", *parts, tables=True), path)
 
 
 def _told(value: Any) -> str:

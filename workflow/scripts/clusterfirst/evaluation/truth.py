@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from .. import given
+from ..labels import by_cell_id
+from ..outlines import foreign
 from .matching import match, overlaps
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
     Parameters
     ----------
     path
-        Outlines or points (see `given.read_truth`), or classes by cell id (see `given.read_labels`).
+        Outlines or points (see `foreign.read_truth`), or classes by cell id (see `by_cell_id.read`).
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels, in the order of their ids.
     width, height
@@ -63,9 +64,9 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
     ClusterfirstError
         The file cannot be read or does not belong to this slide.
     """
-    if given.holds_labels(path):
-        return Truth("labels", given.read_labels(path, len(cells)), {})
-    truth = given.read_truth(path, width=width, height=height)
+    if by_cell_id.holds_labels(path):
+        return Truth("labels", by_cell_id.read(path, len(cells)), {})
+    truth = foreign.read_truth(path, width=width, height=height)
     told = assign(cells, truth.geometry.to_numpy(), truth["name"].to_numpy(), mpp=mpp)
     missed = sum(told.missed.values())
     if 2 * missed > len(truth):

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import shapely
 
 from ..io import atomic, log, read_metadata
-from . import cells, jsontext, tiles
+from ..labels import join
+from . import jsontext, tiles
 
 NUCLEUS = "nucleus"
 """The only category where no cell has a class."""
@@ -56,7 +57,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -
     with atomic(to) as part, part.open("wb") as file:
         file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}").encode())
         file.write(b',\n "annotations": [')
-        for batch in cells.read(path, _COLUMNS, what="COCO"):
+        for batch in join.read(path, _COLUMNS, what="COCO"):
             found, shown = _annotations(batch, grid, mpp, kinds, first=count + 1)
             left_out += len(batch) - shown
             if len(found):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..clustering import NOISE, palette
 from ..io import atomic, log, read_metadata
-from .cells import same_length
+from ..labels.join import same_length
 
 if TYPE_CHECKING:
     from anndata import AnnData

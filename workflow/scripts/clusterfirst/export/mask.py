@@ -14,10 +14,10 @@ import shapely
 import tifffile
 from PIL import Image
 
-from ..annotation import save, scale_bar
 from ..clustering import palette
+from ..drawing import save, scale_bar
 from ..io import atomic, progress
-from ..slides import Slide
+from ..slide.slide import Slide
 
 _CLASSIC_BYTES = 4 * 10**9
 """A classic TIFF ends at 2³² bytes; what may grow beyond this becomes a BigTIFF."""

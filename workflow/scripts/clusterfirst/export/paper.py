@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from ..io import atomic, progress, read_metadata
-from ..tiling import with_cells
+from ..slide.grid import with_cells
 from . import jsontext, tiles
 
 UNCLASSIFIED = "Unclassified"

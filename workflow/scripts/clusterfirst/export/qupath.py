@@ -17,7 +17,8 @@ import shapely
 
 from ..clustering import palette
 from ..io import atomic, bounded_map, read_metadata
-from . import cells, jsontext
+from ..labels import join
+from . import jsontext
 
 MEASUREMENTS = {
     "cell_id": "Cell ID",
@@ -46,7 +47,7 @@ LEVEL = 4
 def export(path: str | os.PathLike, to: str | os.PathLike, *, threads: int = 2) -> None:
     """Write all cells of a ``cells.parquet`` as a ``.geojson.gz``; see `write`."""
     colours = {entry["name"]: entry["colour"] for entry in read_metadata(path)["classes"]}
-    batches = cells.read(path, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
+    batches = join.read(path, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
     write(to, batches, colours, threads=threads)
 
 

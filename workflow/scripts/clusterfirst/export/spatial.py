@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from xarray import DataTree
 
-    from ..slides import Slide
+    from ..slide.slide import Slide
 
 CELLS, TABLE, IMAGE = "cells", "table", "image"
 PIXELS = "pixels"

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..io import atomic
-from . import cells
+from ..labels import join
 
 COLUMNS = (
     *("cell_id", "tile_id", "x", "y", "area_um2", "perimeter_um", "major_um", "minor_um", "eccentricity"),
@@ -31,7 +31,7 @@ def export(path: str | os.PathLike, to: str | os.PathLike) -> None:
     with atomic(to) as part, part.open("wb") as file:
         file.write(_BOM)
         writer = None
-        for batch in cells.read(path, COLUMNS, what="CSV"):
+        for batch in join.read(path, COLUMNS, what="CSV"):
             rounded = {name: _rounded(batch[name]) for name in COLUMNS}
             schema = schema or pa.schema([(name, values.type) for name, values in rounded.items()])
             writer = writer or csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed"))

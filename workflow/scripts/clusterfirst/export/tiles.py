@@ -13,7 +13,7 @@ def scales(tiles: pd.DataFrame, mpp: float) -> np.ndarray:
 
 
 def sizes(tiles: pd.DataFrame, mpp: float) -> np.ndarray:
-    """Return the n × 2 widths and heights of the pictures, as `slides.Slide.read` makes them."""
+    """Return the n × 2 widths and heights of the pictures, as `slide.Slide.read` makes them."""
     exact = tiles[["width", "height"]].to_numpy() * scales(tiles, mpp)[:, None]
     # Python's round and NumPy's agree: to even.
     return np.maximum(1, np.round(exact)).astype(int)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..io import ClusterfirstError
-from .security import Guard, is_loopback
+from .server.security import Guard, is_loopback
 
 log = logging.getLogger("clusterfirst")
 
@@ -87,8 +87,8 @@ def repair(given: argparse.Namespace) -> None:
     ClusterfirstError
         See `repair.repair_all`.
     """
-    from .repair import repair_all
-    from .results import open_results
+    from .cells.results import open_results
+    from .server.repair import repair_all
 
     print("\n".join(repair_all(open_results(given.results)) or ["no journal of labels is damaged"]))
 
@@ -104,11 +104,11 @@ def serve(given: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from .app import create_app
+        from .server.routes import create_app
     except ImportError as error:
         raise ClusterfirstError(f"{error}: install what requirements/base.txt lists (`make label` does)") from error
-    from .desk import Desk
-    from .results import open_results
+    from .cells.results import open_results
+    from .server.workspace import Desk
 
     results = open_results(given.results)
     for name, why in results.left_out.items():

@@ -11,7 +11,7 @@ import numpy as np
 from ..devices import rapids
 from ..io import ClusterfirstError
 from . import batches, context, umap
-from .inputs import Embedded
+from .inputs import SlideEmbedding
 from .linear import principal
 from .preparation import prepare
 
@@ -43,7 +43,7 @@ class Reduced:
 
 
 def reduce(
-    slides: Sequence[Embedded],
+    slides: Sequence[SlideEmbedding],
     *,
     method: str = "umap",
     standardise: str | bool = "auto",

@@ -39,7 +39,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class SlideEmbedding:
     """The cells of one slide.
 
     Attributes
@@ -81,7 +81,7 @@ class Embedded:
 
 def read(
     slide: str, *, embeddings: str | os.PathLike, columns: str | os.PathLike, cells: str | os.PathLike
-) -> Embedded:
+) -> SlideEmbedding:
     """Read ``embeddings.npy`` (as a memory map), ``embeddings.json`` and the positions in ``masks.parquet``."""
     import pyarrow.parquet as pq
 
@@ -90,7 +90,7 @@ def read(
     models = read_json(columns).get("models")
     if models is None:
         raise ClusterfirstError(f"slide {slide}: {columns} does not say which columns each model made; embed it again")
-    return Embedded(
+    return SlideEmbedding(
         slide,
         np.load(embeddings, mmap_mode="r"),
         positions * read_metadata(cells)["slide"]["mpp"],
@@ -98,7 +98,7 @@ def read(
     )
 
 
-def common_blocks(slides: Sequence[Embedded]) -> tuple[Block, ...]:
+def common_blocks(slides: Sequence[SlideEmbedding]) -> tuple[Block, ...]:
     """Return the blocks that all slides have; that they differ is an error that names two slides."""
     first = slides[0]
     for slide in slides[1:]:
@@ -110,7 +110,7 @@ def common_blocks(slides: Sequence[Embedded]) -> tuple[Block, ...]:
     return first.blocks
 
 
-def _named(slide: Embedded) -> str:
+def _named(slide: SlideEmbedding) -> str:
     return ", ".join(
         f"{block.model} ({block.width} columns, standardise {str(block.standardise).lower()})" for block in slide.blocks
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..io import ClusterfirstError
-from .inputs import Block, Embedded, common_blocks
+from .inputs import Block, SlideEmbedding, common_blocks
 from .linear import axes, mean_and_covariance, mean_and_variance, row_chunks
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _CONSTANT = 1e-9
 
 
 def prepare(
-    slides: Sequence[Embedded],
+    slides: Sequence[SlideEmbedding],
     *,
     standardise: str | bool = "auto",
     clip: float | None = None,
@@ -128,12 +128,12 @@ def _level(chunk: np.ndarray, centre: np.ndarray, divisor: np.ndarray, limit: np
     return np.clip(chunk, -limit, limit, out=chunk)
 
 
-def _chunks(slides: Sequence[Embedded], block: Block):
+def _chunks(slides: Sequence[SlideEmbedding], block: Block):
     for slide in slides:
         yield from row_chunks(slide.values, block.columns)
 
 
-def _checked(slides: Sequence[Embedded], block: Block):
+def _checked(slides: Sequence[SlideEmbedding], block: Block):
     """The chunks, with a look at whether they are finite."""
     for slide in slides:
         for chunk in row_chunks(slide.values, block.columns):

@@ -15,7 +15,7 @@ def failed_tiles(tiles: pd.DataFrame, by_rule: Mapping[str, Mapping[str, str]]) 
     Parameters
     ----------
     tiles
-        See `tiling.grid`.
+        See `grid.grid`.
     by_rule
         For each rule that read tiles, why it could not, by ``tile_id``.
 

@@ -22,7 +22,7 @@ class Intensity:
 
     @classmethod
     def from_histogram(cls, counts: np.ndarray, percentiles: tuple[float, float]) -> Intensity:
-        """Take percentiles of a 3 × 256 histogram (see `quality.histogram`); 0 to 255 if it is empty."""
+        """Take percentiles of a 3 × 256 histogram (see `tissue.histogram`); 0 to 255 if it is empty."""
         counts = np.asarray(counts, float)
         if not counts.any():
             return cls((0.0,) * 3, (255.0,) * 3)

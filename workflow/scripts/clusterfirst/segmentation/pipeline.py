@@ -26,8 +26,8 @@ import shapely
 
 from ..io import ClusterfirstError, bounded_map, progress
 from ..io import log as package_log
-from ..objects import outlines
-from ..slides import Slide, UnreadableError
+from ..outlines.objects import outlines
+from ..slide.slide import Slide, UnreadableError
 from . import Segmenter, backend
 from .intensity import Intensity
 from .views import aligned_views, shard
@@ -42,7 +42,7 @@ _IMAGES_BYTES = 2e9
 
 
 @dataclass(frozen=True)
-class View:
+class TileJob:
     """A tile on its way.
 
     Attributes
@@ -78,7 +78,7 @@ def outline_tiles(
     device: torch.device,
     item: str = "1-of-1",
     threads: int = 1,
-) -> Iterator[View]:
+) -> Iterator[TileJob]:
     """Outline every object that the tiles of one shard show, with the backend that the settings name.
 
     Parameters
@@ -86,11 +86,11 @@ def outline_tiles(
     path
         The slide.
     tiles
-        The kept tiles of the slide (see `tiling.grid`).
+        The kept tiles of the slide (see `grid.grid`).
     facts
-        Of the slide (see `slides.SlideFacts`).
+        Of the slide (see `slide.SlideFacts`).
     histogram
-        The slide's intensities (see `quality.histogram`).
+        The slide's intensities (see `tissue.histogram`).
     settings
         The ``segmentation`` section of the configuration.
     weights
@@ -104,7 +104,7 @@ def outline_tiles(
 
     Yields
     ------
-    View
+    TileJob
         See `outline_views`.
 
     Raises
@@ -185,7 +185,7 @@ class Workers:
         self._listener.stop()
 
 
-def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -> Iterator[View]:
+def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -> Iterator[TileJob]:
     """Outline every object that tiles show.
 
     Parameters
@@ -199,7 +199,7 @@ def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -
 
     Yields
     ------
-    View
+    TileJob
         One per tile, tiles of equal size together, those in the order of `views`. `data` are outlines, or None where
         `error` says why the tile could not be read.
 
@@ -223,22 +223,22 @@ def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -
     clock.report()
 
 
-def _by_size(views: pd.DataFrame) -> list[View]:
+def _by_size(views: pd.DataFrame) -> list[TileJob]:
     """Tiles of equal size one after the other, so that stacks are full; there are others only at the borders."""
     core, box = (
         views[[f"{prefix}{name}" for name in ("x", "y", "width", "height")]].astype(int).to_numpy().tolist()
         for prefix in ("", "read_")
     )
     waiting = [
-        View(tile, tuple(inner), tuple(outer), mpp)
+        TileJob(tile, tuple(inner), tuple(outer), mpp)
         for tile, inner, outer, mpp in zip(views.index, core, box, views["mpp"], strict=True)
     ]
     return sorted(waiting, key=lambda view: (-view.box[2], -view.box[3], view.mpp))
 
 
-def _stacks(views: Iterable[View], at_once: int) -> Iterator[list[View]]:
+def _stacks(views: Iterable[TileJob], at_once: int) -> Iterator[list[TileJob]]:
     """Gather up to `at_once` successive tiles with images of one shape; a tile without an image goes alone."""
-    stack: list[View] = []
+    stack: list[TileJob] = []
     for view in views:
         if stack and (len(stack) == at_once or view.data is None or view.data.shape != stack[0].data.shape):
             yield stack
@@ -251,7 +251,7 @@ def _stacks(views: Iterable[View], at_once: int) -> Iterator[list[View]]:
         yield stack
 
 
-def _predict(segmenter: Segmenter, stacks: Iterable[list[View]], clock: _Clock) -> Iterator[View]:
+def _predict(segmenter: Segmenter, stacks: Iterable[list[TileJob]], clock: _Clock) -> Iterator[TileJob]:
     for stack in stacks:
         if stack[0].data is None:
             yield from stack
@@ -307,7 +307,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _read(view: View) -> View:
+def _read(view: TileJob) -> TileJob:
     if isinstance(_slide, ClusterfirstError):
         raise _slide
     try:
@@ -323,7 +323,7 @@ def _read(view: View) -> View:
     return replace(view, data=cv2.GaussianBlur(image, (0, 0), _sigma) if _sigma else image)
 
 
-def _outline(view: View) -> View:
+def _outline(view: TileJob) -> TileJob:
     if view.data is None:
         return view
     labels = _labels(view.data)

@@ -19,13 +19,13 @@ def adopt(polygons: np.ndarray, tiles: pd.DataFrame) -> pd.DataFrame:
     polygons
         Valid ``shapely.Polygon`` in level-0 pixels.
     tiles
-        All tiles of the slide, finest resolution first (see `tiling.slide_grids`). An object belongs to the tile whose
+        All tiles of the slide, finest resolution first (see `grid.slide_grids`). An object belongs to the tile whose
         core its centroid lies in, kept or not: the filter saves a network's time, and there is none.
 
     Returns
     -------
     pandas.DataFrame
-        As `seams.each_once`. What lies on no tile (`tiling.num_tiles` leaves some out) is left out, and the log says
+        As `seams.each_once`. What lies on no tile (`grid.num_tiles` leaves some out) is left out, and the log says
         how much.
     """
     cores = shapely.box(tiles["x"], tiles["y"], tiles["x"] + tiles["width"], tiles["y"] + tiles["height"])

@@ -38,7 +38,7 @@ def each_once(
     views
         The kept tiles, as they were read (see `views.aligned_views`).
     facts
-        ``width``, ``height`` and ``mpp`` of the slide (see `slides.SlideFacts`).
+        ``width``, ``height`` and ``mpp`` of the slide (see `slide.SlideFacts`).
     settings
         ``min_area_um2``, ``seam_overlap`` and ``seams`` of the ``segmentation`` section of the configuration.
     failed
@@ -90,7 +90,7 @@ class Seams:
     Attributes
     ----------
     tiles : pandas.DataFrame
-        The kept tiles (see `tiling.grid`), with a clean 0…T-1 index.
+        The kept tiles (see `grid.grid`), with a clean 0…T-1 index.
     width, height : int
         The slide, in level-0 pixels.
     slide_mpp : float

@@ -17,7 +17,7 @@ def aligned_views(tiles: pd.DataFrame, *, slide_mpp: float, mpp: float | None, s
     Parameters
     ----------
     tiles
-        See `tiling.grid`.
+        See `grid.grid`.
     slide_mpp
         µm per level-0 pixel.
     mpp

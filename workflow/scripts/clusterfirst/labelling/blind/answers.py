@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...io import ClusterfirstError
-from .. import ranges
+from ..record import ranges
 
 OPEN = -1
 """Code of a cell that has no answer yet."""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
 
-from ..asking import answer, known_person, person, session_of
+from ..server.requests import answer, known_person, person, session_of
 from .study import SIZE, Key, Study
 
 router = APIRouter()

@@ -10,7 +10,7 @@ import numpy as np
 from ...evaluation import clusters, hungarian, pooled
 from ...evaluation.clusters import HEADLINE, NAMES
 from ...evaluation.truth import Truth
-from ..results import Group
+from ..cells.results import Group
 from .tiles import Tiles
 
 _REPLICATES = 200

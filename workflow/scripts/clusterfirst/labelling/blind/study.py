@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...io import ClusterfirstError
-from .. import journal, ranges
-from ..journal import Ended, Entry, Journal
-from ..outlines import Shelf
-from ..session import Session, Stale
-from ..view import DEFAULT_CLASSES
+from ..cells.outlines import Shelf
+from ..record import journal, ranges
+from ..record.journal import Ended, Entry, Journal
+from ..server.session import Session, Stale
+from ..server.view import DEFAULT_CLASSES
 from . import scores, tiles, truth
 from .answers import OPEN, UNTOLD, Answers, Batch, check
 from .sampling import deal

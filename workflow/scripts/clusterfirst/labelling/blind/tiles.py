@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ...io import ClusterfirstError
-from ..results import Group, file_of
+from ..cells.results import Group, file_of
 
 _CORE = ("x", "y", "width", "height")
 

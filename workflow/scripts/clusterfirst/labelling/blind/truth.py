@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ...io import ClusterfirstError, atomic_all, write_json
-from ...labelled import stem
-from ..results import Group
+from ...labels.people import stem
+from ..cells.results import Group
 
 
 def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""The app as a web server: routes, sessions, security."""

@@ -1,0 +1,1 @@
+"""What an outlined object is; `foreign` reads outlines that come from elsewhere."""

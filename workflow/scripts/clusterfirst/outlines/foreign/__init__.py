@@ -1,0 +1,140 @@
+"""Outlines and classes that people already have, whatever the file; bad ones cost no good ones, but are told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ...io import ClusterfirstError
+from . import geojson, geoparquet, label_image, points
+from .checks import check, check_points, classified
+from .features import NO_OUTLINE, Features
+from .geojson import class_colours
+
+if TYPE_CHECKING:
+    import geopandas
+
+__all__ = ["class_colours", "read", "read_truth"]
+
+_Reader = Callable[[Path, int, int], Features]
+_READERS: Mapping[_Reader, tuple[str, ...]] = {
+    geojson.read: (".geojson", ".json", ".geojson.gz", ".json.gz"),
+    geoparquet.read: (".parquet", ".geoparquet"),
+    label_image.read: (".tif", ".tiff", ".png"),
+}
+_TRUTH_READERS = {**_READERS, points.read: (".csv", ".tsv", ".txt")}
+
+
+def read(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDataFrame:
+    """Read outlines drawn by people or made by other programs.
+
+    ``.geojson``, ``.json``
+        QuPath's GeoJSON, as a collection, a list of features or one feature; with ``.gz``, compressed. The class is
+        ``properties.classification``. Where there are cells or detections, annotations and tiles are regions around
+        them and left out.
+    ``.parquet``, ``.geoparquet``
+        GeoParquet; the class is the text in column ``name``, ``class``, ``label`` or ``classification``.
+    ``.tif``, ``.tiff``, ``.png``
+        A label image of the whole slide: integers, 0 for background, at the slide's size or smaller. It has no
+        classes.
+
+    Empty outlines and those outside the slide are dropped, those across its border clipped, crossed ones repaired,
+    holes filled; of several pieces the largest is kept. Each kind is one warning in the log, with the first places.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix says what it is.
+    width, height
+        The slide, in level-0 pixels.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        ``geometry`` (valid ``shapely.Polygon`` without holes, level-0 pixels of the slide) and ``name`` (the class,
+        or None), in the order of the file; no rows if the file holds no features.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file cannot be read or is of another kind; or more than a tenth of the outlines lie outside the slide; or
+        none is usable.
+    """
+    features, path = _features(path, "outlines", _READERS, width, height)
+    polygons, rows = check(features, path, width, height)
+    return _frame(polygons, features.names[rows])
+
+
+def read_truth(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDataFrame:
+    """Read what people say that cells are: outlines or points, with classes.
+
+    Outlines are read and checked as by `read`. Points are Point and MultiPoint features of GeoJSON or GeoParquet (each
+    point of a MultiPoint is a cell), or rows of
+
+    ``.csv``, ``.tsv``, ``.txt``
+        Columns ``x``, ``y`` (level-0 pixels) and ``class``, or one of the other usual headers; separated by commas,
+        semicolons or tabs.
+
+    Points outside the slide and with coordinates that are no numbers are dropped, and so is what has no class.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix says what it is.
+    width, height
+        The slide, in level-0 pixels.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
+        the order of the file.
+
+    Raises
+    ------
+    ClusterfirstError
+        As of `read`; or nothing has a class.
+    """
+    features, path = _features(path, "truth", _TRUTH_READERS, width, height)
+    marked = np.unique(features.point_owner)
+    remarks = [(what, np.setdiff1d(which, marked) if what == NO_OUTLINE else which) for what, which in features.remarks]
+    features = replace(features, remarks=remarks)
+    shapes, rows = [np.empty(0, object)], [np.empty(0, int)]
+    for checked, wanted in ((check, len(features.polygons) or not len(marked)), (check_points, len(marked))):
+        if wanted:
+            found, of = checked(features, path, width, height)
+            shapes.append(found)
+            rows.append(of)
+            features = replace(features, remarks=[])  # told once
+    shapes, rows = np.concatenate(shapes), np.concatenate(rows)
+    order = np.argsort(rows, kind="stable")
+    shapes, rows = shapes[order], rows[order]
+    known = classified(features.names[rows], rows, features, path)
+    return _frame(shapes[known], features.names[rows[known]])
+
+
+def _frame(shapes: np.ndarray, names: np.ndarray) -> geopandas.GeoDataFrame:
+    import geopandas
+
+    # Left to itself, pandas would turn None into NaN.
+    return geopandas.GeoDataFrame({"geometry": shapes, "name": pd.Series(names, dtype=object)}, geometry="geometry")
+
+
+def _features(
+    path: str | os.PathLike, what: str, readers: Mapping[_Reader, tuple[str, ...]], width: int, height: int
+) -> tuple[Features, Path]:
+    path = Path(path)
+    if not path.is_file():
+        raise ClusterfirstError(f"{what} {path}: no such file")
+    for reader, suffixes in readers.items():
+        if path.name.lower().endswith(suffixes):
+            return reader(path, width, height), path
+    known = ", ".join(chain.from_iterable(readers.values()))
+    raise ClusterfirstError(f"{what} {path}: of no known kind; the name must end in one of {known}")

@@ -1,0 +1,283 @@
+"""QuPath's GeoJSON."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from ...io import ClusterfirstError
+from .features import NO_OUTLINE, REGIONS, Features
+
+_BATCH = 500
+"""So many features at a time become polygons: lists of numbers take ten times the memory of their text, and Python's
+garbage collector looks through all that there are again and again."""
+
+_EXPECTED = "expected a FeatureCollection as QuPath exports it, a list of features, or one feature"
+_UNBOUNDED = {"Point", "MultiPoint", "LineString", "MultiLineString"}
+_CELLS = {"cell", "detection"}
+_REGIONS = {"annotation", "tile", "tma_core", "root"}
+# QuPath before 0.4 told the type of an object by its id.
+_TYPES = {
+    "PathCellObject": "cell",
+    "PathDetectionObject": "detection",
+    "PathAnnotationObject": "annotation",
+    "PathTileObject": "tile",
+    "TMACoreObject": "tma_core",
+    "PathRootObject": "root",
+}
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def read(path: Path, _width: int, _height: int) -> Features:
+    """Read features; see `foreign.read`.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file cannot be read, is no JSON, or holds something that is no feature; with the place.
+    """
+    polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
+    names, types, ids, unbounded = [], [], [], []
+    points, point_owner = [], []
+    features = enumerate(_features(_text(path), path))
+    while batch := list(islice(features, _BATCH)):
+        nested = {number: _nested(feature["geometry"], path, number) for number, feature in batch}
+        unbounded += [number for number, rings in nested.items() if rings is None]
+        found, of = _polygons({number: rings for number, rings in nested.items() if rings}, path)
+        polygons.append(found)
+        owner.append(of)
+        for number, feature in batch:
+            marked = _points(feature["geometry"]) if nested[number] is None else []
+            points += marked
+            point_owner += [number] * len(marked)
+            properties = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
+            ids.append(feature.get("id"))
+            types.append(str(properties.get("objectType") or _TYPES.get(str(ids[-1]), "")))
+            names.append(class_name(properties.get("classification")))
+    polygons, owner = np.concatenate(polygons), np.concatenate(owner)
+
+    # Without cells, the annotations are the cells: drawn by hand.
+    regions = np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
+    unbounded = np.array([number for number in unbounded if not regions[number]], int)
+    points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
+    return Features(
+        polygons=polygons[~regions[owner]],
+        owner=owner[~regions[owner]],
+        names=np.array(names, object),
+        place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
+        remarks=[(REGIONS, np.flatnonzero(regions)), (NO_OUTLINE, unbounded)],
+        points=points[~regions[point_owner]],
+        point_owner=point_owner[~regions[point_owner]],
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ClusterfirstError(
+            f"outlines {path}: byte {error.start:,} is not UTF-8, as JSON must be; {_EXPECTED}"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise ClusterfirstError(
+            f"outlines {path} cannot be read: {error}. The file is probably incomplete or damaged: copy it again"
+        ) from error
+
+
+def _features(text: str, path: Path) -> Iterator[dict]:
+    number = 0
+    try:
+        for number, feature in enumerate(_items(text), start=1):
+            if not isinstance(feature, dict) or "geometry" not in feature:
+                raise ClusterfirstError(f"outlines {path}, feature {number}: {_EXPECTED}, found {_brief(feature)}")
+            yield feature
+    except json.JSONDecodeError as error:
+        raise ClusterfirstError(
+            f"outlines {path} is not JSON at line {error.lineno}, column {error.colno}, after {number:,} features: "
+            f"{error.msg}. The file is probably incomplete, or was edited by hand; {_EXPECTED}"
+        ) from error
+
+
+def _items(text: str) -> Iterator[Any]:
+    """Decode a collection's features, or a list's items, one by one; anything else whole."""
+    at = _past_space(text, 0)
+    if text.startswith("{", at):
+        at = _value_of(text, at, "features")
+    if at is None or not text.startswith("[", at):
+        yield json.loads(text)
+        return
+    at = _past_space(text, at + 1)
+    more = not text.startswith("]", at)
+    while more:
+        item, at = _DECODER.raw_decode(text, at)
+        yield item
+        at = _past_space(text, at)
+        more = text.startswith(",", at)
+        if not more and not text.startswith("]", at):
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+        at = _past_space(text, at + 1)
+
+
+def _value_of(text: str, at: int, wanted: str) -> int | None:
+    """Where the value of a key stands, of the object that begins at `at`; None if it has no such key."""
+    at = _past_space(text, at + 1)
+    while text.startswith('"', at):
+        key, at = _DECODER.raw_decode(text, at)
+        at = _past_space(text, at)
+        if not text.startswith(":", at):
+            return None
+        at = _past_space(text, at + 1)
+        if key == wanted:
+            return at
+        _, at = _DECODER.raw_decode(text, at)
+        at = _past_space(text, at)
+        if not text.startswith(",", at):
+            return None
+        at = _past_space(text, at + 1)
+    return None
+
+
+def _past_space(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()
+
+
+def _nested(geometry: Any, path: Path, number: int) -> list | None:
+    """Return polygons as GeoJSON has them, lists of rings of points; None of what outlines nothing."""
+    try:
+        return _nested_polygons(geometry)
+    except (KeyError, TypeError) as error:
+        raise _malformed(geometry, path, number) from error
+
+
+def _nested_polygons(geometry: dict | None) -> list | None:
+    if geometry is None:
+        return []
+    if geometry["type"] in _UNBOUNDED:
+        return None
+    if geometry["type"] == "Polygon":
+        return [geometry["coordinates"]]
+    if geometry["type"] == "MultiPolygon":
+        return list(geometry["coordinates"])
+    if geometry["type"] == "GeometryCollection":
+        parts = [_nested_polygons(part) for part in geometry["geometries"]]
+        return None if parts and not any(parts) else list(chain.from_iterable(filter(None, parts)))
+    raise TypeError(geometry["type"])
+
+
+def _points(geometry: dict) -> list[tuple[float, float]]:
+    """Points of a geometry, NaN for what is no pair of numbers; none of lines."""
+    if geometry["type"] not in {"Point", "MultiPoint"}:
+        return []
+    coordinates = geometry.get("coordinates")
+    return [_pair(one) for one in ([coordinates] if geometry["type"] == "Point" else coordinates or [])]
+
+
+def _pair(point: Any) -> tuple[float, float]:
+    try:
+        return float(point[0]), float(point[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        return float("nan"), float("nan")
+
+
+def _malformed(geometry: Any, path: Path, number: int) -> ClusterfirstError:
+    return ClusterfirstError(
+        f"outlines {path}, feature {number + 1}: expected a Polygon or MultiPolygon with pairs of numbers for "
+        f"coordinates, found {_brief(geometry)}"
+    )
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:100] + "…"
+
+
+def _polygons(nested: dict[int, list], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Build polygons, all at once; those without three corners, or with a coordinate that is no number, are left out.
+
+    Returns
+    -------
+    polygons, owner : numpy.ndarray
+        See `Features`.
+    """
+    try:
+        points, ring, polygon, owner = _flat(nested)
+    except (TypeError, ValueError, KeyError) as error:
+        if len(nested) == 1:
+            ((number, polygons),) = nested.items()
+            raise _malformed(polygons, path, number) from error
+        # One by one shows which it is; or none is wrong, but some have points of two numbers and some of three.
+        parts = [_polygons({number: polygons}, path) for number, polygons in nested.items()]
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    sound = np.ones(len(polygon), bool)
+    sound[ring[~np.isfinite(points).all(axis=1)]] = False
+    shells = np.flatnonzero(np.diff(polygon, prepend=-1))
+    sound &= sound[shells][polygon]
+    if not sound.any():
+        return np.empty(0, object), np.empty(0, int)
+    points, ring = points[sound[ring]], ring[sound[ring]]
+    rings = shapely.linearrings(points, indices=np.unique(ring, return_inverse=True)[1])
+    kept, of_ring = np.unique(polygon[sound], return_inverse=True)
+    return shapely.polygons(rings, indices=of_ring), owner[kept]
+
+
+def _flat(nested: dict[int, list]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return points (P × 2), the ring of each point, the polygon of each ring, the feature of each polygon."""
+    rings, polygon, owner = [], [], []
+    for number, polygons in nested.items():
+        for shell, *holes in filter(None, polygons):
+            if len(shell) >= 3:
+                whole = [shell, *(hole for hole in holes if len(hole) >= 3)]
+                rings += whole
+                polygon += [len(owner)] * len(whole)
+                owner.append(number)
+    ring = np.repeat(np.arange(len(rings)), np.array([len(one) for one in rings], int))
+    points = np.array(list(chain.from_iterable(rings)), float) if rings else np.empty((0, 2))
+    if points.ndim != 2 or points.shape[1] < 2:
+        raise ValueError("points are no pairs of numbers")
+    return points[:, :2], ring, np.array(polygon, int), np.array(owner, int)
+
+
+def class_colours(path: Path) -> dict[str, str]:
+    """Return the colours (``#rrggbb``) that a file gives its classes; the first of each counts.
+
+    Raises
+    ------
+    ClusterfirstError
+        See `read`.
+    """
+    found = {}
+    for feature in _features(_text(path), path):
+        properties = feature.get("properties")
+        told = properties.get("classification") if isinstance(properties, dict) else None
+        name, shade = class_name(told), told.get("color") if isinstance(told, dict) else None
+        if name is not None and _is_rgb(shade):
+            found.setdefault(name, "#{:02x}{:02x}{:02x}".format(*shade))
+    return found
+
+
+def _is_rgb(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value)
+
+
+def class_name(classification: Any) -> str | None:
+    """Return the class as QuPath shows it, whatever version wrote it; None where there is none."""
+    if isinstance(classification, str) and classification.startswith("{"):
+        with contextlib.suppress(json.JSONDecodeError):
+            classification = json.loads(classification)
+    if isinstance(classification, dict):
+        # A derived class such as "Tumor: Positive" may come as its parts.
+        parts = classification.get("names")
+        classification = classification.get("name") or (": ".join(map(str, parts)) if isinstance(parts, list) else None)
+    return (classification.strip() or None) if isinstance(classification, str) else None

@@ -1,0 +1,1 @@
+"""Pages about many slides: the cohort, and what it cost."""
