@@ -1,9 +1,9 @@
 """Label every cell of a histology slide by naming a few clusters.
 
 The library knows nothing of Snakemake. A package is a wing of the house, in the order in which the data flows:
-``slide`` → ``outlines`` → ``segmentation`` → ``embedding`` → ``reduction`` → ``clustering`` → ``labels`` → ``drawing`` →
-``proposing`` → ``export`` → ``plan`` → ``evaluation`` → ``health`` → ``reports`` → ``labelling``. A module imports only
-from its own wing and those before it; ``io``, ``devices`` and ``weights`` serve all.
+``slide`` → ``outlines`` → ``segmentation`` → ``embedding`` → ``reduction`` → ``clustering`` → ``labels`` →
+``drawing`` → ``proposing`` → ``export`` → ``plan`` → ``evaluation`` → ``health`` → ``reports`` → ``labelling``.
+A module imports only from its own wing and those before it; single files serve all.
 """
 
 __version__ = "0.1.0"
