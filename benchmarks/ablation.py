@@ -20,7 +20,7 @@ from clusterfirst import clustering, reduction
 from clusterfirst.evaluation import clusters, pooled, truth
 from clusterfirst.io import read_metadata
 from clusterfirst.outlines import objects
-from clusterfirst.plan.settings import resolve
+from clusterfirst.plan.settings import Settings, resolve
 from clusterfirst.reduction import inputs
 
 SEEDS = (0, 1)
@@ -111,18 +111,18 @@ def embedded(chosen: list[Path], mpp: str, work: Path, embedding: dict) -> Half:
     return Half(work, {image.stem: image.with_suffix(".geojson") for image in chosen})
 
 
-def table(rows: list[tuple[str, str, str, dict, dict]], halves: dict[str, Half], settings: dict) -> None:
+def table(rows: list[tuple[str, str, str, dict, dict]], halves: dict[str, Half], settings: Settings) -> None:
     print("| | | 25 names | 50 names | all named | clusters | noise | ARI | Hungarian per tile |")
     print("|---|---" + "|---:" * 7 + "|", flush=True)
     maps: dict[tuple, np.ndarray] = {}
     for group, name, half, reduce_with, cluster_with in rows:
         figures = []
         for seed in SEEDS:
-            how = settings["reduction"] | reduce_with | {"seed": seed}
+            how = settings.reduction | reduce_with | {"seed": seed}
             key = (half, str(how))
             if key not in maps:
-                maps[key] = reduction.reduce(halves[half].slides, **how, threads=2).values
-            figures.append(halves[half].score(maps[key], settings["clustering"] | cluster_with | {"seed": seed}))
+                maps[key] = reduction.reduce(halves[half].slides, how, threads=2).values
+            figures.append(halves[half].score(maps[key], settings.clustering | cluster_with | {"seed": seed}))
         each = {key: np.array([one[key] for one in figures], float) for key in figures[0]}
         headline = each["efficiency_25"]
         row = [f"{headline.mean():.3f} [{headline.min():.3f}, {headline.max():.3f}]"]

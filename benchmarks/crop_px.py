@@ -35,8 +35,8 @@ def main(folder: Path, mpp: str, work: Path) -> None:
         half = embedded(chosen, mpp, work / str(edge), {"models": ["resnet50"], "crop_px": edge})
         figures = []
         for seed in SEEDS:
-            reduced = reduction.reduce(half.slides, **settings["reduction"] | {"seed": seed}, threads=2).values
-            figures.append(half.score(reduced, settings["clustering"] | {"seed": seed}))
+            reduced = reduction.reduce(half.slides, settings.reduction | {"seed": seed}, threads=2).values
+            figures.append(half.score(reduced, settings.clustering | {"seed": seed}))
         named = [one["efficiency_25"] for one in figures]
         span = f"{np.mean(named):.3f} [{min(named):.3f}, {max(named):.3f}]"
         print(f"| {edge} | {half.cells:,} | {span} |", flush=True)

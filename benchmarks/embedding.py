@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import torch
 from machine import machine
-from whole import REPO, filtered, segmented
+from whole import REPO, SETTINGS, filtered, segmented
 
 from clusterfirst import weights as models
 from clusterfirst.devices import computes_bf16, torch_device
-from clusterfirst.embedding import embed_slide
+from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide.slide import Slide
@@ -83,8 +83,8 @@ def main(count: int, folder: Path) -> None:
 
     def cells_per_second(slide: Slide, names: list[str], crop_px: int | None = None) -> float:
         start = time.perf_counter()
-        how = {"models": names, "weights": weights, "crop_px": crop_px}
-        embed_slide(slide, tiles, cells, out, **how, device=device, threads=THREADS)
+        settings = {**SETTINGS.embedding, "models": names, "crop_px": crop_px}
+        embed_slide(slide, tiles, cells, out, settings=settings, weights=weights, device=device, threads=THREADS)
         return len(cells) / (time.perf_counter() - start)
 
     print("# Embedding\n")

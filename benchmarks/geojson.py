@@ -23,7 +23,7 @@ import shapely
 from machine import machine
 
 from clusterfirst.clustering import palette
-from clusterfirst.export import qupath
+from clusterfirst.export import Source, qupath
 from clusterfirst.io import read_metadata, write_table
 from clusterfirst.labels import join
 from clusterfirst.labels.people import Exported
@@ -101,7 +101,7 @@ def child(way: str, folder: Path) -> None:
         plain(source, to)
     else:
         threads, qupath.LEVEL = WAYS[way]
-        qupath.export(source, to, threads=threads)
+        qupath.export(Source("s", source, threads=threads), to)
     own = resource.getrusage(resource.RUSAGE_SELF)
     # Not ru_maxrss, which a process inherits from the one that started it.
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -31,17 +31,19 @@ import tifffile
 import yaml
 from machine import machine
 from scipy.optimize import nnls
-from whole import REPO, SETTINGS
+from whole import REPO, SCHEMA
 
 from clusterfirst import weights
+from clusterfirst.fit import Fit
 from clusterfirst.io import read_json, read_metadata, write_json
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import exchange
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.outlines.objects import read_objects
-from clusterfirst.plan import resources
-from clusterfirst.plan.settings import merge
+from clusterfirst.plan import networks, resources
+from clusterfirst.plan.settings import merge, resolve
 from clusterfirst.plan.sizes import Size
+from clusterfirst.plan.stages import NETWORK, STAGES
 from clusterfirst.segmentation import backend, pipeline, shards
 from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.slide.slide import Slide
@@ -366,11 +368,6 @@ def record(name: str, project: Project, slide: Path, truth: Path | None, *, only
 
 def counts(row: pd.Series) -> dict[str, float]:
     """What the needs of a measured job grow with (see `resources.units`)."""
-    change = {"tiling": {"num_tiles": int(float(row.num_tiles)) if row.num_tiles else None}}
-    if row.rule == "outline":
-        change["segmentation"] = {"model": row.models}
-    if row.rule == "embed":
-        change["embedding"] = {"models": row.models.split("+")}
     size = Size(
         slides=1,
         slide_mb=row.slide_mb,
@@ -380,7 +377,17 @@ def counts(row: pd.Series) -> dict[str, float]:
         seen_mm2=row.kept * (EDGE * MPP / 1000) ** 2,
         cells=row.cells,
     )
-    return resources.units(size, merge(SETTINGS, change), threads=row.threads, given_mb=row.truth_mb)
+    return resources.units(size, resolve(changed(row), SCHEMA), threads=row.threads, given_mb=row.truth_mb)
+
+
+def changed(row: pd.Series) -> dict:
+    """What the row's case configures that its needs depend on."""
+    change = {"tiling": {"num_tiles": int(float(row.num_tiles or 0)) or None}}
+    if row.rule == "outline":
+        change["segmentation"] = {"model": row.models}
+    if row.rule == "embed":
+        change["embedding"] = {"models": row.models.split("+")}
+    return change
 
 
 def fitted(rows: pd.DataFrame, costs: dict[str, float], values: pd.Series) -> dict[str, float]:
@@ -399,8 +406,19 @@ def told(costs: dict[str, float]) -> str:
 
 
 def asked(row: pd.Series, resource: str) -> int:
-    fit = resources.FITS[row.rule]
-    return resources.needed(fit, resource, counts(row), threads=row.threads)
+    return resources.needed(STAGES[row.rule].fit, resource, counts(row), beside=of_backends(row), threads=row.threads)
+
+
+def of_backends(row: pd.Series) -> list[Fit]:
+    """What the row's networks add to what its stage needs anyhow."""
+    stage = STAGES[row.rule]
+    used = networks.backends(stage.section, resolve(changed(row), SCHEMA)) if stage.gpu == NETWORK else []
+    return [backend.fit for backend in used if backend.fit]
+
+
+def without_backends(row: pd.Series) -> float:
+    """Its memory, less that of its networks."""
+    return row.max_rss - max((fit.memory.get("job", 0) for fit in of_backends(row)), default=0)
 
 
 def table() -> None:
@@ -412,17 +430,21 @@ def table() -> None:
     print(f"{machine()}; busy with other work, so seconds are upper estimates.\n")
     print("## Fits\n")
     print(
-        "MB of memory and of what is written, by [unit](../workflow/scripts/clusterfirst/needs.py); `needs` is what is"
+        "MB of memory (less that of networks) and of what is written, by "
+        "[unit](../workflow/scripts/clusterfirst/plan/resources.py); `needs` is what is"
     )
     print(f"used, before its margin of {resources.MARGIN} and {resources.SNAKEMAKE_MB} MB for Snakemake itself.\n")
     print("| rule | memory, fitted | memory, `needs` | written, fitted | disk, `needs` |")
     print("|---" * 5 + "|")
-    for rule, fit in resources.FITS.items():
+    for rule, fit in ((row.name, row.fit) for row in STAGES.values()):
         rows = data[data["rule"] == rule].reset_index(drop=True)
         if rows.empty:
             continue
         written = rows[rows["out_mb"].notna()].reset_index(drop=True)
-        memory, disk = fitted(rows, fit.memory, rows["max_rss"]), fitted(written, fit.disk, written["out_mb"])
+        memory, disk = (
+            fitted(rows, fit.memory, rows.apply(without_backends, axis=1)),
+            fitted(written, fit.disk, written["out_mb"]),
+        )
         print(f"| `{rule}` | {told(memory)} | {told(fit.memory)} | {told(disk)} | {told(fit.disk)} |")
     print("\n## Data\n")
     print("*Cells alone*: the library, without Snakemake, on a million cells of the demo slide, repeated.\n")

@@ -27,7 +27,7 @@ THREADS = 2
 CELLS = (10_000, 100_000, 1_000_000)
 MOST_PLAIN = 100_000
 NOISE = 0.3
-REDUCTION = SETTINGS["reduction"] | {"context_weight": 0}
+REDUCTION = SETTINGS.reduction | {"context_weight": 0}
 PER_UM2 = 0.005
 """Cells per µm² of tissue."""
 
@@ -53,7 +53,7 @@ def reduce(folder: Path) -> dict:
     values = np.load(folder / "embeddings.npy", mmap_mode="r")
     blocks = (Block("morphology", 0, values.shape[1], True),)
     slide = SlideEmbedding("synthetic", values, np.load(folder / "positions.npy"), blocks)
-    reduced = reduction.reduce([slide], **REDUCTION, threads=THREADS)
+    reduced = reduction.reduce([slide], REDUCTION, threads=THREADS)
     np.save(folder / "reduce.npy", reduced.values)
     return reduced.report
 
@@ -62,7 +62,7 @@ def cluster(folder: Path) -> dict:
     from clusterfirst import clustering
 
     values = np.load(folder / "reduce.npy", mmap_mode="r")
-    found = clustering.cluster(values, SETTINGS["clustering"], threads=THREADS)
+    found = clustering.cluster(values, SETTINGS.clustering, threads=THREADS)
     return {"clusters": len(found.representatives)}
 
 

@@ -34,8 +34,8 @@ def main(folder: Path, work: Path) -> None:
     print("| seed | " + " | ".join(f"{groups} names" for groups in GROUPS) + " |\n|---" + "|---:" * len(GROUPS) + "|")
     found = []
     for seed in SEEDS:
-        reduced = reduction.reduce(half.slides, **settings["reduction"] | {"seed": seed}, threads=2).values
-        how = settings["clustering"] | {"seed": seed}
+        reduced = reduction.reduce(half.slides, settings.reduction | {"seed": seed}, threads=2).values
+        how = settings.clustering | {"seed": seed}
         found.append([half.score(reduced, how | {"groups": groups})["efficiency_all"] for groups in GROUPS])
         print(f"| {seed} | " + " | ".join(f"{value:.3f}" for value in found[-1]) + " |", flush=True)
     print("| mean | " + " | ".join(f"{value:.3f}" for value in np.mean(found, axis=0)) + " |")

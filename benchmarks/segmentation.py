@@ -158,7 +158,7 @@ def main(folder: Path) -> None:
             random,
             device=device,
             intensity=range_of(Cellpose.percentiles),
-            settings=SETTINGS["segmentation"] | {"batch_size": size},
+            settings=SETTINGS.segmentation | {"batch_size": size},
         )
         for size in (None, 9 if device.type == "cuda" else None)
     )

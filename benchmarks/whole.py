@@ -14,7 +14,8 @@ from clusterfirst.slide import grid, tissue
 from clusterfirst.slide.slide import Slide
 
 REPO = Path(__file__).resolve().parent.parent
-SETTINGS = resolve({}, yaml.safe_load((REPO / "workflow/schemas/config.schema.yaml").read_text()))
+SCHEMA = yaml.safe_load((REPO / "workflow/schemas/config.schema.yaml").read_text())
+SETTINGS = resolve({}, SCHEMA)
 
 
 def weights() -> Path:
@@ -25,13 +26,13 @@ def weights() -> Path:
 def filtered(path, *, mpp=None, tiling_settings=None, limits=None):
     """Return a slide's facts and what came of filtering its tiles."""
     with Slide(path, mpp=mpp) as slide:
-        tiles = grid.slide_grids(slide.metadata(), {**SETTINGS["tiling"], **(tiling_settings or {})})
-        return slide.metadata(), tissue.filter_tiles(slide, tiles, {**SETTINGS["filter"], **(limits or {})}, threads=2)
+        tiles = grid.slide_grids(slide.metadata(), {**SETTINGS.tiling, **(tiling_settings or {})})
+        return slide.metadata(), tissue.filter_tiles(slide, tiles, {**SETTINGS.filter, **(limits or {})}, threads=2)
 
 
 def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes):
     """Return the objects of the given tiles (see `seams.each_once`)."""
-    settings = {**SETTINGS["segmentation"], **changes}
+    settings = {**SETTINGS.segmentation, **changes}
     kind = backend(settings["model"])
     seen = pipeline.outline_tiles(
         path,

@@ -36,7 +36,8 @@ def slide_schema(repo) -> dict:
 
 @pytest.fixture(scope="session")
 def settings(schema) -> dict:
-    return resolve({}, schema)
+    """The defaults of every section."""
+    return vars(resolve({}, schema))
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,14 @@ import shapely
 import torch
 
 from clusterfirst import devices
-from clusterfirst.embedding import crops, embed_slide, encoders, morphology, networks, stain
+from clusterfirst.embedding import crops, encoders, morphology, networks, stain
+from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide import grid as tiling
 from clusterfirst.slide import slide as slides
+
+from ..defaults import section
 
 MPP = 0.5
 WIDTH, HEIGHT = 640, 560
@@ -86,11 +89,13 @@ def cells(polygons, tmp_path_factory):
     return cells_of(polygons, grid(), tmp_path_factory.mktemp("cells"))
 
 
-def embedded(slide, cells, tiles=None, **options):
+def embedded(slide, cells, tiles=None, *, weights=None, histogram=None, threads=1, **changes):
     """What is written, and what is said of it."""
+    given = {"weights": weights or {}, "histogram": histogram, "threads": threads, "device": CPU}
+    given["settings"] = section("embedding", **changes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "embeddings.npy")
-        found = embed_slide(slide, grid() if tiles is None else tiles, cells, path, device=CPU, **options)
+        found = embed_slide(slide, grid() if tiles is None else tiles, cells, path, **given)
         assert [file.name for file in Path(folder).iterdir()] == [path.name]
         values = np.load(path)
     assert values.shape == (len(cells), len(found.columns))
@@ -310,10 +315,10 @@ def view():
     return crops.Patch(image, (100, 200, 180, 250), np.array([1, 0]))
 
 
-def cut(view, *shapes, size, mpp=MPP, blank=(255, 255, 255), **crop):
+def cut(view, *shapes, size, mpp=MPP, blank=(255, 255, 255), mode, crop_um=16.0, margin_um=0.0):
     shapes = np.array(shapes)
     centres = shapely.get_coordinates(shapely.centroid(shapes))
-    return crops.Crop(**crop).cut(view, shapes, centres, mpp=mpp, size=size, blank=blank)
+    return crops.Crop(mode, crop_um, margin_um).cut(view, shapes, centres, mpp=mpp, size=size, blank=blank)
 
 
 def test_box_crops_are_the_bounding_boxes_in_the_order_of_the_view(view):
@@ -460,7 +465,15 @@ def test_half_precision_on_disk(slide, few, colours):
 def test_a_failure_leaves_no_file(slide, few, colours, tmp_path, monkeypatch):
     monkeypatch.setattr(crops.Crop, "cut", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        embed_slide(slide, grid(), few, tmp_path / "e.npy", models=[colours], device=CPU)
+        embed_slide(
+            slide,
+            grid(),
+            few,
+            tmp_path / "e.npy",
+            settings=section("embedding", models=[colours]),
+            weights={},
+            device=CPU,
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,16 +6,17 @@ import pytest
 import shapely
 import torch
 
-from clusterfirst import embedding
 from clusterfirst import weights as models
 from clusterfirst.embedding import instanseg
 from clusterfirst.embedding.crops import Patch
+from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide import grid
 from clusterfirst.slide.slide import Slide
 
 from ..conftest import absent
+from ..defaults import section
 
 CPU = torch.device("cpu")
 X, Y, SIDE = 1000, 700, 320
@@ -44,7 +45,7 @@ def image(cmu):
 
 def encoder(weights):
     # From the darkest to the brightest grey value.
-    return instanseg.InstanSegEncoder(weights, device=CPU, histogram=None)
+    return instanseg.InstanSegEncoder("instanseg", weights, device=CPU, histogram=None)
 
 
 def discs(places, radius=6.0):
@@ -123,8 +124,8 @@ def test_beside_it_morphology_measures_what_it_measures_alone(weights, cmu, tmp_
     with Slide(cmu) as slide:
         options = {"weights": {"instanseg": weights}, "device": CPU}
         alone, both = tmp_path / "alone.npy", tmp_path / "both.npy"
-        embedding.embed_slide(slide, tiles, cells, alone, models=["morphology"], **options)
-        found = embedding.embed_slide(slide, tiles, cells, both, models=["morphology", "instanseg"], **options)
+        embed_slide(slide, tiles, cells, alone, settings=section("embedding", models=["morphology"]), **options)
+        found = embed_slide(slide, tiles, cells, both, settings=section("embedding"), **options)
     width = len(found.columns)
     assert [block["columns"] for block in found.models] == [[0, width - 256], [width - 256, width]]
     assert found.models[1]["standardise"]

@@ -11,8 +11,8 @@ import pytest
 import shapely
 import spatialdata
 
-from clusterfirst.export import coco, h5ad, jsontext, paper, qupath, spatial, table
-from clusterfirst.io import write_table
+from clusterfirst.export import Source, coco, h5ad, jsontext, paper, qupath, spatial, table
+from clusterfirst.io import write_json, write_table
 from clusterfirst.labels import join
 from clusterfirst.outlines import objects
 
@@ -33,7 +33,7 @@ GRID = pd.DataFrame(
 
 
 def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, source=None, classes=()):
-    """Write what exports read, of some outlines, and return ``cells.parquet``."""
+    """Write what exports read, of some outlines, and say where it is."""
     count = len(outlines)
     frame = pd.DataFrame({"geometry": outlines, "tile_id": tile_id, "score": np.nan, "truncated": False})
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet")
@@ -46,31 +46,30 @@ def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, source=Non
     join.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
     for name, width in (("embeddings", 3), ("umap", 2)):
         np.save(folder / f"{name}.npy", np.ones((count, width), np.float32))
-    return folder / "cells.parquet"
-
-
-def anndata_of(path):
     described = {"columns": ["h_mean", "deep_0", "deep_1"], "models": [{"model": "morphology", "columns": [0, 1]}]}
-    parts = {"embeddings": path.parent / "embeddings.npy", "reduced": path.parent / "umap.npy"}
-    return h5ad.table(path, slide="s", **described, **parts)
+    write_json(described, folder / "embeddings.json")
+    GRID.to_parquet(folder / "filtered.parquet")
+    files = {"tiles": "filtered.parquet", "embeddings": "embeddings.npy", "columns": "embeddings.json"}
+    parts = {name: folder / file for name, file in (files | {"reduced": "umap.npy"}).items()}
+    return Source("s", folder / "cells.parquet", parts)
 
 
 def test_a_slide_without_cells_has_all_exports(tmp_path):
-    path = written(tmp_path, np.empty(0, object))
-    qupath.export(path, tmp_path / "cells.geojson.gz")
+    source = written(tmp_path, np.empty(0, object))
+    qupath.export(source, tmp_path / "cells.geojson.gz")
     with gzip.open(tmp_path / "cells.geojson.gz") as file:
         assert json.load(file)["features"] == []
-    table.export(path, tmp_path / "cells.csv")
+    table.export(source, tmp_path / "cells.csv")
     assert pd.read_csv(tmp_path / "cells.csv").columns.tolist() == list(table.COLUMNS)
-    coco.export(path, GRID, tmp_path / "coco.json")
+    coco.export(source, tmp_path / "coco.json")
     found = json.loads((tmp_path / "coco.json").read_text())
     assert (len(found["images"]), found["annotations"]) == (2, [])
-    paper.export(path, GRID, tmp_path / "paper.json", slide="s")
+    paper.export(source, tmp_path / "paper.json")
     assert [tile["cells"] for tile in json.loads((tmp_path / "paper.json").read_text())] == [[], []]
-    adata = anndata_of(path)
+    adata = h5ad.table(source)
     adata.write_h5ad(tmp_path / "cells.h5ad")
     assert anndata.read_h5ad(tmp_path / "cells.h5ad").shape == (0, len(h5ad.MEASURES) + 1)
-    spatial.export(path, adata, tmp_path / "cells.zarr", mpp=MPP)
+    spatial.export(source, tmp_path / "cells.zarr")
     assert len(spatialdata.read_zarr(tmp_path / "cells.zarr")[spatial.TABLE]) == 0
 
 
@@ -80,8 +79,8 @@ def test_coco_cuts_cells_at_borders_and_scales_them_with_their_picture(tmp_path)
     fork = shapely.union_all([shapely.box(80, 40, 95, 70), shapely.box(90, 40, 108, 46), shapely.box(90, 64, 108, 70)])
     touching = shapely.box(60, 80, 100, 90)
     sliver = shapely.box(70, 92, 101, 94)
-    path = written(tmp_path, np.array([over, fork, touching, sliver]))
-    coco.export(path, GRID, tmp_path / "coco.json")
+    source = written(tmp_path, np.array([over, fork, touching, sliver]))
+    coco.export(source, tmp_path / "coco.json")
     found = json.loads((tmp_path / "coco.json").read_text())
     assert [(one["width"], one["height"]) for one in found["images"]] == [(100, 100), (50, 50)]
     assert found["categories"] == [{"id": 1, "name": "nucleus", "supercategory": "nucleus"}]
@@ -101,7 +100,7 @@ def test_anndata_has_no_classes_without_cells_and_scanpy_compares_the_others(tmp
     outlines = np.array([shapely.box(x, 0, x + 3 + x % 4, 5) for x in range(0, 90, 10)])
     classes = [("tumour", "#ff0000"), ("unused", "#00ff00"), ("stroma", "#0000ff")]
     label = ["tumour", "tumour", None, "stroma", "stroma", "stroma", None, None, "tumour"]
-    adata = anndata_of(written(tmp_path, outlines, label=label, classes=classes))
+    adata = h5ad.table(written(tmp_path, outlines, label=label, classes=classes))
     assert adata.obs["label"].cat.categories.tolist() == ["tumour", "stroma"]
     assert list(adata.uns["label_colors"]) == ["#ff0000", "#0000ff"]
     scanpy.tl.rank_genes_groups(adata, "label")
@@ -110,8 +109,8 @@ def test_anndata_has_no_classes_without_cells_and_scanpy_compares_the_others(tmp
 def test_coco_has_each_category_once_whatever_classes_are_called(tmp_path):
     outlines = np.array([shapely.box(x, 0, x + 9, 9) for x in (0, 20, 40)])
     classes = [(coco.UNLABELLED, "#ff0000"), ("tumour", "#00ff00")]
-    path = written(tmp_path, outlines, label=[None, coco.UNLABELLED, "tumour"], classes=classes)
-    coco.export(path, GRID, tmp_path / "coco.json")
+    source = written(tmp_path, outlines, label=[None, coco.UNLABELLED, "tumour"], classes=classes)
+    coco.export(source, tmp_path / "coco.json")
     found = json.loads((tmp_path / "coco.json").read_text())
     assert [one["name"] for one in found["categories"]] == [coco.UNLABELLED, "tumour"]
     assert [one["category_id"] for one in found["annotations"]] == [1, 1, 2]
@@ -119,25 +118,25 @@ def test_coco_has_each_category_once_whatever_classes_are_called(tmp_path):
 
 def test_cells_that_no_tile_shows_are_counted_in_the_log_of_coco(tmp_path, caplog):
     caplog.set_level("INFO")
-    path = written(tmp_path, np.array([shapely.box(x, 10, x + 9, 19) for x in (5, 195, 199.5, 230)]))
-    coco.export(path, GRID, tmp_path / "coco.json")
+    source = written(tmp_path, np.array([shapely.box(x, 10, x + 9, 19) for x in (5, 195, 199.5, 230)]))
+    coco.export(source, tmp_path / "coco.json")
     found = json.loads((tmp_path / "coco.json").read_text())["annotations"]
     assert [one["attributes"]["cell_id"] for one in found] == [0, 1, 2]
     assert "no tile that is kept shows a pixel of them: 1" in caplog.text
     caplog.clear()
-    coco.export(written(tmp_path, np.array([shapely.box(5, 5, 9, 9)])), GRID, tmp_path / "coco.json")
+    coco.export(written(tmp_path, np.array([shapely.box(5, 5, 9, 9)])), tmp_path / "coco.json")
     assert "left out" not in caplog.text
 
 
 def test_what_a_model_proposed_is_told_from_what_people_said(tmp_path):
     outlines = np.array([shapely.box(x, 0, x + 9, 9) for x in (0, 20, 40)])
     names, sources = ["tumour", "tumour", None], ["proposed", "reviewed", None]
-    path = written(tmp_path, outlines, label=names, source=sources, classes=[("tumour", "#00ff00")])
-    qupath.export(path, tmp_path / "cells.geojson.gz")
+    source = written(tmp_path, outlines, label=names, source=sources, classes=[("tumour", "#00ff00")])
+    qupath.export(source, tmp_path / "cells.geojson.gz")
     with gzip.open(tmp_path / "cells.geojson.gz") as file:
         found = [one["properties"].get("metadata") for one in json.load(file)["features"]]
     assert found == [{qupath.SOURCE: "proposed"}, {qupath.SOURCE: "reviewed"}, None]
-    paper.export(path, GRID, tmp_path / "paper.json", slide="s")
+    paper.export(source, tmp_path / "paper.json")
     (tile, _) = json.loads((tmp_path / "paper.json").read_text())
     assert [one.get("label_source") for one in tile["cells"]] == sources
 
@@ -158,7 +157,7 @@ def test_outlines_with_holes_keep_them_and_rings_are_closed():
 
 
 def test_embeddings_of_other_cells_are_refused(tmp_path):
-    path = written(tmp_path, np.array([shapely.box(1, 1, 9, 9)]))
+    source = written(tmp_path, np.array([shapely.box(1, 1, 9, 9)]))
     np.save(tmp_path / "umap.npy", np.ones((2, 2), np.float32))
     with pytest.raises(join.ClusterfirstError, match=r"umap.npy is of 2 cells, but there are 1"):
-        anndata_of(path)
+        h5ad.table(source)

@@ -19,7 +19,7 @@ from clusterfirst.labelling.cells.results import head, load_group, open_results,
 from clusterfirst.labelling.record.history import Entry, History
 from clusterfirst.labelling.server.view import BrowserState
 from clusterfirst.labels import model
-from clusterfirst.plan.settings import RESERVED
+from clusterfirst.plan.layout import RESERVED
 
 from ..labelling_results import make
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from clusterfirst import weights
+from clusterfirst import embedding, weights
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.weights import Asset, Package, Url, fetch
 
@@ -260,7 +260,8 @@ def test_weights_put_there_by_hand_are_checked_before_use(tmp_path):
     ],
 )
 def test_each_model_has_its_weights(model, given, name):
-    assert weights.embedding_weights(model, given) == name
+    found = embedding.weights_of({"models": [model], "weights": given})
+    assert found == ({model: name} if name else {})
     if name is not None:
         assert weights.is_asset(name) == ("." not in name)
 

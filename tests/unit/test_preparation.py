@@ -12,9 +12,12 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from clusterfirst.io import ClusterfirstError, write_table
-from clusterfirst.reduction import inputs, linear
+from clusterfirst.reduction import inputs, linear, preparation
 from clusterfirst.reduction.inputs import Block, SlideEmbedding, share
-from clusterfirst.reduction.preparation import prepare
+
+
+def prepare(slides, *, standardise="auto", clip=None, pca=50, balance=None) -> np.ndarray:
+    return preparation.prepare(slides, standardise=standardise, clip=clip, pca=pca, balance=balance or {})
 
 
 def embedded(values, *, blocks=None, slide="one", positions=None) -> SlideEmbedding:

@@ -18,8 +18,10 @@ from sklearn.neighbors import NearestCentroid
 
 from clusterfirst import devices, reduction
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.reduction import graph, neighbours, reduce, umap
+from clusterfirst.reduction import graph, neighbours, umap
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
+
+from ..defaults import section
 
 GROUPS, EACH, FEATURES = 3, 40, 20
 
@@ -46,7 +48,13 @@ def slide(values: np.ndarray, *, name: str = "one", standardise: bool = False) -
 
 
 def alone(values: np.ndarray, *, wants: bool = False, **settings) -> reduction.Reduced:
-    return reduce([slide(values, standardise=wants)], **settings)
+    return together([slide(values, standardise=wants)], **settings)
+
+
+def together(slides, *, gpu=False, threads=1, **changes) -> reduction.Reduced:
+    """Reduce with the defaults, but for the surroundings of cells, which are left out, and what is changed."""
+    settings = section("reduction", **{"context_weight": 0, "components": 50, "clip": None} | changes)
+    return reduction.reduce(slides, settings, gpu=gpu, threads=threads)
 
 
 # UMAP compiles itself for some seconds at its first call.
@@ -112,10 +120,10 @@ def test_slides_are_reduced_together_one_after_the_other(reduced):
     values, truth = groups()
     order = np.random.default_rng(0).permutation(len(values))
     parts = np.split(order, [0, 25, 26])
-    out = reduce([slide(values[rows], name=str(number)) for number, rows in enumerate(parts)])
+    out = together([slide(values[rows], name=str(number)) for number, rows in enumerate(parts)])
     assert told_apart(out.values, truth[order]) == 1
     np.testing.assert_allclose(
-        np.sort(pdist(reduce([slide(values[order])]).values)), np.sort(pdist(out.values)), atol=1e-6
+        np.sort(pdist(together([slide(values[order])]).values)), np.sort(pdist(out.values)), atol=1e-6
     )
 
 
@@ -183,10 +191,10 @@ def test_the_context_tells_cells_apart_that_look_alike():
     values[typical, 0] += np.where(tissue, 8, -8)[typical]
     places = rng.uniform(0, 100, (180, 2)) + tissue[:, None] * 1000
     cells = SlideEmbedding("one", values, places, (Block("model", 0, 6, True),))
-    with_context = reduce([cells], context_weight=1.0, components=5)
+    with_context = together([cells], context_weight=1.0, components=5)
     assert with_context.report["columns"] == 12
     assert told_apart(with_context.values[~typical], tissue[~typical]) == 1
-    assert told_apart(reduce([cells], components=5).values[~typical], tissue[~typical]) < 0.8
+    assert told_apart(together([cells], components=5).values[~typical], tissue[~typical]) < 0.8
 
 
 def test_batches_are_corrected():
@@ -195,8 +203,8 @@ def test_batches_are_corrected():
     values[:, 0] += np.where(np.arange(400) % 2, 10, 0)  # two classes
     values[second, 1] += 3
     parts = [slide(values[~second], name="a"), slide(values[second], name="b")]
-    assert told_apart(reduce(parts, method="none").values, second) > 0.9
-    assert told_apart(reduce(parts, method="none", batch_correction="harmony").values, second) < 0.8
+    assert told_apart(together(parts, method="none").values, second) > 0.9
+    assert told_apart(together(parts, method="none", batch_correction="harmony").values, second) < 0.8
 
 
 @pytest.mark.parametrize("method", ["pca", "none"])
@@ -252,7 +260,7 @@ def test_cells_that_are_all_alike_are_no_trouble(count):
 
 def test_no_slide_at_all_is_refused():
     with pytest.raises(ClusterfirstError, match="no slide"):
-        reduce([])
+        together([])
 
 
 # A sample and the rest.

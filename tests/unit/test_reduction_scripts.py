@@ -12,8 +12,10 @@ import pytest
 
 from clusterfirst.io import write_table
 
+from ..defaults import section
+
 COUNTS = {"A": 6, "B": 0, "C": 9}
-SETTINGS = {"method": "pca", "components": 3, "balance": {"morphology": 1.0}, "context_weight": 0.5}
+SETTINGS = section("reduction", method="pca", components=3, balance={"morphology": 1.0})
 
 
 class Files(dict):

@@ -9,11 +9,12 @@ import pytest
 
 from clusterfirst.io import write_table
 from clusterfirst.plan import resources
+from clusterfirst.plan.settings import resolve
 from clusterfirst.plan.sizes import Size
+from clusterfirst.plan.stages import STAGES
 
 from .conftest import SMALL
 
-RESOURCES = ("mem_mb", "runtime", "disk_mb")
 READ_THE_SLIDE = {"tile", "filter_tiles", "export_tiles", "outline", "embed", "annotate", "nuclei_mask"}
 
 
@@ -25,7 +26,7 @@ def asked(text):
     for rule, body in zip(parts[::2], parts[1::2], strict=True):
         if whose := re.search(r"wildcards: .*?(?:slide|group)=([^,\s]+)", body):
             pairs = dict(re.findall(r"(\w+)=([^,\s]+)", body.split("resources:")[1].split("\n")[0]))
-            found[rule, whose.group(1)] = {name: pairs[name] for name in RESOURCES}
+            found[rule, whose.group(1)] = {name: pairs[name] for name in resources.RESOURCES}
     assert found, text
     # A number that is not known would be <TBD>.
     return {job: {name: int(value) for name, value in one.items()} for job, one in found.items()}
@@ -83,16 +84,16 @@ def test_a_plan_of_nothing_but_files_has_sensible_numbers(sheet):
     assert plan["segment", "large"]["mem_mb"] > 2 * plan["segment", "small"]["mem_mb"]
 
 
-def test_what_is_known_of_cells_counts_and_a_cohort_needs_what_its_slides_need_together(sheet, settings):
+def test_what_is_known_of_cells_counts_and_a_cohort_needs_what_its_slides_need_together(sheet, schema):
     sheet.change({"clustering": {"scope": "cohort"}})
     write_cells(sheet, "small", 200_000)
     write_cells(sheet, "large", 400_000)
     plan = planned(sheet)
     assert plan["segment", "small"]["mem_mb"] < plan["segment", "large"]["mem_mb"]
     cohort = plan["reduce", "groups/cohort"]["mem_mb"]
-    together = settings | {"tiling": settings["tiling"] | {"export": True}}
-    assert cohort == resources.of_job("reduce", "mem_mb", Size(cells=600_000), together, threads=2)
-    assert cohort > resources.of_job("reduce", "mem_mb", Size(cells=400_000), together, threads=2)
+    together = resolve({"tiling": {"export": True}}, schema)
+    assert cohort == resources.of_job(STAGES["reduce"], "mem_mb", Size(cells=600_000), together, threads=2)
+    assert cohort > resources.of_job(STAGES["reduce"], "mem_mb", Size(cells=400_000), together, threads=2)
     # What is read of the group is the same for both; what is drawn is not.
     assert plan["share_clusters", "small"] == plan["share_clusters", "large"]
     assert plan["annotate", "small"]["mem_mb"] < plan["annotate", "large"]["mem_mb"]

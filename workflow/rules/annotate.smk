@@ -4,11 +4,11 @@
 rule annotate:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
-        cells=made("segmentation", "masks.parquet"),
-        plane=made("reduction", "umap2d.npy"),
-        clusters=made("clustering", "clusters.json"),
-        classes=classes_for(lambda settings: settings["annotation"]),
+        tiles=made("filter_tiles", "tiles"),
+        cells=made("segment", "cells"),
+        plane=made("reduce", "plane"),
+        clusters=made("cluster", "clusters"),
+        classes=classes_for("annotation"),
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated"),
@@ -28,12 +28,10 @@ rule annotate:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("annotate", "mem_mb"),
-        runtime=need("annotate", "runtime"),
-        disk_mb=need("annotate", "disk_mb"),
+        **asks("annotate"),
     params:
-        settings=stage("annotation"),
-        all_settings=lambda wildcards: book.decisive(settings_of(wildcards.slide)),
-        tissue=lambda wildcards: sample_of(wildcards.slide).tissue,
+        settings=section("annotation"),
+        all_settings=section("decisive"),
+        tissue=lambda wildcards: plan.sample(wildcards.slide).tissue,
     script:
         "../scripts/annotate.py"

@@ -23,9 +23,7 @@ rule benchmarks:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("benchmarks", "mem_mb"),
-        runtime=need("benchmarks", "runtime"),
-        disk_mb=need("benchmarks", "disk_mb"),
+        **asks("benchmarks"),
     params:
         # They are no inputs: as such, they would be made again together with the stages that they are of.
         files=benchmark_files,

@@ -3,11 +3,9 @@
 
 rule cluster_views:
     input:
-        slides=lambda wildcards: [
-            named(sample_of(member).path) for member in members_of(wildcards)
-        ],
-        cells=of_members("segmentation", "masks.parquet"),
-        clusters=of_group("clustering", "clusters.json"),
+        slides=slides_of_members,
+        cells=of_members("segment", "cells"),
+        clusters=of_group("cluster", "clusters"),
     output:
         folder=directory(f"{RESULTS}/{{group}}/views"),
     log:
@@ -18,13 +16,11 @@ rule cluster_views:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("cluster_views", "mem_mb"),
-        runtime=need("cluster_views", "runtime"),
-        disk_mb=need("cluster_views", "disk_mb"),
+        **asks("cluster_views"),
     params:
-        per_cluster=lambda wildcards: settings_of(wildcards.group)["classify"][
-            "per_cluster"
-        ],
+        per_cluster=lambda wildcards: (
+            plan.settings(wildcards.group).classify["per_cluster"]
+        ),
     script:
         "../scripts/cluster_views.py"
 
@@ -33,7 +29,7 @@ rule cluster_views:
 rule classify_clusters:
     input:
         views=rules.cluster_views.output.folder,
-        clusters=of_group("clustering", "clusters.json"),
+        clusters=of_group("cluster", "clusters"),
         prompt=lambda wildcards: prompt_of(wildcards.group),
     output:
         classes=f"{RESULTS}/{{group}}/classes.json",
@@ -48,11 +44,9 @@ rule classify_clusters:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("classify_clusters", "mem_mb"),
-        runtime=need("classify_clusters", "runtime"),
-        disk_mb=need("classify_clusters", "disk_mb"),
+        **asks("classify_clusters"),
     params:
-        settings=stage("classify"),
+        settings=section("classify"),
         # Of all groups: nothing is asked twice, and there is one budget.
         folder=f"{RESULTS_ON_DISK}/classify",
     script:

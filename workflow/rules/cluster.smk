@@ -3,8 +3,8 @@
 
 rule cluster:
     input:
-        umap=of_group("reduction", "umap.npy"),
-        facts=of_group("reduction", "reduction.json"),
+        umap=of_group("reduce", "umap"),
+        facts=of_group("reduce", "facts"),
     output:
         clusters=f"{RESULTS}/{{group}}/clusters.json",
         plot=report(
@@ -22,17 +22,11 @@ rule cluster:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("cluster", "mem_mb"),
-        runtime=need("cluster", "runtime"),
-        disk_mb=need("cluster", "disk_mb"),
-        gpu=GPUS_OF["cluster"],
+        **asks("cluster"),
     params:
-        settings=stage("clustering"),
-        typical=lambda wildcards: {
-            key: settings_of(wildcards.group)["representatives"][key]
-            for key in ("max_items", "min_confidence")
-        },
-        gpu=CONFIG["gpu"],
+        settings=section("clustering"),
+        typical=section("typical"),
+        gpu=plan.config["gpu"],
     script:
         "../scripts/cluster.py"
 
@@ -40,9 +34,9 @@ rule cluster:
 # A slide's own cells of the clusters of its group.
 rule share_clusters:
     input:
-        clusters=of_group("clustering", "clusters.json"),
-        facts=of_group("reduction", "reduction.json"),
-        umap=made("reduction", "umap.npy"),
+        clusters=of_group("cluster", "clusters"),
+        facts=of_group("reduce", "facts"),
+        umap=made("reduce", "umap"),
     output:
         clusters=f"{RESULTS}/{{slide}}/clusters.json",
         plot=report(
@@ -62,10 +56,8 @@ rule share_clusters:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("share_clusters", "mem_mb"),
-        runtime=need("share_clusters", "runtime"),
-        disk_mb=need("share_clusters", "disk_mb"),
+        **asks("share_clusters"),
     params:
-        slide=lambda wildcards: sample_of(wildcards.slide).slide,
+        slide=lambda wildcards: plan.sample(wildcards.slide).slide,
     script:
         "../scripts/share_clusters.py"

@@ -15,9 +15,7 @@ rule cohort:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("cohort", "mem_mb"),
-        runtime=need("cohort", "runtime"),
-        disk_mb=need("cohort", "disk_mb"),
+        **asks("cohort"),
     params:
         # They are no inputs of their own: as such, they would be made again where they are out of date.
         results=lambda wildcards: results_folder(),

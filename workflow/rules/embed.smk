@@ -4,8 +4,8 @@
 rule embed:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
-        cells=made("segmentation", "masks.parquet"),
+        tiles=made("filter_tiles", "tiles"),
+        cells=made("segment", "cells"),
         weights=weights_of("embedding"),
     output:
         embeddings=f"{RESULTS}/{{slide}}/embeddings.npy",
@@ -18,14 +18,11 @@ rule embed:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        mem_mb=need("embed", "mem_mb"),
-        runtime=need("embed", "runtime"),
-        disk_mb=need("embed", "disk_mb"),
-        gpu=GPUS_OF["embed"],
+        **asks("embed"),
     params:
-        settings=stage("embedding"),
+        settings=section("embedding"),
         # The models that the weights belong to, in the same order.
-        weights=lambda wildcards: list(weights_files("embedding", wildcards)),
-        gpu=CONFIG["gpu"],
+        weights=lambda wildcards: list(plan.weights_files("embedding", wildcards.slide)),
+        gpu=plan.config["gpu"],
     script:
         "../scripts/embed.py"

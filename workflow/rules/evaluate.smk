@@ -4,7 +4,7 @@
 rule evaluate_slide_segmentation:
     input:
         slide=slide_file,
-        cells=made("segmentation", "masks.parquet"),
+        cells=made("segment", "cells"),
         truth=truth_file,
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/segmentation.json",
@@ -23,9 +23,7 @@ rule evaluate_slide_segmentation:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("evaluate_slide_segmentation", "mem_mb"),
-        runtime=need("evaluate_slide_segmentation", "runtime"),
-        disk_mb=need("evaluate_slide_segmentation", "disk_mb"),
+        **asks("evaluate_slide_segmentation"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -33,8 +31,8 @@ rule evaluate_slide_segmentation:
 rule pool_segmentation_scores:
     input:
         # Points are no outlines.
-        scores=slides_with_truth(
-            "evaluation/segmentation.json", but=(".csv", ".tsv", ".txt")
+        scores=every(
+            partial(wanted.truths, stage="evaluate_slide_segmentation", outlines=True)
         ),
     output:
         table=report(
@@ -61,9 +59,7 @@ rule pool_segmentation_scores:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("pool_segmentation_scores", "mem_mb"),
-        runtime=need("pool_segmentation_scores", "runtime"),
-        disk_mb=need("pool_segmentation_scores", "disk_mb"),
+        **asks("pool_segmentation_scores"),
     script:
         "../scripts/pool_segmentation_scores.py"
 
@@ -76,8 +72,8 @@ rule evaluate_segmentation:
 
 rule evaluate_slide_clusters:
     input:
-        cells=made("segmentation", "masks.parquet"),
-        clusters=made("clustering", "clusters.json"),
+        cells=made("segment", "cells"),
+        clusters=made("cluster", "clusters"),
         truth=truth_file,
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/clusters.json",
@@ -89,9 +85,7 @@ rule evaluate_slide_clusters:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("evaluate_slide_clusters", "mem_mb"),
-        runtime=need("evaluate_slide_clusters", "runtime"),
-        disk_mb=need("evaluate_slide_clusters", "disk_mb"),
+        **asks("evaluate_slide_clusters"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 
@@ -99,9 +93,9 @@ rule evaluate_slide_clusters:
 # How clear the clusters are, and how well they mix slides: needs no truth.
 rule validate_clusters:
     input:
-        umap=of_group("reduction", "umap.npy"),
-        facts=of_group("reduction", "reduction.json"),
-        clusters=of_group("clustering", "clusters.json"),
+        umap=of_group("reduce", "umap"),
+        facts=of_group("reduce", "facts"),
+        clusters=of_group("cluster", "clusters"),
     output:
         figures=f"{RESULTS}/{{group}}/evaluation/validity.json",
     log:
@@ -112,20 +106,17 @@ rule validate_clusters:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("validate_clusters", "mem_mb"),
-        runtime=need("validate_clusters", "runtime"),
-        disk_mb=need("validate_clusters", "disk_mb"),
-        gpu=GPUS_OF["validate_clusters"],
+        **asks("validate_clusters"),
     params:
-        gpu=CONFIG["gpu"],
+        gpu=plan.config["gpu"],
     script:
         "../scripts/validate_clusters.py"
 
 
 rule pool_cluster_scores:
     input:
-        scores=slides_with_truth("evaluation/clusters.json"),
-        validity=every_group("evaluation/validity.json"),
+        scores=every(partial(wanted.truths, stage="evaluate_slide_clusters")),
+        validity=every_group("validate_clusters", "figures"),
     output:
         page=report(
             f"{RESULTS}/evaluation/clusters.html",
@@ -171,12 +162,12 @@ rule pool_cluster_scores:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("pool_cluster_scores", "mem_mb"),
-        runtime=need("pool_cluster_scores", "runtime"),
-        disk_mb=need("pool_cluster_scores", "disk_mb"),
+        **asks("pool_cluster_scores"),
     params:
-        groups=lambda wildcards: {slide: SHARING.get(slide, slide) for slide in SAMPLES},
-        tissues={slide: sample.tissue for slide, sample in SAMPLES.items()},
+        groups=lambda wildcards: {
+            slide: plan.groups.of_slide(slide) for slide in plan.samples
+        },
+        tissues={slide: sample.tissue for slide, sample in plan.samples.items()},
     script:
         "../scripts/pool_cluster_scores.py"
 
@@ -189,8 +180,8 @@ rule evaluate:
 
 rule compare_trials:
     input:
-        scores=trial_files(scores=True),
-        validity=trial_files(scores=False),
+        scores=every(wanted.trial_scores),
+        validity=every(wanted.trial_validity),
     output:
         table=f"{RESULTS}/sweep/sweep.csv",
         best=f"{RESULTS}/sweep/best.yaml",
@@ -216,11 +207,9 @@ rule compare_trials:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("compare_trials", "mem_mb"),
-        runtime=need("compare_trials", "runtime"),
-        disk_mb=need("compare_trials", "disk_mb"),
+        **asks("compare_trials"),
     params:
-        trials=described_trials,
+        trials=every(wanted.described_trials),
     script:
         "../scripts/compare_trials.py"
 

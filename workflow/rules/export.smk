@@ -4,7 +4,7 @@
 rule nuclei_mask:
     input:
         slide=slide_file,
-        cells=made("segmentation", "masks.parquet"),
+        cells=made("segment", "cells"),
     output:
         mask=f"{RESULTS}/{{slide}}/nuclei_mask.tiff",
         overlay=report(
@@ -22,139 +22,34 @@ rule nuclei_mask:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("nuclei_mask", "mem_mb"),
-        runtime=need("nuclei_mask", "runtime"),
-        disk_mb=need("nuclei_mask", "disk_mb"),
+        **asks("nuclei_mask"),
     script:
         "../scripts/nuclei_mask.py"
 
 
-rule export_qupath:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-    output:
-        geojson=f"{RESULTS}/{{slide}}/cells.geojson.gz",
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_qupath.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_qupath.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 2
-    resources:
-        mem_mb=need("export_qupath", "mem_mb"),
-        runtime=need("export_qupath", "runtime"),
-        disk_mb=need("export_qupath", "disk_mb"),
-    script:
-        "../scripts/export_qupath.py"
+# From cells to one format each; what a format needs and how it is written stand in clusterfirst.export.
+for name, format in FORMATS.items():
 
-
-rule export_h5ad:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-        embeddings=made("embedding", "embeddings.npy"),
-        columns=made("embedding", "embeddings.json"),
-        reduced=made("reduction", "umap.npy"),
-    output:
-        h5ad=f"{RESULTS}/{{slide}}/cells.h5ad",
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_h5ad.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_h5ad.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 1
-    resources:
-        mem_mb=need("export_h5ad", "mem_mb"),
-        runtime=need("export_h5ad", "runtime"),
-        disk_mb=need("export_h5ad", "disk_mb"),
-    script:
-        "../scripts/export_h5ad.py"
-
-
-rule export_spatialdata:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-        embeddings=made("embedding", "embeddings.npy"),
-        columns=made("embedding", "embeddings.json"),
-        reduced=made("reduction", "umap.npy"),
-        slide=slide_if_pictured,
-    output:
-        zarr=directory(f"{RESULTS}/{{slide}}/cells.zarr"),
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_spatialdata.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_spatialdata.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 2
-    resources:
-        mem_mb=need("export_spatialdata", "mem_mb"),
-        runtime=need("export_spatialdata", "runtime"),
-        disk_mb=need("export_spatialdata", "disk_mb"),
-    script:
-        "../scripts/export_spatialdata.py"
-
-
-rule export_csv:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-    output:
-        csv=f"{RESULTS}/{{slide}}/cells.csv",
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_csv.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_csv.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 1
-    resources:
-        mem_mb=need("export_csv", "mem_mb"),
-        runtime=need("export_csv", "runtime"),
-        disk_mb=need("export_csv", "disk_mb"),
-    script:
-        "../scripts/export_csv.py"
-
-
-rule export_coco:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-        tiles=made("filter", "filtered.parquet"),
-        pictures=f"{RESULTS}/{{slide}}/tiles",
-    output:
-        coco=f"{RESULTS}/{{slide}}/cells.coco.json",
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_coco.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_coco.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 1
-    resources:
-        mem_mb=need("export_coco", "mem_mb"),
-        runtime=need("export_coco", "runtime"),
-        disk_mb=need("export_coco", "disk_mb"),
-    script:
-        "../scripts/export_coco.py"
-
-
-rule export_paper:
-    input:
-        cells=f"{RESULTS}/{{slide}}/cells.parquet",
-        tiles=made("filter", "filtered.parquet"),
-        pictures=f"{RESULTS}/{{slide}}/tiles",
-    output:
-        annotations=f"{RESULTS}/{{slide}}/final_annotations.json",
-    log:
-        f"{RESULTS}/{{slide}}/logs/export_paper.log",
-    benchmark:
-        f"{RESULTS}/{{slide}}/benchmarks/export_paper.tsv"
-    conda:
-        "../envs/clusterfirst.yaml"
-    threads: 1
-    resources:
-        mem_mb=need("export_paper", "mem_mb"),
-        runtime=need("export_paper", "runtime"),
-        disk_mb=need("export_paper", "disk_mb"),
-    script:
-        "../scripts/export_paper.py"
+    rule:
+        name:
+            f"export_{name}"
+        input:
+            **parts_of(format),
+            cells=made("label_cells", "cells"),
+        output:
+            file=(directory if format.folder else str)(
+                f"{RESULTS}/{{slide}}/{format.file}"
+            ),
+        log:
+            f"{RESULTS}/{{slide}}/logs/export_{name}.log",
+        benchmark:
+            f"{RESULTS}/{{slide}}/benchmarks/export_{name}.tsv"
+        conda:
+            "../envs/clusterfirst.yaml"
+        threads: format.threads
+        resources:
+            **asks(f"export_{name}"),
+        params:
+            format=name,
+        script:
+            "../scripts/export.py"

@@ -3,11 +3,10 @@
 
 rule label_cells:
     input:
-        cells=made("segmentation", "masks.parquet"),
-        plane=made("reduction", "umap2d.npy"),
-        clusters=made("clustering", "clusters.json"),
-        labels=labels_of,
-        proposals=proposals_of,
+        **label_sources(),
+        cells=made("segment", "cells"),
+        plane=made("reduce", "plane"),
+        clusters=made("cluster", "clusters"),
     output:
         cells=f"{RESULTS}/{{slide}}/cells.parquet",
     log:
@@ -18,9 +17,7 @@ rule label_cells:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("label_cells", "mem_mb"),
-        runtime=need("label_cells", "runtime"),
-        disk_mb=need("label_cells", "disk_mb"),
+        **asks("label_cells"),
     params:
         folder=lambda wildcards: f"{RESULTS}/{wildcards.slide}/labels",
     script:
@@ -30,9 +27,9 @@ rule label_cells:
 rule annotate_labels:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
+        tiles=made("filter_tiles", "tiles"),
         cells=rules.label_cells.output.cells,
-        clusters=made("clustering", "clusters.json"),
+        clusters=made("cluster", "clusters"),
     output:
         folder=report(
             directory(f"{RESULTS}/{{slide}}/annotated_by_label"),
@@ -50,10 +47,8 @@ rule annotate_labels:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("annotate_labels", "mem_mb"),
-        runtime=need("annotate_labels", "runtime"),
-        disk_mb=need("annotate_labels", "disk_mb"),
+        **asks("annotate_labels"),
     params:
-        settings=stage("annotation"),
+        settings=section("annotation"),
     script:
         "../scripts/annotate_labels.py"

@@ -25,12 +25,12 @@ rule fetch_weights:
 
 use rule fetch_weights as fetch_slide with:
     output:
-        slide=named(f"{registry.SLIDES_DIR}/{{file}}"),
+        slide=named(f"{weights.SLIDES_DIR}/{{file}}"),
     log:
-        named(f"{registry.SLIDES_DIR}/logs/{{file}}.log"),
+        named(f"{weights.SLIDES_DIR}/logs/{{file}}.log"),
     benchmark:
-        named(f"{registry.SLIDES_DIR}/logs/{{file}}.tsv")
+        named(f"{weights.SLIDES_DIR}/logs/{{file}}.tsv")
     wildcard_constraints:
         file=still_to_fetch(
-            named(f"{registry.SLIDES_DIR}/{name}") for name in registry.SLIDES
+            named(f"{weights.SLIDES_DIR}/{name}") for name in weights.SLIDES
         ),

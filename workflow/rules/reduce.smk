@@ -3,9 +3,9 @@
 
 rule reduce:
     input:
-        embeddings=of_members("embedding", "embeddings.npy"),
-        columns=of_members("embedding", "embeddings.json"),
-        cells=of_members("segmentation", "masks.parquet"),
+        embeddings=of_members("embed", "embeddings"),
+        columns=of_members("embed", "columns"),
+        cells=of_members("segment", "cells"),
     output:
         umap=f"{RESULTS}/{{group}}/umap.npy",
         plane=f"{RESULTS}/{{group}}/umap2d.npy",
@@ -18,14 +18,11 @@ rule reduce:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        mem_mb=need("reduce", "mem_mb"),
-        runtime=need("reduce", "runtime"),
-        disk_mb=need("reduce", "disk_mb"),
-        gpu=GPUS_OF["reduce"],
+        **asks("reduce"),
     params:
-        settings=stage("reduction"),
-        slides=names_of_members,
-        gpu=CONFIG["gpu"],
+        settings=section("reduction"),
+        slides=lambda wildcards: plan.names(wildcards.group),
+        gpu=plan.config["gpu"],
     script:
         "../scripts/reduce.py"
 
@@ -33,9 +30,9 @@ rule reduce:
 # A slide's own part of the map of its group.
 rule share_map:
     input:
-        umap=of_group("reduction", "umap.npy"),
-        plane=of_group("reduction", "umap2d.npy"),
-        facts=of_group("reduction", "reduction.json"),
+        umap=of_group("reduce", "umap"),
+        plane=of_group("reduce", "plane"),
+        facts=of_group("reduce", "facts"),
     output:
         umap=f"{RESULTS}/{{slide}}/umap.npy",
         plane=f"{RESULTS}/{{slide}}/umap2d.npy",
@@ -51,10 +48,8 @@ rule share_map:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("share_map", "mem_mb"),
-        runtime=need("share_map", "runtime"),
-        disk_mb=need("share_map", "disk_mb"),
+        **asks("share_map"),
     params:
-        slide=lambda wildcards: sample_of(wildcards.slide).slide,
+        slide=lambda wildcards: plan.sample(wildcards.slide).slide,
     script:
         "../scripts/share_map.py"

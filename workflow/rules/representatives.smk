@@ -4,9 +4,9 @@
 rule representatives:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
-        cells=made("segmentation", "masks.parquet"),
-        clusters=made("clustering", "clusters.json"),
+        tiles=made("filter_tiles", "tiles"),
+        cells=made("segment", "cells"),
+        clusters=made("cluster", "clusters"),
     output:
         tiles=directory(f"{RESULTS}/{{slide}}/representatives/tiles"),
         gallery=directory(f"{RESULTS}/{{slide}}/representatives/gallery"),
@@ -20,9 +20,7 @@ rule representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("representatives", "mem_mb"),
-        runtime=need("representatives", "runtime"),
-        disk_mb=need("representatives", "disk_mb"),
+        **asks("representatives"),
     script:
         "../scripts/representatives.py"
 
@@ -30,10 +28,10 @@ rule representatives:
 rule annotate_representatives:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
-        cells=made("segmentation", "masks.parquet"),
-        clusters=made("clustering", "clusters.json"),
-        classes=classes_for(book.drawing_of_representatives),
+        tiles=made("filter_tiles", "tiles"),
+        cells=made("segment", "cells"),
+        clusters=made("cluster", "clusters"),
+        classes=classes_for("drawing_of_representatives"),
         summary=rules.representatives.output.summary,
     output:
         folder=directory(f"{RESULTS}/{{slide}}/representatives/annotated"),
@@ -45,12 +43,8 @@ rule annotate_representatives:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("annotate_representatives", "mem_mb"),
-        runtime=need("annotate_representatives", "runtime"),
-        disk_mb=need("annotate_representatives", "disk_mb"),
+        **asks("annotate_representatives"),
     params:
-        settings=lambda wildcards: book.drawing_of_representatives(
-            settings_of(wildcards.slide)
-        ),
+        settings=section("drawing_of_representatives"),
     script:
         "../scripts/annotate_representatives.py"

@@ -2,13 +2,13 @@
 
 
 scattergather:
-    outlines=CONFIG["segmentation"]["shards"],
+    outlines=plan.config["segmentation"]["shards"],
 
 
 rule outline:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
+        tiles=made("filter_tiles", "tiles"),
         weights=weights_of("segmentation"),
     output:
         outlines=f"{RESULTS}/{{slide}}/outlines/{{scatteritem}}.parquet",
@@ -20,20 +20,17 @@ rule outline:
         "../envs/clusterfirst.yaml"
     threads: 8
     resources:
-        mem_mb=need("outline", "mem_mb"),
-        runtime=need("outline", "runtime"),
-        disk_mb=need("outline", "disk_mb"),
-        gpu=GPUS_OF["outline"],
+        **asks("outline"),
     params:
-        settings=segmentation(without=SETTLING),
-        gpu=CONFIG["gpu"],
+        settings=of_segmentation(without=segmentation.SETTLING),
+        gpu=plan.config["gpu"],
     script:
         "../scripts/outline.py"
 
 
 rule segment:
     input:
-        tiles=made("filter", "filtered.parquet"),
+        tiles=made("filter_tiles", "tiles"),
         outlines=outlines_of,
         objects=objects_of,
     output:
@@ -47,10 +44,8 @@ rule segment:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("segment", "mem_mb"),
-        runtime=need("segment", "runtime"),
-        disk_mb=need("segment", "disk_mb"),
+        **asks("segment"),
     params:
-        settings=segmentation(without={"shards"}),
+        settings=of_segmentation(without={"shards"}),
     script:
         "../scripts/segment.py"

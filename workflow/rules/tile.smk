@@ -14,12 +14,10 @@ rule tile:
         "../envs/clusterfirst.yaml"
     threads: 1
     resources:
-        mem_mb=need("tile", "mem_mb"),
-        runtime=need("tile", "runtime"),
-        disk_mb=need("tile", "disk_mb"),
+        **asks("tile"),
     params:
-        settings=stage("tiling"),
-        mpp=lambda wildcards: sample_of(wildcards.slide).mpp,
+        settings=section("tiling"),
+        mpp=lambda wildcards: plan.sample(wildcards.slide).mpp,
     script:
         "../scripts/tile.py"
 
@@ -27,7 +25,7 @@ rule tile:
 rule filter_tiles:
     input:
         slide=slide_file,
-        tiles=made("tiling", "tiles.parquet"),
+        tiles=made("tile", "tiles"),
     output:
         tiles=f"{RESULTS}/{{slide}}/filtered.parquet",
         picture=report(
@@ -45,11 +43,9 @@ rule filter_tiles:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("filter_tiles", "mem_mb"),
-        runtime=need("filter_tiles", "runtime"),
-        disk_mb=need("filter_tiles", "disk_mb"),
+        **asks("filter_tiles"),
     params:
-        settings=stage("filter"),
+        settings=section("filter"),
     script:
         "../scripts/filter_tiles.py"
 
@@ -57,7 +53,7 @@ rule filter_tiles:
 rule export_tiles:
     input:
         slide=slide_file,
-        tiles=made("filter", "filtered.parquet"),
+        tiles=made("filter_tiles", "tiles"),
     output:
         folder=directory(f"{RESULTS}/{{slide}}/tiles"),
     log:
@@ -68,8 +64,6 @@ rule export_tiles:
         "../envs/clusterfirst.yaml"
     threads: 4
     resources:
-        mem_mb=need("export_tiles", "mem_mb"),
-        runtime=need("export_tiles", "runtime"),
-        disk_mb=need("export_tiles", "disk_mb"),
+        **asks("export_tiles"),
     script:
         "../scripts/export_tiles.py"

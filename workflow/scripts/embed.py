@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst import embedding
 from clusterfirst.devices import torch_device
+from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import log_to, read_metadata, write_json
 from clusterfirst.outlines import objects
 from clusterfirst.slide.slide import Slide
@@ -16,12 +16,13 @@ if __name__ == "__main__":
     facts = known["slide"]
     weights = dict(zip(snakemake.params.weights, snakemake.input.weights, strict=True))
     with Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide:
-        found = embedding.embed_slide(
+        found = embed_slide(
             slide,
             pd.read_parquet(snakemake.input.tiles),
             objects.read_objects(snakemake.input.cells),
             snakemake.output.embeddings,
-            **settings | {"weights": weights},
+            settings=settings,
+            weights=weights,
             histogram=np.array(known["histogram"]),
             device=torch_device(snakemake.params.gpu, threads=snakemake.threads) if weights else None,
             threads=snakemake.threads,

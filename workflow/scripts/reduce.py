@@ -18,7 +18,7 @@ if __name__ == "__main__":
         for slide, embeddings, columns, cells in files
     ]
     settings = dict(snakemake.params.settings)
-    reduced = reduction.reduce(slides, **settings, gpu=snakemake.params.gpu, threads=snakemake.threads)
+    reduced = reduction.reduce(slides, settings, gpu=snakemake.params.gpu, threads=snakemake.threads)
     write_array(reduced.values, snakemake.output.umap)
     write_array(reduced.plane, snakemake.output.plane)
     cells = {slide.slide: len(slide.values) for slide in slides}

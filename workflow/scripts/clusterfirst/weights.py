@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +150,6 @@ WEIGHTS: dict[str, Asset] = {
 }
 """Weights by name."""
 
-USUAL_WEIGHTS = {"instanseg": "instanseg", "cellpose": "cpsam", "resnet50": "imagenet"}
-"""What a model uses unless the user says otherwise."""
-
 _LIBRARIES = ("torchvision", "timm")
 """Of architectures; what they call pretrained is an asset named ``torchvision:<architecture>``."""
 
@@ -172,37 +169,6 @@ SLIDES: dict[str, Asset] = {
     ),
 }
 """Sample slides by file name."""
-
-
-def embedding_weights(model: str, given: Mapping[str, str]) -> str | None:
-    """Return the weights of a model of the embedding: the name of an asset, or a path; None if it needs none.
-
-    Parameters
-    ----------
-    model
-        See `embedding.encoders.load`, or ``morphology``.
-    given
-        What the user wants instead of the usual ones, by model: a registered name or a path. ``imagenet`` for
-        ``torchvision:<name>`` and ``pretrained`` for ``timm:<name>`` are the usual ones.
-    """
-    if model == "morphology":
-        return None
-    if model.partition(":")[0] in _LIBRARIES:
-        chosen = given.get(model, "pretrained")
-        return model if chosen in ("imagenet", "pretrained") else chosen
-    return given.get(model, USUAL_WEIGHTS.get(model, model))
-
-
-def weights_names(settings: Mapping) -> dict[str, dict[str, str]]:
-    """Return the weights that a slide's settings ask for, by stage and model; a stage that needs none is absent."""
-    segmentation, embedding = settings["segmentation"], settings["embedding"]
-    names = {}
-    if (model := segmentation["model"]) != "precomputed":
-        names["segmentation"] = {model: segmentation["weights"] or USUAL_WEIGHTS[model]}
-    networks = {
-        model: name for model in embedding["models"] if (name := embedding_weights(model, embedding["weights"]))
-    }
-    return names | ({"embedding": networks} if networks else {})
 
 
 def package_missing(source: Package) -> str:

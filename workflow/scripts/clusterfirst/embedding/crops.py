@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,8 +67,13 @@ class Crop:
     """
 
     mode: str
-    crop_um: float = 16.0
-    margin_um: float = 0.0
+    crop_um: float
+    margin_um: float
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Crop:
+        """Take from the ``embedding`` section of the configuration what is about crops."""
+        return cls(settings["crop"], settings["crop_um"], settings["margin_um"])
 
     @property
     def reach_um(self) -> float:

@@ -7,8 +7,8 @@ for every 4 µm) is averaged over each cell. It takes one pass per tile, where n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -53,12 +53,10 @@ class InstanSegEncoder:
 
     Parameters
     ----------
+    model, device, histogram, settings
+        See `Embedder`.
     weights
         InstanSeg's ``.pt`` file.
-    device
-        Where to compute.
-    histogram
-        The slide's intensities, 3 × 256; None: 0 to 255 become 0 to 1.
 
     Raises
     ------
@@ -73,10 +71,18 @@ class InstanSegEncoder:
     cells_at_once = None
     """One pass serves all cells of a view."""
 
-    def __init__(self, weights: str | os.PathLike, *, device: torch.device, histogram: np.ndarray | None):
-        model = instanseg.load(weights, device=device)
+    def __init__(
+        self,
+        model: str,
+        weights: str | os.PathLike,
+        *,
+        device: torch.device,
+        histogram: np.ndarray | None,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        network = instanseg.load(weights, device=device)
         try:
-            self._stages = [stage for _, stage in model.fcn.encoder.named_children()]
+            self._stages = [stage for _, stage in network.fcn.encoder.named_children()]
         except AttributeError as error:
             raise ClusterfirstError(f"weights {weights}: no InstanSeg model: it has no encoder") from error
         self._device, self._bf16 = device, computes_bf16(device)

@@ -7,7 +7,7 @@ turned: orientation enters only relative to that of the neighbours.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -110,7 +110,7 @@ _UNMIXING = _unmixing()
 
 
 class Morphology:
-    """Measures cells."""
+    """Measures cells; none of the arguments that networks are built with concern it (see `Embedder`)."""
 
     columns = tuple(COLUMNS)
     standardise = True
@@ -119,6 +119,9 @@ class Morphology:
     """A pixel of the ring belongs to the nearest cell, which may lie as far again beyond it."""
     cells_at_once = None
     """Cells of a view are measured all at once, on one label image."""
+
+    def __init__(self, *_: Any, **__: Any):
+        pass
 
     def start(self, cells: geopandas.GeoDataFrame, out: np.ndarray, *, mpp: float) -> None:
         """Begin a slide; `out` is N × D, columns as in `COLUMNS`; see `Embedder.start`."""

@@ -7,8 +7,9 @@ import math
 import os
 import re
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -41,16 +42,8 @@ class Network:
 
     Parameters
     ----------
-    model, weights
-        See `encoders.load`.
-    device
-        Where to compute.
-    crop
-        What the network sees of a cell.
-    crop_px
-        Edge of crops as the network sees them; None: what it was trained with.
-    batch_size
-        Crops that go through the network together; None: what suits the device.
+    model, weights, device, histogram, settings
+        See `Embedder` and `encoders.load`.
 
     Raises
     ------
@@ -67,15 +60,14 @@ class Network:
         weights: str | os.PathLike,
         *,
         device: torch.device,
-        crop: Crop,
-        crop_px: int | None,
-        batch_size: int | None,
+        histogram: np.ndarray | None = None,
+        settings: Mapping[str, Any],
     ):
-        self._model, self._device, self._crop = model, device, crop
-        self._encode = load(model, weights, device=device, edge_px=crop_px)
-        self._batch_size = batch_size or _batch_size(self._encode, device)
+        self._model, self._device, self._crop = model, device, Crop.of(settings)
+        self._encode = load(model, weights, device=device, edge_px=settings["crop_px"])
+        self._batch_size = settings["batch_size"] or _batch_size(self._encode, device)
         self.columns = tuple(f"{_label(model)}_{index:04d}" for index in range(self._encode.width))
-        self.margin_um = crop.reach_um
+        self.margin_um = self._crop.reach_um
         self.cells_at_once = min(self._batch_size, _CUT_AT_ONCE)
         self._blank = tuple(round(255 * channel) for channel in self._encode.mean)
 

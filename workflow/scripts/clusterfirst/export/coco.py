@@ -14,7 +14,7 @@ import shapely
 
 from ..io import atomic, log, read_metadata
 from ..labels import join
-from . import jsontext, tiles
+from . import Source, jsontext, tiles
 
 NUCLEUS = "nucleus"
 """The only category where no cell has a class."""
@@ -25,23 +25,16 @@ _LEAST_PX = 1.0
 _POLYGON = 3
 
 
-def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -> None:
+def export(source: Source, to: str | os.PathLike) -> None:
     """Write the cells of a slide by tile, cut at its borders: what lies in a picture must be outlined in it.
 
     Outlines are in pixels of the picture, ``{tile_id}.png``. Pieces smaller than a pixel are left out. ``iscrowd`` is 0
     throughout; ``attributes`` say which cell of ``cells.parquet`` it is, of which cluster, how sure that is, and how
     the label came about.
-
-    Parameters
-    ----------
-    path
-        ``cells.parquet``.
-    grid
-        The kept rows of ``filtered.parquet``: those that have a picture.
-    to
-        The JSON; written atomically.
     """
-    facts = read_metadata(path)
+    # Those that have a picture.
+    grid = pd.read_parquet(source.parts["tiles"]).query("kept").reset_index(drop=True)
+    facts = read_metadata(source.cells)
     mpp = facts["slide"]["mpp"]
     names = [entry["name"] for entry in facts["classes"]]
     kinds = list(dict.fromkeys([*names, UNLABELLED])) if names else [NUCLEUS]
@@ -57,7 +50,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike) -
     with atomic(to) as part, part.open("wb") as file:
         file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}").encode())
         file.write(b',\n "annotations": [')
-        for batch in join.read(path, _COLUMNS, what="COCO"):
+        for batch in join.read(source.cells, _COLUMNS, what="COCO"):
             found, shown = _annotations(batch, grid, mpp, kinds, first=count + 1)
             left_out += len(batch) - shown
             if len(found):

@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from ..clustering import NOISE, palette
-from ..io import atomic, log, read_metadata
+from ..io import atomic, log, read_json, read_metadata
 from ..labels.join import same_length
+from . import Source
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,35 +30,18 @@ _NAMED = "morphology"
 """The embedder whose numbers have names that mean something."""
 
 
-def export(path: str | os.PathLike, to: str | os.PathLike, **parts: Any) -> None:
+def export(source: Source, to: str | os.PathLike) -> None:
     """Write what `table` returns as a ``.h5ad``, atomically; see there."""
-    adata = table(path, **parts)
+    adata = table(source)
     with atomic(to) as part:
         adata.write_h5ad(part)
     log.info("%d cells × %d measures; %s", *adata.shape, ", ".join(adata.obsm))
 
 
-def table(
-    path: str | os.PathLike,
-    *,
-    slide: str,
-    embeddings: str | os.PathLike,
-    columns: Sequence[str],
-    models: Sequence[dict],
-    reduced: str | os.PathLike,
-) -> AnnData:
-    """Put together an AnnData of all cells of a slide.
+def table(source: Source) -> AnnData:
+    """Put together an AnnData of all cells of a slide; embeddings stay on disk until it is written.
 
-    Parameters
-    ----------
-    path
-        ``cells.parquet``.
-    slide
-        Its name. Cells are called ``{slide}_{cell_id}``, so that slides can be put together.
-    embeddings, reduced
-        ``embeddings.npy``, which stays on disk until it is written, and ``umap.npy``.
-    columns, models
-        What stands in ``embeddings.json``.
+    Cells are called ``{slide}_{cell_id}``, so that slides can be put together.
 
     Returns
     -------
@@ -75,14 +59,15 @@ def table(
     """
     from anndata import AnnData
 
-    facts = read_metadata(path)
+    facts, described, slide = read_metadata(source.cells), read_json(source.parts["columns"]), source.slide
     cells = pq.read_table(
-        path, columns=["x", "y", "umap_x", "umap_y", *MEASURES, *_NUMBERS, *_SOME, "label"]
+        source.cells, columns=["x", "y", "umap_x", "umap_y", *MEASURES, *_NUMBERS, *_SOME, "label"]
     ).to_pandas()
-    vectors, low = (np.asarray(np.load(file, mmap_mode="r")) for file in (embeddings, reduced))
-    for name, values in ((embeddings, vectors), (reduced, low)):
-        same_length(Path(name).name, len(values), len(cells))
-    x, names = _measured(cells, vectors, columns, models)
+    files = (source.parts["embeddings"], source.parts["reduced"])
+    vectors, low = (np.asarray(np.load(file, mmap_mode="r")) for file in files)
+    for file, values in zip(files, (vectors, low), strict=True):
+        same_length(Path(file).name, len(values), len(cells))
+    x, names = _measured(cells, vectors, described["columns"], described["models"])
     # AnnData writes strings of Python, not those of Arrow that pandas prefers.
     cells.index = pd.Index([f"{slide}_{cell}" for cell in cells["cell_id"]], dtype=object)
     obs, var = _observed(cells, slide, facts["classes"]), pd.DataFrame(index=pd.Index(names, dtype=object))
@@ -91,7 +76,7 @@ def table(
     adata.obsm["X_umap"] = cells[["umap_x", "umap_y"]].to_numpy()
     adata.obsm["X_reduced"] = low
     adata.obsm["X_embedding"] = vectors
-    adata.uns |= _unstructured(adata, slide, facts, columns)
+    adata.uns |= _unstructured(adata, slide, facts, described["columns"])
     return adata
 
 

@@ -24,7 +24,7 @@ import shapely
 
 from ..io import atomic, progress, read_metadata
 from ..slide.grid import with_cells
-from . import jsontext, tiles
+from . import Source, jsontext, tiles
 
 UNCLASSIFIED = "Unclassified"
 _COLUMNS = ["cell_id", "tile_id", "cluster_id", "confidence", "label", "label_source"]
@@ -32,24 +32,12 @@ _FOLDER = "INPUT_prepped_tiles_path"
 """Their tools look for pictures by what follows this in ``tile_path``, in a folder that they are given: ``results``."""
 
 
-def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike, *, slide: str) -> None:
-    """Write the cells of a slide by tile.
-
-    Parameters
-    ----------
-    path
-        ``cells.parquet``. Its outlines are in memory at once (as WKB), for they are needed by tile.
-    grid
-        All rows of ``filtered.parquet``.
-    to
-        The JSON; written atomically.
-    slide
-        Name of the slide's folder.
-    """
-    mpp = read_metadata(path)["slide"]["mpp"]
-    cells = pq.read_table(path, columns=_COLUMNS).combine_chunks()
-    outlines = pq.read_table(path, columns=["geometry"])["geometry"].to_numpy()
-    grid = with_cells(grid, cells["tile_id"].to_numpy())
+def export(source: Source, to: str | os.PathLike) -> None:
+    """Write the cells of a slide by tile. Outlines are in memory at once (as WKB), for they are needed by tile."""
+    mpp = read_metadata(source.cells)["slide"]["mpp"]
+    cells = pq.read_table(source.cells, columns=_COLUMNS).combine_chunks()
+    outlines = pq.read_table(source.cells, columns=["geometry"])["geometry"].to_numpy()
+    grid = with_cells(pd.read_parquet(source.parts["tiles"]), cells["tile_id"].to_numpy())
     owner = pd.Index(grid["tile_id"]).get_indexer(cells["tile_id"].to_pandas())
     # Stable: within a tile, cells keep their order.
     order = np.argsort(owner, kind="stable")
@@ -58,7 +46,7 @@ def export(path: str | os.PathLike, grid: pd.DataFrame, to: str | os.PathLike, *
         file.write(b"[")
         for row in progress(range(len(grid)), total=len(grid), what="annotations"):
             own = order[ends[row] : ends[row + 1]]
-            file.write(b"," * (row > 0) + b"\n" + _tile_facts(grid.iloc[row], slide) + b', "cells": [')
+            file.write(b"," * (row > 0) + b"\n" + _tile_facts(grid.iloc[row], source.slide) + b', "cells": [')
             if len(own):
                 inside = tiles.moved(shapely.from_wkb(outlines[own]), grid, np.full(len(own), row), mpp)
                 file.write(b"\n ")

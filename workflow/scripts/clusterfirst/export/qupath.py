@@ -18,7 +18,7 @@ import shapely
 from ..clustering import palette
 from ..io import atomic, bounded_map, read_metadata
 from ..labels import join
-from . import jsontext
+from . import Source, jsontext
 
 MEASUREMENTS = {
     "cell_id": "Cell ID",
@@ -44,11 +44,11 @@ LEVEL = 4
 """Of deflate. Half the time of 6, which would save a fourteenth of the file (benchmarks/geojson.md)."""
 
 
-def export(path: str | os.PathLike, to: str | os.PathLike, *, threads: int = 2) -> None:
-    """Write all cells of a ``cells.parquet`` as a ``.geojson.gz``; see `write`."""
-    colours = {entry["name"]: entry["colour"] for entry in read_metadata(path)["classes"]}
-    batches = join.read(path, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
-    write(to, batches, colours, threads=threads)
+def export(source: Source, to: str | os.PathLike) -> None:
+    """Write all cells as a ``.geojson.gz``; see `write`."""
+    colours = {entry["name"]: entry["colour"] for entry in read_metadata(source.cells)["classes"]}
+    batches = join.read(source.cells, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
+    write(to, batches, colours, threads=source.threads)
 
 
 def write(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-from ..io import atomic, log
-from .h5ad import categories
+from ..io import atomic, log, read_metadata
+from ..slide.slide import Slide
+from . import Source
+from .h5ad import categories, table
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from xarray import DataTree
-
-    from ..slide.slide import Slide
 
 CELLS, TABLE, IMAGE = "cells", "table", "image"
 PIXELS = "pixels"
@@ -24,24 +26,18 @@ PIXELS = "pixels"
 _CHUNK_PX = 1024
 
 
-def export(
-    path: str | os.PathLike, adata: AnnData, to: str | os.PathLike, *, mpp: float, slide: Slide | None = None
-) -> None:
-    """Write shapes ``cells``, their ``table`` and, of an open slide, its ``image``.
+def export(source: Source, to: str | os.PathLike) -> None:
+    """Write shapes ``cells``, their ``table`` and, where the slide is among the parts, its ``image``.
 
-    Parameters
-    ----------
-    path
-        ``cells.parquet``; all outlines are in memory at once.
-    adata
-        What `h5ad.table` returns; it is changed.
-    to
-        The Zarr folder; written atomically.
-    mpp
-        µm per level-0 pixel.
-    slide
-        Its picture becomes a pyramid, read and written piece by piece.
+    All outlines are in memory at once. The image becomes a pyramid, read and written piece by piece.
     """
+    adata, mpp = table(source), read_metadata(source.cells)["slide"]["mpp"]
+    pictured = source.parts.get("slide")
+    with Slide(pictured, mpp=mpp) if pictured else nullcontext() as slide:
+        _write(source.cells, adata, to, mpp=mpp, slide=slide)
+
+
+def _write(path: Path, adata: AnnData, to: str | os.PathLike, *, mpp: float, slide: Slide | None) -> None:
     import geopandas
     from spatialdata import SpatialData
     from spatialdata.models import ShapesModel, TableModel

@@ -10,6 +10,7 @@ from pyarrow import csv
 
 from ..io import atomic
 from ..labels import join
+from . import Source
 
 COLUMNS = (
     *("cell_id", "tile_id", "x", "y", "area_um2", "perimeter_um", "major_um", "minor_um", "eccentricity"),
@@ -22,8 +23,8 @@ _BOM = "\ufeff".encode()
 """Without it, Excel takes UTF-8 for something else."""
 
 
-def export(path: str | os.PathLike, to: str | os.PathLike) -> None:
-    """Write the `COLUMNS` of a ``cells.parquet``: UTF-8 with a byte-order mark, a header, commas, empty for null.
+def export(source: Source, to: str | os.PathLike) -> None:
+    """Write the `COLUMNS` of all cells: UTF-8 with a byte-order mark, a header, commas, empty for null.
 
     Numbers have at most four decimals.
     """
@@ -31,7 +32,7 @@ def export(path: str | os.PathLike, to: str | os.PathLike) -> None:
     with atomic(to) as part, part.open("wb") as file:
         file.write(_BOM)
         writer = None
-        for batch in join.read(path, COLUMNS, what="CSV"):
+        for batch in join.read(source.cells, COLUMNS, what="CSV"):
             rounded = {name: _rounded(batch[name]) for name in COLUMNS}
             schema = schema or pa.schema([(name, values.type) for name, values in rounded.items()])
             writer = writer or csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed"))

@@ -1,46 +1,59 @@
-"""The sample sheet and the configuration: defaults, checks that report everything at once, settings per tissue."""
+"""The configuration: defaults, checks that report everything at once, and the settings that hold for a tissue."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import difflib
-import io
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..io import ClusterfirstError
 from .trials import ORDER
-
-STAGES = (
-    "tiling",
-    "filter",
-    "segmentation",
-    "embedding",
-    "reduction",
-    "clustering",
-    "representatives",
-    "annotation",
-    "classify",
-    "export",
-)
-RESERVED = ("classify", "evaluation", "groups", "logs", "sweep")
-"""Folders among the results that belong to no slide."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A row of the sample sheet."""
+class Settings:
+    """All settings that hold for a slide: sections of the configuration, values by key. Nobody changes them.
 
-    slide: str
-    path: str
-    tissue: str | None = None
-    mpp: float | None = None
-    objects: str | None = None
-    truth: str | None = None
+    ``sweep`` has lists of values to be tried, by ``section.key``.
+    """
+
+    tiling: Mapping[str, Any]
+    filter: Mapping[str, Any]
+    segmentation: Mapping[str, Any]
+    embedding: Mapping[str, Any]
+    reduction: Mapping[str, Any]
+    clustering: Mapping[str, Any]
+    representatives: Mapping[str, Any]
+    annotation: Mapping[str, Any]
+    classify: Mapping[str, Any]
+    export: Mapping[str, Any]
+    gpu: bool | str
+    sweep: Mapping[str, list]
+
+    @property
+    def decisive(self) -> dict:
+        """What decided the results of a slide.
+
+        Not how a sweep went on, what a model was asked, what was exported, how the second pass of pictures is drawn.
+        """
+        kept = {name: value for name, value in asdict(self).items() if name not in ("classify", "export", "sweep")}
+        typical = {key: value for key, value in self.representatives.items() if key != "annotation"}
+        return kept | {"representatives": typical}
+
+    @property
+    def typical(self) -> dict:
+        """Which cells are typical of a cluster."""
+        return {key: self.representatives[key] for key in ("max_items", "min_confidence")}
+
+    @property
+    def drawing_of_representatives(self) -> dict:
+        """How the tiles that show all clusters are drawn: ``annotation``, and over it their own keys."""
+        return {**self.annotation, **(self.representatives["annotation"] or {})}
+
+
+SECTIONS = tuple(field.name for field in fields(Settings) if field.name not in ("gpu", "sweep"))
+"""Sections of the configuration that hold for single slides."""
 
 
 def defaults(schema: dict) -> Any:
@@ -59,37 +72,16 @@ def merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dict | None = None) -> dict:
-    """Return the settings of every stage for one tissue: schema defaults, config, the tissue's own, then a trial's.
-
-    Returns
-    -------
-    dict
-        One dict per name in `STAGES`, ``gpu``, and ``sweep`` (values by key; a tissue's own replaces the general one).
-    """
+def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dict | None = None) -> Settings:
+    """Return the settings for one tissue: schema defaults, config, the tissue's own, then a trial's."""
     full = merge(defaults(schema), config)
     own = (config.get("tissues") or {}).get(tissue) or {}
     # A value that is itself a dict is one value: it is replaced, not merged.
-    stages = {stage: merge(full[stage], own.get(stage) or {}) | (trial or {}).get(stage, {}) for stage in STAGES}
-    return stages | {"gpu": full["gpu"], "sweep": own.get("sweep", full["sweep"]) or {}}
+    sections = {name: merge(full[name], own.get(name) or {}) | (trial or {}).get(name, {}) for name in SECTIONS}
+    return Settings(**sections, gpu=full["gpu"], sweep=own.get("sweep", full["sweep"]) or {})
 
 
-def decisive(settings: dict) -> dict:
-    """Return what decided the results of a slide, out of what `resolve` returned.
-
-    Not how a sweep went on, what a model was asked, what was exported, and how the second pass of pictures is drawn.
-    """
-    kept = {name: value for name, value in settings.items() if name not in ("classify", "export", "sweep")}
-    typical = {key: value for key, value in settings["representatives"].items() if key != "annotation"}
-    return kept | {"representatives": typical}
-
-
-def drawing_of_representatives(settings: dict) -> dict:
-    """Return how the tiles that show all clusters are drawn: ``annotation``, and over it their own keys."""
-    return settings["annotation"] | (settings["representatives"]["annotation"] or {})
-
-
-def draws_classes(annotation: dict) -> bool:
+def draws_classes(annotation: Mapping) -> bool:
     """Whether pictures drawn with these keys need to know what cells are called."""
     return (
         annotation["drop_unclassified"] or annotation["colour"] in ("class", "label") or "class" in annotation["text"]
@@ -99,8 +91,8 @@ def draws_classes(annotation: dict) -> bool:
 def check_config(config: dict, schema: dict) -> list[str]:
     """Return every problem of a configuration, one line each.
 
-    Sections under ``tissues.<name>`` are held against the schema of the stage that they override, and so is every value
-    that is to be swept.
+    Sections under ``tissues.<name>`` are held against the schema of the section that they override, and so is every
+    value that is to be swept.
     """
     problems = list(_violations(config, schema, ()))
     problems += _sweep_problems(config.get("sweep"), schema, ("sweep",))
@@ -118,7 +110,7 @@ def check_config(config: dict, schema: dict) -> list[str]:
     return problems
 
 
-def _sections(schema: dict, names: Iterable[str] = STAGES) -> dict:
+def _sections(schema: dict, names: Iterable[str] = SECTIONS) -> dict:
     """The schema of some sections alone."""
     sections = {name: schema["properties"][name] for name in names}
     return {"type": "object", "additionalProperties": False, "properties": sections}
@@ -153,10 +145,10 @@ def _violations(value: Any, schema: dict, where: tuple[str, ...]) -> Iterator[st
                 if key not in known:
                     yield f"{'.'.join((*path, str(key)))}: unknown key{_suggest(str(key), known)}"
         else:
-            yield f"{'.'.join(path) or 'config'}: {_plainly(error)}"
+            yield f"{'.'.join(path) or 'config'}: {in_words(error)}"
 
 
-def _plainly(error) -> str:
+def in_words(error) -> str:
     """The validator's message, and what the key is for."""
     about = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
     if error.validator == "pattern" and about:
@@ -172,121 +164,3 @@ def _suggest(word: str, known: Iterable[str], *, all_of_them: bool = True) -> st
     return (
         f"; known keys: {', '.join(known)}" if all_of_them else "; keys are written section.key, as filter.min_tissue"
     )
-
-
-def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] | None = None) -> list[Sample]:
-    """Read and check the sample sheet.
-
-    Parameters
-    ----------
-    path
-        CSV with a header row; comma, semicolon or tab between columns, a byte-order mark is accepted.
-        Paths of slides are relative to the working directory.
-    schema
-        JSON schema of one row.
-    exists
-        Says whether a file that a row names is there or will be. By default, whether it is there.
-
-    Raises
-    ------
-    ClusterfirstError
-        Lists every problem of every row, with row (as a spreadsheet counts, the header is row 1) and column.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ClusterfirstError(f"sample sheet {path} not found: make it, or set `slides:` in the config to your own")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ClusterfirstError(f"sample sheet {path} is not UTF-8 text ({error}): save it as 'CSV UTF-8'") from error
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    header = [name.strip() for name in next(reader, [])]
-
-    problems = list(_header_problems(header, schema))
-    samples, seen = [], {}
-    if not problems:
-        check = _RowCheck(header, schema, exists or _is_file)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            row = reader.line_num
-            sample, wrong = check(cells)
-            key = sample.slide.casefold() if sample else None
-            if key in seen:
-                wrong.append(f"column slide: '{sample.slide}' stands in row {seen[key]} already")
-            elif key:
-                seen[key] = row
-            problems += [f"row {row}, {line}" for line in wrong]
-            samples.append(sample)
-        if not samples:
-            problems.append(
-                "no rows: add one line per slide, or give the configuration of your run, which names your sheet "
-                '(`slides:`): --configfile FILE, with make ARGS="--configfile FILE" (the demo\'s is config/demo.yaml)'
-            )
-    if problems:
-        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-        raise ClusterfirstError("\n  ".join([f"sample sheet {path} has {count}:", *problems]))
-    return samples
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_file()
-
-
-def _header_problems(header: list[str], schema: dict) -> Iterator[str]:
-    known = schema["properties"]
-    for name in schema["required"]:
-        if name not in header:
-            yield f"row 1: column '{name}' is missing (the header has: {', '.join(header) or 'nothing'})"
-    for name in header:
-        # Columns of one's own (patient, stain, …) are welcome; a misspelt one would silently do nothing.
-        if name not in known and (near := difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.75)):
-            yield f"row 1: unknown column '{name}'; did you mean '{near[0]}'?"
-        if name and header.count(name) > 1:
-            yield f"row 1: column '{name}' appears more than once"
-
-
-def _finite(text: str) -> float:
-    """NaN would pass any minimum and maximum."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-@dataclass
-class _RowCheck:
-    header: list[str]
-    schema: dict
-    exists: Callable[[str], bool]
-
-    def __call__(self, cells: list[str]) -> tuple[Sample | None, list[str]]:
-        """Return the row as a `Sample` (None if it has no usable id) and what is wrong with it."""
-        from jsonschema import Draft202012Validator
-
-        wrong = []
-        if len(cells) > len(self.header):
-            wrong.append(f"{len(cells)} cells for {len(self.header)} columns: quote a cell that holds the separator")
-        row: dict[str, Any] = {
-            name: text for name, cell in zip(self.header, cells, strict=False) if (text := cell.strip())
-        }
-        if "mpp" in row:
-            text = row.pop("mpp")
-            try:
-                row["mpp"] = _finite(text)
-            except ValueError:
-                wrong.append(f"column mpp: '{text}' is not a number (µm per pixel, with a decimal point)")
-        for error in Draft202012Validator(self.schema).iter_errors(row):
-            column = str(error.path[0]) if error.path else error.message.split("'")[1]
-            wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else _plainly(error)}")
-        for column in ("path", "objects", "truth"):
-            if column in row and not self.exists(row[column]):
-                what = "a folder, not a file:" if Path(row[column]).is_dir() else "no file"
-                wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")
-        if "slide" not in row:
-            return None, wrong
-        if row["slide"].casefold() in RESERVED:
-            wrong.append(f"column slide: '{row['slide']}' is the name of a folder of the workflow's own")
-        known = {field.name: row.get(field.name) for field in fields(Sample)}
-        return Sample(**known), wrong

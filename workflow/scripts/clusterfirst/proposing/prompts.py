@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..io import ClusterfirstError
 from ..labels.model import UNSURE
-from .views import Montage
+
+if TYPE_CHECKING:
+    from .views import Montage
 
 _SCHEMA = {
     "type": "object",
@@ -166,3 +170,43 @@ def again(conversation: list[dict], answer: str, why: str) -> list[dict]:
     """Return the conversation continued: an answer, and what is wrong with it."""
     told = f"This answer cannot be used: {why}. {_FORM.format(unsure=UNSURE)}"
     return [*conversation, {"role": "assistant", "content": answer or "…"}, {"role": "user", "content": told}]
+
+
+def of_tissues(wanted: str, tissues: Collection[str | None], folder: Path | None) -> Path | None:
+    """Return the file of a prompt that comes with the workflow.
+
+    Parameters
+    ----------
+    wanted
+        Setting ``classify.prompt``.
+    tissues
+        Of the slides whose clusters are asked about. With ``auto``, one tissue's own prompt is taken, if it has one.
+    folder
+        Where the workflow's prompts are; None if they do not lie on this disk.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None if `wanted` is the path of a file of the user's own.
+
+    Raises
+    ------
+    ClusterfirstError
+        There is no such prompt.
+    """
+    if Path(wanted).name != wanted or wanted.endswith((".yaml", ".yml")):
+        return None
+    if folder is None:
+        raise ClusterfirstError(
+            "config: classify.prompt: name a file of your own, for the workflow's do not lie on this disk"
+        )
+    if wanted == "auto":
+        own = folder / f"{str(*tissues).casefold()}.yaml" if len(tissues) == 1 else None
+        wanted = own.stem if own and own.is_file() else "default"
+    path = folder / f"{wanted}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise ClusterfirstError(
+            f"config: classify.prompt: there is no prompt {wanted}. Known: {known}; or the path of your own"
+        )
+    return path

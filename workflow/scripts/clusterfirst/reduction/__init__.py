@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,25 +44,7 @@ class Reduced:
 
 
 def reduce(
-    slides: Sequence[SlideEmbedding],
-    *,
-    method: str = "umap",
-    standardise: str | bool = "auto",
-    clip: float | None = None,
-    pca: int | None = 50,
-    balance: Mapping[str, float] | None = None,
-    batch_correction: str | None = None,
-    context_neighbours: int = 10,
-    context_um: float | None = None,
-    context_weight: float = 0.0,
-    components: int = 50,
-    n_neighbors: int = 15,
-    min_dist: float = 0.1,
-    metric: str = "euclidean",
-    fit_cells: int | None = 200_000,
-    seed: int | None = 0,
-    gpu: str | bool = False,
-    threads: int = 1,
+    slides: Sequence[SlideEmbedding], settings: Mapping[str, Any], *, gpu: str | bool = False, threads: int = 1
 ) -> Reduced:
     """Reduce the cells of slides together.
 
@@ -69,52 +52,40 @@ def reduce(
     ----------
     slides
         At least one; any number of cells.
-    method
-        ``umap``; ``pca``: principal coordinates; ``none``: the prepared features as they are.
-    standardise, clip, pca, balance
-        See `preparation.prepare`.
-    batch_correction
-        ``harmony`` (see `batches.harmony`) or None.
-    context_neighbours, context_um, context_weight
-        See `context.append`.
-    components, n_neighbors, min_dist, metric, fit_cells, seed
-        See `umap.lay_out`. Fewer than four cells keep their principal coordinates, which the log says.
+    settings
+        The ``reduction`` section of the configuration. With method ``umap``, fewer than four cells keep their principal
+        coordinates, which the log says.
     gpu
         See `devices.rapids`.
+    threads
+        CPU threads.
     """
     if not slides:
         raise ClusterfirstError("there is no slide to reduce")
+    method, seed = settings["method"], settings["seed"]
     use_gpu = method == "umap" and rapids(gpu)
     from threadpoolctl import threadpool_limits
 
     # Sums over several threads differ in their last bits by the number of threads, and UMAP makes much of a bit.
     with threadpool_limits(threads if seed is None else 1, user_api="blas"):
-        features = prepare(slides, standardise=standardise, clip=clip, pca=pca, balance=balance)
-        if batch_correction == "harmony":
+        features = prepare(slides, **{key: settings[key] for key in ("standardise", "clip", "pca", "balance")})
+        if settings["batch_correction"] == "harmony":
             sizes = [len(slide.values) for slide in slides]
             features = batches.harmony(features, sizes, seed=seed, threads=threads)
         features = context.append(
             features,
             [slide.positions for slide in slides],
-            neighbours=context_neighbours,
-            radius_um=context_um,
-            weight=context_weight,
+            neighbours=settings["context_neighbours"],
+            radius_um=settings["context_um"],
+            weight=settings["context_weight"],
             threads=threads,
         )
         if method == "umap" and len(features) >= _FEWEST:
-            values, plane, report = umap.lay_out(
-                features,
-                components=components,
-                n_neighbors=n_neighbors,
-                min_dist=min_dist,
-                metric=metric,
-                fit_cells=fit_cells,
-                seed=seed,
-                gpu=use_gpu,
-                threads=threads,
-            )
+            of_umap = ("components", "n_neighbors", "min_dist", "metric", "fit_cells", "seed")
+            own = {key: settings[key] for key in of_umap}
+            values, plane, report = umap.lay_out(features, **own, gpu=use_gpu, threads=threads)
         else:
-            values, plane, report = _without_layout(features, method, components)
+            values, plane, report = _without_layout(features, method, settings["components"])
     return Reduced(values, plane, {"cells": len(features), "columns": features.shape[1], **report})
 
 

@@ -17,7 +17,7 @@ _FEW = 100
 """Of so few cells on every slide, chance makes slides differ about as much as stains do."""
 
 
-def harmony(features: np.ndarray, sizes: Sequence[int], *, seed: int | None = 0, threads: int = 1) -> np.ndarray:
+def harmony(features: np.ndarray, sizes: Sequence[int], *, seed: int | None, threads: int = 1) -> np.ndarray:
     """Correct features for the slide by Harmony (Korsunsky et al. 2019, doi:10.1038/s41592-019-0619-0).
 
     Harmony clusters softly so that every cluster holds cells of all slides, and moves each slide's cells of a cluster

@@ -13,8 +13,8 @@ def append(
     features: np.ndarray,
     positions: Sequence[np.ndarray],
     *,
-    neighbours: int = 10,
-    radius_um: float | None = None,
+    neighbours: int,
+    radius_um: float | None,
     weight: float,
     threads: int = 1,
 ) -> np.ndarray:

@@ -21,10 +21,10 @@ _CONSTANT = 1e-9
 def prepare(
     slides: Sequence[SlideEmbedding],
     *,
-    standardise: str | bool = "auto",
-    clip: float | None = None,
-    pca: int | None = 50,
-    balance: Mapping[str, float] | None = None,
+    standardise: str | bool,
+    clip: float | None,
+    pca: int | None,
+    balance: Mapping[str, float],
 ) -> np.ndarray:
     """Make one matrix of all cells, in which distances between rows mean something.
 
@@ -57,7 +57,6 @@ def prepare(
         Slides that were embedded differently, values that are not finite, a weight for a model that is not there.
     """
     blocks = common_blocks(slides)
-    balance = balance or {}
     strangers = sorted(set(balance) - {block.model for block in blocks})
     if strangers:
         raise ClusterfirstError(

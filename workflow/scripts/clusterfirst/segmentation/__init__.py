@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+from ..backends import Backend
+from ..fit import Fit
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from .intensity import Intensity
 
-_BACKENDS = {"instanseg": ("instanseg", "InstanSeg"), "cellpose": ("cellpose", "Cellpose")}
+GIVEN = "precomputed"
+"""The model that is none: outlines come from elsewhere."""
+
+BACKENDS: Mapping[str, Backend] = {
+    "instanseg": Backend(
+        "segmentation.instanseg:InstanSeg",
+        weights="instanseg",
+        fit=Fit(memory={"job": 2000}, core_seconds={"half_um_mpx": 9}, gpu_seconds={"half_um_mpx": 0.5}),
+    ),
+    "cellpose": Backend(
+        "segmentation.cellpose:Cellpose",
+        keys=("flow_threshold", "cellprob_threshold", "diameter", "resample", "min_size", "batch_size"),
+        weights="cpsam",
+        fit=Fit(memory={"job": 2500}, core_seconds={"seen_mpx": 150}, gpu_seconds={"seen_mpx": 3}),
+    ),
+    GIVEN: Backend("segmentation.precomputed:adopt"),
+}
+"""By the name that ``segmentation.model`` has for them."""
+
+SETTLING = frozenset({"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards"})
+"""Settings that concern what the tiles saw together, not what each of them sees."""
 
 
 class Segmenter(Protocol):
@@ -59,6 +80,18 @@ class Segmenter(Protocol):
 
 
 def backend(model: str) -> type[Segmenter]:
-    """Return the class of that name; its packages are imported only now."""
-    module, name = _BACKENDS[model]
-    return getattr(import_module(f".{module}", __name__), name)
+    """Return the network of that name; its packages are imported only now."""
+    return BACKENDS[model].load()
+
+
+def weights_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name or path of the weights that the ``segmentation`` section asks for, by model; none, maybe."""
+    usual = BACKENDS[settings["model"]].weights
+    return {settings["model"]: settings["weights"] or usual} if usual else {}
+
+
+def own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section without what concerns other models than the chosen one."""
+    own = BACKENDS[settings["model"]].keys
+    others = {key for one in BACKENDS.values() for key in one.keys} - set(own)
+    return {key: value for key, value in settings.items() if key not in others}

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ... import weights as models
 from ...io import ClusterfirstError
-from ...plan.settings import Sample, check_config, defaults, merge, read_sheet, resolve
+from ...plan.networks import weights_names
+from ...plan.settings import Settings, check_config, defaults, merge, resolve
+from ...plan.sheet import Sample, read_sheet
 from ...plan.trials import trials
 from .findings import Finding, tried
 
@@ -39,12 +41,12 @@ class Project:
     samples: Sequence[Sample]
 
     @property
-    def settings(self) -> Iterator[dict]:
+    def settings(self) -> Iterator[Settings]:
         """The settings of every tissue, in every trial of a sweep."""
         for tissue in dict.fromkeys(sample.tissue for sample in self.samples):
             plain = resolve(self.config, self.schema, tissue)
             yield plain
-            for trial in trials(plain["sweep"]):
+            for trial in trials(plain.sweep):
                 yield resolve(self.config, self.schema, tissue, trial=trial.settings)
 
 
@@ -97,9 +99,7 @@ def _is_elsewhere(path: str) -> bool:
 def weights(project: Project) -> Iterator[Finding]:
     """Whether all weights that the settings ask for are there and what they should be, or can be fetched."""
     folder = project.config["models_dir"]
-    named = {
-        name for settings in project.settings for of in models.weights_names(settings).values() for name in of.values()
-    }
+    named = {name for settings in project.settings for of in weights_names(settings).values() for name in of.values()}
     if not named:
         yield Finding("ok", "weights", "none are needed")
     for name in sorted(named):

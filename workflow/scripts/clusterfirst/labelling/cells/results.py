@@ -20,7 +20,7 @@ from ...clustering.confidence import representatives
 from ...io import ClusterfirstError, read_json, read_metadata
 from ...labels import model as proposals
 from ...labels.model import Proposals
-from ...plan.settings import RESERVED
+from ...plan.layout import RESERVED
 from ..record import titles
 from ..record.leaves import Leaves
 

@@ -1,28 +1,30 @@
 """What jobs are said to need, against what they took."""
 
 import csv
-import re
 from dataclasses import replace
 
 import pytest
 
+from clusterfirst import embedding, segmentation
+from clusterfirst.backends import Backend
 from clusterfirst.plan import resources
-from clusterfirst.plan.settings import merge
+from clusterfirst.plan.resources import RESOURCES
+from clusterfirst.plan.settings import resolve
 from clusterfirst.plan.sizes import Size
+from clusterfirst.plan.stages import RUN, STAGES
 
-RESOURCES = ("mem_mb", "runtime", "disk_mb")
 SLIDE = Size(slides=1, slide_mb=1000, mm2=400, tiles=5_000, mpx=1_950, seen_mm2=490, cells=1_000_000)
 """A large slide."""
-POOLING = {"pool_segmentation_scores", "pool_cluster_scores", "compare_trials", "benchmarks", "cohort"}
-OF_SLIDES = sorted(set(resources.FITS) - POOLING)
+POOLING = {row.name for row in STAGES.values() if row.of == RUN}
+OF_SLIDES = sorted(set(STAGES) - POOLING)
 
 
 @pytest.fixture
-def need(settings):
+def need(schema):
     """Ask what a stage needs of a resource, for changed settings."""
 
     def ask(stage, resource="mem_mb", size=SLIDE, *, change=None, **given):
-        return resources.of_job(stage, resource, size, merge(settings, change or {}), **given)
+        return resources.of_job(STAGES[stage], resource, size, resolve(change or {}, schema), **given)
 
     return ask
 
@@ -90,7 +92,9 @@ def test_what_a_slides_job_reads_of_its_group_counts(need):
 
 def test_jobs_over_all_slides_grow_with_them():
     for stage in POOLING:
-        assert resources.of_pool(stage, "mem_mb", slides=10_000) > resources.of_pool(stage, "mem_mb", slides=1)
+        assert resources.of_run(STAGES[stage], "mem_mb", slides=10_000) > resources.of_run(
+            STAGES[stage], "mem_mb", slides=1
+        )
 
 
 def test_networks_count(need):
@@ -123,12 +127,14 @@ def test_no_need_is_absurd_for_a_large_slide(need):
         assert 10 <= need(stage, "runtime", gpu=stage in ("outline", "embed"), threads=8) <= 24 * 60, stage
 
 
-def test_every_rule_that_is_submitted_asks_for_its_own_stage(repo):
-    asked = {}
-    for path in (repo / "workflow/rules").glob("*.smk"):
-        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", path.read_text(), flags=re.M):
-            if "script:" in body and name != "fetch_weights":
-                asked[name] = re.findall(r'(\w+)=need\("(\w+)", "(\w+)"\)', body)
-    assert asked.keys() == resources.FITS.keys()
-    for name, calls in asked.items():
-        assert sorted(calls) == sorted((resource, name, resource) for resource in RESOURCES)
+def test_a_unit_that_nobody_counts_is_no_fit(schema):
+    """A misspelt unit would be free."""
+    counted = resources.units(SLIDE, resolve({}, schema)).keys()
+    backends = [*segmentation.BACKENDS.values(), *embedding.BACKENDS.values()]
+    for fit in [row.fit for row in STAGES.values()] + [one.fit for one in backends if one.fit]:
+        assert fit.units <= counted, fit
+
+
+def test_a_network_without_a_cost_is_an_error():
+    with pytest.raises(ValueError, match="a network whose cost nobody stated"):
+        Backend("segmentation.instanseg:InstanSeg", weights="instanseg")

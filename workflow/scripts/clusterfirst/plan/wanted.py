@@ -1,0 +1,285 @@
+"""Which files a run is asked for: of finished slides, for other tools, of labels, scores, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ..export import FORMATS
+from ..io import ClusterfirstError
+from .layout import ResultsFolder, SlideFolder
+from .stages import FINISHED, STAGES
+from .trials import in_sweep
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+CELLS = "cells"
+"""The format that all others are made from; ``label_cells`` writes it."""
+
+
+# --- labels and proposals ----------------------------------------------------------------------------------------
+
+
+def exported_labels(plan: Plan, slide: str) -> list[str]:
+    """Return the latest export of a slide's labels, if there is one."""
+    return list(filter(None, [plan.newest_labels(slide)]))
+
+
+def proposals(plan: Plan, slide: str) -> list[str]:
+    """Return the proposals for the clusters of a slide, of its group if it shares them; or nothing."""
+    if not plan.is_asked(slide):
+        return []
+    return [plan.at("classify_clusters", plan.groups.of_slide(slide), "classes")]
+
+
+LABELS: Mapping[str, Callable[[Plan, str], list[str]]] = {"labels": exported_labels, "proposals": proposals}
+"""Where a slide's labels come from: files of each source, by the source's name (see `labels.SOURCES`)."""
+
+
+def has_labels(plan: Plan, slide: str) -> bool:
+    """Whether anybody says, or will say, what the cells of a slide are."""
+    return any(find(plan, slide) for find in LABELS.values())
+
+
+def label_files(plan: Plan, slides: Iterable[str]) -> list[str]:
+    """Return what becomes of labels, of those slides that have some."""
+    files = (SlideFolder.labelled_cells, SlideFolder.qupath, SlideFolder.drawn_by_label)
+    return [plan.path(slide, file) for slide in slides if has_labels(plan, slide) for file in files]
+
+
+def labelled_slides(plan: Plan) -> list[str]:
+    """Return the same of slides that people have labelled.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are none.
+    """
+    if files := label_files(plan, filter(plan.newest_labels, plan.samples)):
+        return files
+    if plan.stored:
+        raise ClusterfirstError(
+            "labels are files that the labelling app writes on this disk, but the results go to a storage: copy them "
+            "to a folder, label there, and run `snakemake labels` there (docs/cloud.md)"
+        )
+    results = plan.on_disk(plan.results)
+    raise ClusterfirstError(
+        f"nobody has exported labels of any slide of {plan.config['slides']} yet: name clusters with "
+        f"`clusterfirst-label {results}` (or `make label`), press Export, and run again"
+    )
+
+
+def asked_groups(plan: Plan) -> list[str]:
+    """Return the groups about whose clusters a model is asked.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are none.
+    """
+    if groups := list(filter(plan.is_asked, plan.groups_in_run())):
+        return groups
+    raise ClusterfirstError(
+        "config: classify.per_cluster is 0, so no model is asked: set it to 3, say, and classify.model, and see "
+        "`snakemake classify_preview` for what would be sent (docs/classification.md)"
+    )
+
+
+def asked_proposals(plan: Plan) -> list[str]:
+    """Return what is proposed for the clusters of all groups that a model is asked about; see `asked_groups`."""
+    return [plan.at("classify_clusters", group, "classes") for group in asked_groups(plan)]
+
+
+def asked_views(plan: Plan) -> list[str]:
+    """Return the pictures that a model would be shown; see `asked_groups`."""
+    return [plan.at("cluster_views", group, "folder") for group in asked_groups(plan)]
+
+
+# --- slides ------------------------------------------------------------------------------------------------------
+
+
+def of_slides(plan: Plan, slides: Iterable[str]) -> list[str]:
+    """Return all that is made of some slides, labels aside."""
+    slides = list(slides)
+    return [*(plan.path(slide, file) for slide in slides for file in FINISHED), *export_files(plan, slides)]
+
+
+def whole_run(plan: Plan) -> list[str]:
+    """Return all that is made if nothing else is asked for."""
+    asked = any(map(plan.is_asked, plan.groups_in_run()))
+    proposed = asked_proposals(plan) if asked else []
+    return [*of_slides(plan, plan.samples), *label_files(plan, plan.samples), *proposed]
+
+
+def tile_pictures(plan: Plan) -> list[str]:
+    """Return the folders of plain tiles, of slides that want them."""
+    wanted = (slide for slide in plan.samples if plan.settings(slide).tiling["export"])
+    return [plan.path(slide, SlideFolder.tile_pictures) for slide in wanted]
+
+
+def export_files(plan: Plan, slides: Iterable[str]) -> list[str]:
+    """Return the files for other tools that the settings of slides ask for."""
+    return [plan.path(slide, file) for slide in slides for file in _exports(plan, slide)]
+
+
+def _exports(plan: Plan, slide: str) -> Iterator[str]:
+    settings = plan.settings(slide)
+    for name in settings.export["formats"]:
+        yield SlideFolder.labelled_cells if name == CELLS else FORMATS[name].file
+    if settings.export["nuclei_mask"]:
+        yield SlideFolder.nuclei_mask
+    if settings.tiling["export"]:
+        yield SlideFolder.tile_pictures
+
+
+def all_exports(plan: Plan) -> list[str]:
+    """Return the same of all slides, and what becomes of labels.
+
+    Raises
+    ------
+    ClusterfirstError
+        Nothing is wanted.
+    """
+    files = dict.fromkeys([*export_files(plan, plan.samples), *label_files(plan, plan.samples)])
+    if not files:
+        raise ClusterfirstError(
+            "there is nothing to export: list what you want under `export:` in the config, e.g. formats: [cells, "
+            f"qupath] (known: {', '.join([CELLS, *FORMATS])})"
+        )
+    return list(files)
+
+
+# --- scores and trials -------------------------------------------------------------------------------------------
+
+_POINTS = (".csv", ".tsv", ".txt")
+"""Files of points, which are no outlines."""
+
+
+def truths(plan: Plan, stage: str, *, outlines: bool = False) -> list[str]:
+    """Return a stage's scores of all slides whose truth is known.
+
+    Parameters
+    ----------
+    plan
+        The run.
+    stage
+        The stage that scores.
+    outlines
+        Only of those whose truth is outlines.
+
+    Raises
+    ------
+    ClusterfirstError
+        No truth is known.
+    """
+    known = [
+        slide
+        for slide, sample in plan.samples.items()
+        if sample.truth and not (outlines and sample.truth.lower().endswith(_POINTS))
+    ]
+    if known:
+        return [plan.at(stage, slide, "scores") for slide in known]
+    kinds = (
+        "outlines that people drew (QuPath GeoJSON, GeoParquet or label images)"
+        if outlines
+        else "what people drew or named (QuPath GeoJSON, GeoParquet, CSV of points, classes by cell id)"
+    )
+    raise ClusterfirstError(
+        f"no slide has a truth to be scored against: name files of {kinds} in column 'truth' of {plan.config['slides']}"
+    )
+
+
+def trial_scores(plan: Plan) -> list[str]:
+    """Return what is known of each trial from the truth of its slides.
+
+    Raises
+    ------
+    ClusterfirstError
+        Nothing is swept.
+    """
+    return [
+        plan.at("evaluate_slide_clusters", trial + slide, "scores")
+        for trial, slides in _trials(plan).items()
+        for slide in slides
+        if plan.samples[slide].truth
+    ]
+
+
+def trial_validity(plan: Plan) -> list[str]:
+    """Return what is known of each trial without a truth.
+
+    Raises
+    ------
+    ClusterfirstError
+        Nothing is swept.
+    """
+    slides = ((trial, slide) for trial, slides in _trials(plan).items() for slide in slides)
+    groups = dict.fromkeys(plan.group_of(trial, slide) for trial, slide in slides)
+    return [plan.at("validate_clusters", group, "figures") for group in groups]
+
+
+def _trials(plan: Plan) -> Mapping[str, list[str]]:
+    if plan.whole_trials:
+        return plan.whole_trials
+    raise ClusterfirstError(
+        "there is nothing to sweep: list values under `sweep:` in the config, e.g. clustering.groups: [15, 25]"
+    )
+
+
+def described_trials(plan: Plan) -> list[dict]:
+    """Return per trial the values it tries, and per slide its tissue and group."""
+    return [
+        {
+            "folder": trial,
+            "values": dict(plan.trials.parts[trial].values),
+            "slides": {
+                slide: {"tissue": plan.samples[slide].tissue, "group": plan.group_of(trial, slide)} for slide in slides
+            },
+        }
+        for trial, slides in plan.whole_trials.items()
+    ]
+
+
+# --- what is there -----------------------------------------------------------------------------------------------
+
+Exists = Callable[[str], bool]
+
+
+def finished(plan: Plan, exists: Exists) -> list[str]:
+    """Return the slides whose files are all there, and those of the slides they are clustered with."""
+    whole = {slide for slide in plan.samples if all(map(exists, of_slides(plan, [slide])))}
+    return [slide for slide in plan.samples if whole.issuperset(plan.members(plan.group_of("", slide)))]
+
+
+def reported(plan: Plan, slides: list[str], exists: Exists) -> list[str]:
+    """Return what a report shows of finished slides: their files; labels, scores, sweep and costs if they are there."""
+    results = ResultsFolder.names()
+    costs = [f"{plan.results}/{results[name]}" for name in ("costs_page", "costs_table")]
+    return [
+        *of_slides(plan, slides),
+        *filter(exists, label_files(plan, slides)),
+        *(_evaluations(plan, exists) if len(slides) == len(plan.samples) else []),
+        *_made_sweep(plan, exists),
+        *(costs if all(map(exists, costs)) else []),
+    ]
+
+
+def _evaluations(plan: Plan, exists: Exists) -> list[str]:
+    """The pages of evaluations that have been made of all slides with a truth."""
+    known = [slide for slide, sample in plan.samples.items() if sample.truth]
+    pages = {
+        ResultsFolder.segmentation_plot: "evaluate_slide_segmentation",
+        ResultsFolder.clusters_page: "evaluate_slide_clusters",
+    }
+    parts = {
+        f"{plan.results}/{page}": [plan.at(stage, slide, "scores") for slide in known] for page, stage in pages.items()
+    }
+    return [page for page, scores in parts.items() if known and exists(page) and all(map(exists, scores))]
+
+
+def _made_sweep(plan: Plan, exists: Exists) -> list[str]:
+    """The page of the sweep, if all its trials have been made."""
+    page = f"{plan.results}/{ResultsFolder.sweep_page}"
+    plots = (plan.path(group, STAGES["cluster"].files["plot"]) for group in filter(in_sweep, plan.groups.members))
+    return [page] if plan.whole_trials and exists(page) and all(map(exists, plots)) else []
