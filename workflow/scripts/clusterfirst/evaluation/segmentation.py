@@ -158,7 +158,7 @@ def score(found: np.ndarray, truth: np.ndarray) -> Scores:
 
 def _jaccard(pairs: Overlaps, found_area: np.ndarray, truth_area: np.ndarray) -> tuple[float, float]:
     """Numerator and denominator of AJI."""
-    order = np.lexsort((pairs.i, -pairs.iou, pairs.j))
+    order = np.lexsort((pairs.i, -pairs.shared, -pairs.iou, pairs.j))
     best = order[np.flatnonzero(np.diff(pairs.j[order], prepend=-1))]
     i, j, shared = pairs.i[best], pairs.j[best], pairs.shared[best]
     unions = found_area[i] + truth_area[j] - shared
