@@ -16,12 +16,13 @@ from labelling import AUGNET, OURS, images, preset, run, sheet
 from machine import machine
 from whole import REPO
 
-from clusterfirst import clustering, reduction
+from clusterfirst import reduction
+from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
 from clusterfirst.evaluation import clusters, pooled, truth
-from clusterfirst.io import read_metadata
 from clusterfirst.outlines import objects
 from clusterfirst.plan.settings import Settings, resolve
 from clusterfirst.reduction import inputs
+from clusterfirst.slide.facts import SlideFacts
 
 SEEDS = (0, 1)
 FEW = (2, 14, 20, 26)
@@ -79,9 +80,9 @@ class Half:
             folder = work / "results" / name
             files = {key: folder / file for key, file in FILES.items()}
             self.slides.append(inputs.read(name, **files))
-            facts = read_metadata(files["cells"])["slide"]
+            facts = SlideFacts.of(files["cells"])
             cells = objects.read_objects(files["cells"])
-            size = {"width": facts["width"], "height": facts["height"], "mpp": facts["mpp"]}
+            size = {"width": facts.width, "height": facts.height, "mpp": facts.mpp}
             self.truths[name] = truth.read(drawn, cells["geometry"].to_numpy(), **size)
             self.tiles[name] = cells["tile_id"].to_numpy()
 
@@ -91,7 +92,7 @@ class Half:
 
     def score(self, reduced: np.ndarray, settings: dict) -> dict[str, float | None]:
         """Cluster all cells together and hold the clusters against the truth."""
-        found = clustering.cluster(reduced, settings, threads=2).cluster_id
+        found = cluster(reduced, settings, NO_TYPICAL, threads=2).cluster_id
         ends = np.cumsum([len(slide.values) for slide in self.slides])
         parts = np.split(found, ends[:-1])
         counts = {

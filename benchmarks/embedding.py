@@ -39,7 +39,7 @@ def some_cells(path: Path, count: int, folder: Path):
     kept = found.tiles.query("kept")
     seen = segmented(path, facts, kept, found.histogram, threads=THREADS)
     seen = seen.iloc[np.sort(np.arange(count) % len(seen))]
-    write_table(objects.table(seen, mpp=facts["mpp"]), folder / "masks.parquet", {})
+    write_table(objects.table(seen, mpp=facts.mpp), folder / "masks.parquet", {})
     return kept, objects.read_objects(folder / "masks.parquet")
 
 

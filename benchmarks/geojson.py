@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 import shapely
 from machine import machine
+from tests.made import clustering, slide_facts
 
 from clusterfirst.clustering import palette
 from clusterfirst.export import Source, qupath
 from clusterfirst.io import read_metadata, write_table
-from clusterfirst.labels import join
-from clusterfirst.labels.people import Exported
+from clusterfirst.labels import Labels, join
 from clusterfirst.outlines import objects
 
 EDGE, VERTICES, MPP = 90_000, 24, 0.25
@@ -55,14 +55,14 @@ def make(folder: Path, count: int) -> None:
     """Write cells.parquet."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"geometry": ellipses(count, rng), "tile_id": "x0_y0", "score": np.nan, "truncated": False})
-    facts = {"slide": {"mpp": MPP, "width": EDGE, "height": EDGE}}
+    facts = {"slide": slide_facts(width=EDGE, height=EDGE, mpp=MPP).document()}
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet", facts)
     cluster = rng.integers(0, 25, count)
-    own = {"cluster_id": cluster, "leaf_id": rng.integers(0, 300, count), "confidence": rng.random(count)}
+    clusters = clustering(cluster, leaf_id=rng.integers(0, 300, count), confidence=rng.random(count))
     label = np.array([None, "tumour", "lymphocyte"], object)[cluster % 3]
     who, how = (np.where(cluster % 3, text, None) for text in ("Ada", "cluster"))
-    labels = Exported("", {}, CLASSES, label, how, who)
-    beside = join.known({"cells": own}, rng.normal(size=(count, 2)).astype(np.float32), labels, None)
+    labels = Labels(label, how, who, np.full(count, np.nan, np.float32), CLASSES, {})
+    beside = join.known(clusters, rng.normal(size=(count, 2)).astype(np.float32), [labels])
     join.write(folder / "masks.parquet", beside, folder / "cells.parquet", {"classes": CLASSES})
 
 

@@ -35,7 +35,7 @@ from whole import REPO, SCHEMA
 
 from clusterfirst import weights
 from clusterfirst.fit import Fit
-from clusterfirst.io import read_json, read_metadata, write_json
+from clusterfirst.io import read_json, write_json
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import exchange
 from clusterfirst.labelling.server.session import Session
@@ -46,6 +46,7 @@ from clusterfirst.plan.sizes import Size
 from clusterfirst.plan.stages import NETWORK, STAGES
 from clusterfirst.segmentation import backend, pipeline, shards
 from clusterfirst.segmentation.views import aligned_views
+from clusterfirst.slide.facts import SlideFacts
 from clusterfirst.slide.slide import Slide
 
 DATA = REPO / "benchmarks/resources.csv"
@@ -328,7 +329,7 @@ def megabytes(path: Path) -> float:
 def record(name: str, project: Project, slide: Path, truth: Path | None, *, only=None, but=(), columns=None) -> None:
     """Write what the rules of a run took into the table of data; what stood there of them is replaced."""
     results, settings = project.results, yaml.safe_load((project.folder / "own.yaml").read_text())
-    facts = read_metadata(results / "tiles.parquet")["slide"]
+    facts = SlideFacts.of(results / "tiles.parquet")
     segmentation = settings["segmentation"].get("model", "instanseg")
     known = {
         "case": name,
@@ -336,7 +337,7 @@ def record(name: str, project: Project, slide: Path, truth: Path | None, *, only
         "slide_mb": round(megabytes(slide), 2),
         "num_tiles": settings["tiling"].get("num_tiles", ""),
         "truth_mb": round(megabytes(truth), 2) if truth else 0,
-        "mm2": round(facts["width"] * facts["height"] * facts["mpp"] ** 2 / 1e6, 2),
+        "mm2": round(facts.width * facts.height * facts.mpp**2 / 1e6, 2),
         "tiles": pq.read_metadata(results / "tiles.parquet").num_rows,
         "kept": int(pd.read_parquet(results / "filtered.parquet")["kept"].sum()),
         "cells": pq.read_metadata(results / "masks.parquet").num_rows,

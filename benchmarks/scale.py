@@ -59,10 +59,10 @@ def reduce(folder: Path) -> dict:
 
 
 def cluster(folder: Path) -> dict:
-    from clusterfirst import clustering
+    from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
 
     values = np.load(folder / "reduce.npy", mmap_mode="r")
-    found = clustering.cluster(values, SETTINGS.clustering, threads=THREADS)
+    found = cluster(values, SETTINGS.clustering, NO_TYPICAL, threads=THREADS)
     return {"clusters": len(found.representatives)}
 
 

@@ -142,7 +142,7 @@ def main(folder: Path) -> None:
     kept = kept[(kept.width == 512) & (kept.height == 512) & (kept.x > 0) & (kept.y > 0)]
     most = max(TILES.values())
     kept = kept.iloc[np.arange(most) % len(kept)] if most > len(kept) and torch.cuda.is_available() else kept
-    tiles = views.aligned_views(kept, slide_mpp=facts["mpp"], mpp=0.5, stride=8)
+    tiles = views.aligned_views(kept, slide_mpp=facts.mpp, mpp=0.5, stride=8)
     range_of = partial(Intensity.from_histogram, found.histogram)
     instanseg = InstanSeg(weights(), device=device, intensity=range_of(InstanSeg.percentiles))
     rows = [measured("instanseg", path, instanseg, tiles.head(TILES["instanseg"]), instanseg)]

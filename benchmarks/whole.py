@@ -26,8 +26,8 @@ def weights() -> Path:
 def filtered(path, *, mpp=None, tiling_settings=None, limits=None):
     """Return a slide's facts and what came of filtering its tiles."""
     with Slide(path, mpp=mpp) as slide:
-        tiles = grid.slide_grids(slide.metadata(), {**SETTINGS.tiling, **(tiling_settings or {})})
-        return slide.metadata(), tissue.filter_tiles(slide, tiles, {**SETTINGS.filter, **(limits or {})}, threads=2)
+        tiles = grid.slide_grids(slide.facts, {**SETTINGS.tiling, **(tiling_settings or {})})
+        return slide.facts, tissue.filter_tiles(slide, tiles, {**SETTINGS.filter, **(limits or {})}, threads=2)
 
 
 def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes):
@@ -48,5 +48,5 @@ def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes
         part = Path(folder, "1-of-1.parquet")
         shards.write(seen, part, made_with={})
         known = shards.read([part])
-    aligned = views.aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
+    aligned = views.aligned_views(tiles, slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride)
     return seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=settings)

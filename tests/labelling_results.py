@@ -11,9 +11,13 @@ import shapely
 from PIL import Image
 
 from clusterfirst.clustering import palette
+from clusterfirst.clustering.document import Clustering, Counts, Entry
 from clusterfirst.clustering.numbering import by_size, members
 from clusterfirst.clustering.tree import grow
 from clusterfirst.io import write_array, write_json, write_table
+from clusterfirst.plan.layout import SlideFolder
+
+from .made import slide_facts
 
 MPP = 0.5
 TILE_PX = 500
@@ -74,8 +78,8 @@ def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
     table = table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
     table = table.append_column("tile_id", pa.array(write_tiles(folder, centres, edge)))
-    facts = {"path": f"slides/{slide}.png", "width": edge, "height": edge, "mpp": MPP}
-    write_table(table, folder / "masks.parquet", {"slide": facts})
+    facts = slide_facts(path=f"slides/{slide}.png", width=edge, height=edge, mpp=MPP)
+    write_table(table, folder / "masks.parquet", {"slide": facts.document()})
 
 
 def write_tiles(folder: Path, centres: np.ndarray, edge: int) -> list[str]:
@@ -109,29 +113,28 @@ def write_clusters(folder: Path, slides: dict[str, int], *, leaves, groups, nois
     of_leaf = tree.cut(groups)
     cluster = np.append(of_leaf, -1)[leaf]
     sure = rng.random(cells).round(4)
-    document = {
-        "settings": {"scope": scope, "method": "kmeans"},
-        "counts": {"cells": cells, "clusters": groups, "noise": int((leaf < 0).sum())},
-        "clusters": [
-            {
-                "id": number,
-                "size": len(rows),
-                "colour": palette.colour(number),
-                "mean_confidence": round(float(sure[rows].mean()), 4),
-                "leaves": np.flatnonzero(of_leaf == number).tolist(),
-                "representatives": rows[:12].tolist(),
-            }
+    clusters = Clustering(
+        settings={"scope": scope, "method": "kmeans"},
+        counts=Counts.of(cluster, groups, 0),
+        entries=[
+            Entry(
+                id=number,
+                size=len(rows),
+                colour=palette.colour(number),
+                mean_confidence=round(float(sure[rows].mean()), 4),
+                leaves=np.flatnonzero(of_leaf == number).tolist(),
+                representatives=rows[:12].tolist(),
+            )
             for number, rows in enumerate(members(cluster))
         ],
-        "tree": tree.document(groups),
-        "cells": {
-            "cell_id": list(range(cells)),
-            "cluster_id": cluster.tolist(),
-            "leaf_id": leaf.tolist(),
-            "confidence": sure.tolist(),
-        },
-    }
-    write_json(document, folder / "clusters.json", indent=None)
+        tree=tree,
+        groups=groups,
+        cell_id=np.arange(cells),
+        cluster_id=cluster,
+        leaf_id=leaf,
+        confidence=sure,
+    )
+    clusters.write(SlideFolder(folder).clusters)
     write_json({"slides": slides}, folder / "reduction.json")
     write_array(values, folder / "umap.npy")
     write_array(values[:, :2], folder / "umap2d.npy")

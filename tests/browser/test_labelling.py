@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from clusterfirst.clustering.numbering import fingerprint
 from clusterfirst.io import read_json
 from clusterfirst.labelling import cli
-from clusterfirst.labels.model import fingerprint
 
 from ..labelling_results import make
 from .conftest import SLIDE, Server, enter, picture, probe, running

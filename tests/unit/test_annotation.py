@@ -1,6 +1,7 @@
 """Pictures: what is drawn lies where it belongs, in the colour it should have."""
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from clusterfirst.clustering import NOISE, palette, tree
 from clusterfirst.clustering.dbscan import KDistance
+from clusterfirst.clustering.document import Clustering
 from clusterfirst.drawing import (
     Cells,
     Style,
@@ -27,6 +29,8 @@ from clusterfirst.drawing import (
 from clusterfirst.slide.grid import slide_grids
 from clusterfirst.slide.slide import Slide
 from clusterfirst.slide.tissue import METRICS
+
+from ..made import clustering
 
 KEPT = (0, 158, 115)
 WIDTH, HEIGHT, MPP, TILE = 1100, 700, 0.5, 256
@@ -164,7 +168,7 @@ def tiles(slide, settings) -> pd.DataFrame:
 
 def tiles_at(slide: Slide, settings: dict, *magnifications: float, edge: int = TILE) -> pd.DataFrame:
     used = settings["tiling"] | {"tile_px": edge, "mpp": None, "magnifications": list(magnifications)}
-    return slide_grids(slide.metadata(), used)
+    return slide_grids(slide.facts, used)
 
 
 CELLS = shapely.box([40, 240, 600], [40, 100, 300], [60, 276, 640], [64, 130, 340])
@@ -515,26 +519,15 @@ def test_the_map_of_cells_shows_clusters_over_noise(tmp_path):
     assert shows(beside, NOISE)
 
 
-def clusters_of(sizes: list[int], *, noise: int = 0, groups: int | None = None, **chosen) -> dict:
-    """A document of `clustering`, as far as it is drawn."""
+def clusters_of(sizes: list[int], *, noise: int = 0, groups: int | None = None, **chosen) -> Clustering:
+    """Clusters of so many cells, of which the tree is known."""
     numbers = np.repeat([*range(len(sizes)), NOISE], [*sizes, noise])
     leaves = tree.grow(np.arange(len(sizes))[:, None] ** 2, np.array(sizes, int))
-    return {
-        "settings": chosen,
-        "counts": {
-            "cells": len(numbers),
-            "clusters": len(sizes),
-            "noise_fraction": noise / len(numbers) if len(numbers) else 0.0,
-        },
-        "clusters": [
-            {"id": number, "size": size, "colour": palette.colour(number)} for number, size in enumerate(sizes)
-        ],
-        "tree": leaves.document(groups),
-    }
+    return clustering(numbers, settings=chosen, tree=leaves, groups=groups)
 
 
-def drawn(found: dict, folder, curve: KDistance | None = None) -> np.ndarray:
-    plot_clusters(found, folder / "clusters.png", title="a slide", curve=curve)
+def drawn(clusters: Clustering, folder, curve: KDistance | None = None) -> np.ndarray:
+    plot_clusters(clusters, folder / "clusters.png", title="a slide", curve=curve)
     return opened(folder / "clusters.png")
 
 
@@ -581,7 +574,8 @@ def test_a_tree_too_large_to_be_drawn_is_left_out(tmp_path):
     large = clusters_of([1] * 1500)
     # Each cluster joins all those before it: deeper than Python recurses.
     merges = [[0 if row == 0 else 1499 + row, row + 1, 1.0 + row, 2 + row] for row in range(1499)]
-    large["tree"] |= {"merges": merges, "groups": 1500}
+    tree_of_all = tree.Tree(large.tree.sizes, np.array(merges))
+    large = replace(large, tree=tree_of_all, groups=1500)
     assert drawn(large, tmp_path).shape == drawn(few, tmp_path).shape
 
 

@@ -28,6 +28,8 @@ from clusterfirst.segmentation.seams import each_once
 from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.slide.grid import slide_grids
 
+from ..made import slide_facts
+
 CPU = devices.torch_device(False, threads=1)
 PLAIN = Intensity((0.0,) * 3, (255.0,) * 3)
 SETTINGS = {
@@ -160,7 +162,7 @@ def test_known_cells_of_a_slide_are_given_back_across_seams(decoder, tmp_path):
     truth, _, _ = relabel_sequential(ellipses(1000, 500, radius=14)[:700])
     path = tmp_path / "slide.png"
     Image.fromarray(painted(flows_to(truth))).save(path)
-    facts = {"width": 1000, "height": 700, "mpp": 0.5}
+    facts = slide_facts(width=1000, height=700)
     tiles = slide_grids(facts, {"mpp": None, "magnifications": [1.0], "tile_px": 256, "halo_px": 56})
     views = aligned_views(tiles, slide_mpp=0.5, mpp=Cellpose.mpp, stride=Cellpose.stride)
     segmenter, _ = decoder(batch_size=4)

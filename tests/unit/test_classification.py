@@ -19,6 +19,7 @@ from clusterfirst.proposing.budget import Budget, Spent
 from clusterfirst.proposing.cache import Cache
 
 from .. import chat_server as chat
+from ..made import clustering
 
 KEY = "sk-proj-9f8e7d6c5b4a3210secret"
 MODEL = "seer-1"
@@ -64,10 +65,7 @@ def shown(tmp_path):
     return found
 
 
-FOUND = {
-    "clusters": [{"id": number, "size": 2} for number in range(3)],
-    "cells": {"cluster_id": [0, 0, 1, 1, 2, 2]},
-}
+CLUSTERS = clustering([0, 0, 1, 1, 2, 2])
 
 
 class Run:
@@ -91,7 +89,7 @@ class Run:
         finally:
             asked.close()
         how = {"prompt": self.prompt, "model": MODEL, "host": asked.host, "cost": asker.cost}
-        document = asking.document(FOUND, self.shown, votes, **how) | {"stopped": stopped}
+        document = asking.document(CLUSTERS, self.shown, votes, **how) | {"stopped": stopped}
         write_json(document, self.folder / "classes.json")
         return model.read(self.folder / "classes.json")
 
@@ -131,7 +129,7 @@ def test_pictures_are_asked_about_and_names_counted(run_with, shown, prompt):
     cost = {"requests": 6, "prompt_tokens": 6 * 1200, "completion_tokens": 6 * 80, "cached": 0}
     assert found.facts["cost"] == cost
     assert found.facts["prompt"] == {"name": "default", "sha256": prompt.sha256}
-    assert found.are_of(np.array(FOUND["cells"]["cluster_id"]))
+    assert found.are_of(CLUSTERS.cluster_id)
     label, share = found.of_cells(np.array([2, -1, 0]))
     assert label.tolist() == ["stroma", None, "stroma"]
     np.testing.assert_array_equal(share, [1, np.nan, 1])

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from clusterfirst.clustering import palette
-from clusterfirst.io import ClusterfirstError, read_json
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import ClusterfirstError
 from clusterfirst.proposing import views
 
 from ..labelling_results import MPP, make
@@ -18,34 +19,34 @@ def drawn(tmp_path_factory):
     """Three views of each cluster of two slides that are clustered together."""
     folder = tmp_path_factory.mktemp("drawn")
     results = make(folder, slides={"a": 150, "b": 120}, group="cohort", edge=700, groups=3)
-    found = read_json(results / "groups/cohort/clusters.json")
+    clusters = Clustering.read(results / "groups/cohort/clusters.json")
     sources = [views.Source(folder / f"slides/{name}.png", results / name / "masks.parquet") for name in "ab"]
     (folder / "views").mkdir()
-    views.draw(found, sources, folder / "views", per_cluster=3, threads=2)
-    return folder, found, sources
+    views.draw(clusters, sources, folder / "views", per_cluster=3, threads=2)
+    return folder, clusters, sources
 
 
 def test_each_view_shows_other_representatives_of_its_cluster(drawn):
-    folder, found, _ = drawn
+    folder, clusters, _ = drawn
     shown = views.read(folder / "views")
     assert {path.name for path in (folder / "views").glob("*.png")} == {view.file for view in shown}
     sizes = [view.size for view in shown]
     assert sizes == sorted(sizes, reverse=True), "the budget is spent on the largest first"
-    for cluster in found["clusters"]:
-        own = [view for view in shown if view.cluster == cluster["id"]]
+    for entry in clusters.entries:
+        own = [view for view in shown if view.cluster == entry.id]
         assert len(own) == 3
-        assert sorted(row for view in own for row in view.cells) == sorted(cluster["representatives"])
-        assert own[0].cells[0] == cluster["representatives"][0], "the most typical one is seen first"
-        assert {view.size for view in own} == {cluster["size"]}
-        assert own[0].share == pytest.approx(cluster["size"] / 270)
+        assert sorted(row for view in own for row in view.cells) == sorted(entry.representatives)
+        assert own[0].cells[0] == entry.representatives[0], "the most typical one is seen first"
+        assert {view.size for view in own} == {entry.size}
+        assert own[0].share == pytest.approx(entry.size / 270)
 
 
 def test_facts_are_those_of_all_cells_of_the_cluster(drawn):
     import geopandas
 
-    folder, found, sources = drawn
+    folder, clusters, sources = drawn
     area = np.concatenate([geopandas.read_parquet(source.masks).area.to_numpy() for source in sources]) * MPP**2
-    cluster_id = np.array(found["cells"]["cluster_id"])
+    cluster_id = clusters.cluster_id
     for view in views.read(folder / "views"):
         assert view.median_area_um2 == pytest.approx(np.median(area[cluster_id == view.cluster]), abs=0.06)
         assert view.usual_area_um2 == pytest.approx(np.median(area), abs=0.06)
@@ -85,8 +86,8 @@ def test_the_scale_bar_is_as_long_as_it_says(drawn):
 
 def test_drawing_again_gives_the_same_bytes(drawn, tmp_path):
     """Or the cache would know none of them."""
-    folder, found, sources = drawn
-    views.draw(found, sources, tmp_path, per_cluster=3)
+    folder, clusters, sources = drawn
+    views.draw(clusters, sources, tmp_path, per_cluster=3)
     for path in tmp_path.glob("*.png"):
         assert path.read_bytes() == (folder / "views" / path.name).read_bytes()
 
@@ -112,6 +113,6 @@ def test_pictures_of_any_number_of_cells_fit(count):
 
 
 def test_files_of_different_runs_are_an_error(drawn, tmp_path):
-    _, found, sources = drawn
+    _, clusters, sources = drawn
     with pytest.raises(ClusterfirstError, match="different numbers of cells"):
-        views.draw(found, sources[:1], tmp_path, per_cluster=1)
+        views.draw(clusters, sources[:1], tmp_path, per_cluster=1)

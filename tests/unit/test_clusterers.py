@@ -4,6 +4,7 @@ import logging
 import random
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,12 +16,9 @@ from sklearn.cluster import DBSCAN as Reference
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
-from clusterfirst.clustering import NOISE, Points, density, kmeans, neighbours
-from clusterfirst.clustering.dbscan import DBSCAN, curve_of, reach
-from clusterfirst.clustering.hdbscan import HDBSCAN
-from clusterfirst.clustering.kmeans import KMeans
-from clusterfirst.clustering.leiden import Leiden
-from clusterfirst.clustering.neighbours import effective_dimensions, nearest
+from clusterfirst.clustering import NOISE, dbscan, density, hdbscan, kmeans, leiden, neighbours
+from clusterfirst.clustering.dbscan import curve_of, reach
+from clusterfirst.clustering.neighbours import effective_dimensions
 from clusterfirst.clustering.numbering import by_size
 from clusterfirst.io import ClusterfirstError
 
@@ -36,6 +34,11 @@ def said(caplog, monkeypatch):
     return lambda: " | ".join(record.getMessage() for record in caplog.records)
 
 
+Points, nearest = (partial(one, seed=0) for one in (neighbours.Points, neighbours.nearest))
+DBSCAN = partial(dbscan.DBSCAN, eps=None, min_samples=5)
+HDBSCAN = partial(hdbscan.HDBSCAN, min_cluster_size=20, min_samples=5, groups=None)
+KMeans = partial(kmeans.KMeans, fine=300, groups=None, seed=0)
+Leiden = partial(leiden.Leiden, resolution=1.0, neighbors=15, seed=0)
 METHODS = {
     "dbscan": DBSCAN,
     "hdbscan": HDBSCAN,
@@ -363,7 +366,7 @@ def test_in_too_many_directions_a_sample_is_grouped_and_the_others_join(method, 
     truth = np.repeat(np.arange(4), 150)
     values = middles[truth] + rng.normal(size=(600, 30))
     values = np.vstack([values, np.full((1, 30), 1e4)])
-    monkeypatch.setattr(Points, "searchable", lambda points: len(points) <= 300)
+    monkeypatch.setattr(neighbours.Points, "searchable", lambda points: len(points) <= 300)
     monkeypatch.setattr(neighbours.Points, "nearest", lambda points, k: exact(points.values, k))
     monkeypatch.setattr(density, "_SAMPLE", 300)
     fitted = METHODS[method]()

@@ -11,11 +11,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
-from clusterfirst.clustering import NOISE, Clusters, Points, cluster, clusterer, document, palette, share, tree
+from clusterfirst.clustering import NOISE, clusterer, clusters, palette
 from clusterfirst.clustering import confidence as typical
+from clusterfirst.clustering.clusters import NO_TYPICAL, Clusters
 from clusterfirst.clustering.confidence import representatives
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.clustering.neighbours import Points
 from clusterfirst.clustering.noise import adopt
-from clusterfirst.clustering.numbering import by_size, members
+from clusterfirst.clustering.numbering import by_size, fingerprint, members
+from clusterfirst.clustering.tree import Tree
+from clusterfirst.io import ClusterfirstError
 
 from .embeddings import STRAYS, blobs, cloud
 
@@ -38,8 +43,16 @@ PLAIN = {"method": "dbscan", "groups": None}
 TYPICAL = {"max_items": 12, "min_confidence": 0.0}
 
 
+def cluster(values: np.ndarray, settings: dict, typical: dict = NO_TYPICAL) -> Clusters:
+    return clusters.cluster(values, settings, typical)
+
+
+def document(found: Clusters, settings: dict, typical: dict = NO_TYPICAL) -> dict:
+    return Clustering.of(found, settings, typical).document()
+
+
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
-    return typical.cell_confidence(Points(values), cluster_id, assigned)
+    return typical.cell_confidence(Points(values, seed=0), cluster_id, assigned)
 
 
 names = st.sampled_from([NOISE, 0, 1, 2, 5, 7, 1_000_000])
@@ -136,7 +149,7 @@ def among_others() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def choose(among_others, wanted: int) -> np.ndarray:
     values, number, sure = among_others
-    return representatives(values, np.flatnonzero(number == 0), sure, wanted)
+    return representatives(values, np.flatnonzero(number == 0), sure, wanted, 0.0)
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 12, 300, 399, 400, 1000])
@@ -177,7 +190,7 @@ def test_no_representative_is_less_sure_than_wished(least, among_others):
 def test_a_cluster_without_a_sure_cell_has_no_representatives_and_the_log_says_so(keys, said):
     typical = {"max_items": 5, "min_confidence": 1.01}
     values = blobs()[0]
-    found = document(cluster(values, keys, typical), keys, np.arange(len(values)), typical)
+    found = document(cluster(values, keys, typical), keys, typical)
     assert [entry["representatives"] for entry in found["clusters"]] == [[]] * len(found["clusters"])
     assert "no cell of cluster 0, 1" in said()
     assert found["settings"]["representatives"] == typical
@@ -195,7 +208,7 @@ def test_a_large_cluster_is_thinned_before_it_is_searched(monkeypatch, among_oth
 
 
 def test_representatives_of_coinciding_cells_are_distinct():
-    chosen = representatives(np.ones((9, 2)), np.arange(2, 9), np.ones(9), 5)
+    chosen = representatives(np.ones((9, 2)), np.arange(2, 9), np.ones(9), 5, 0.0)
     assert len(set(chosen.tolist())) == 5
     assert chosen.min() >= 2
 
@@ -222,11 +235,11 @@ def test_members_are_the_rows_of_each_group(given_numbers):
 
 def test_strays_join_what_most_of_their_neighbours_are_in():
     values, truth = blobs()
-    adopted = adopt(Points(values), truth)
+    adopted = adopt(Points(values, seed=0), truth)
     np.testing.assert_array_equal(adopted[truth != NOISE], truth[truth != NOISE])
     assert (adopted != NOISE).all()
     touching = np.flatnonzero(truth == NOISE)
-    _, near = Points(values).nearest(15)
+    _, near = Points(values, seed=0).nearest(15)
     for cell in touching:
         votes = truth[near[cell]]
         votes = votes[votes != NOISE]
@@ -238,7 +251,7 @@ def test_strays_join_what_most_of_their_neighbours_are_in():
 def test_islands_of_noise_join_the_nearest_mean():
     values = np.vstack([cloud(30, 2), np.add(cloud(30, 2), (50, 0)), np.add(cloud(40, 2) / 10, (30, 0))])
     groups = np.repeat([0, 1, NOISE], [30, 30, 40])
-    assert (adopt(Points(values), groups)[60:] == 1).all()
+    assert (adopt(Points(values, seed=0), groups)[60:] == 1).all()
 
 
 def test_noise_joins_step_by_step():
@@ -247,12 +260,12 @@ def test_noise_joins_step_by_step():
     groups = np.full(130, NOISE)
     groups[:5], groups[100:] = 0, 1
     values = np.vstack([line, cloud(30, 2) / 10 + np.array([90, 40])])
-    assert (adopt(Points(values), groups)[:100] == 0).all()
+    assert (adopt(Points(values, seed=0), groups)[:100] == 0).all()
 
 
 def test_where_all_is_noise_it_remains():
-    assert (adopt(Points(cloud(20)), np.full(20, NOISE)) == NOISE).all()
-    assert adopt(Points(np.empty((0, 3))), np.empty(0, int)).shape == (0,)
+    assert (adopt(Points(cloud(20), seed=0), np.full(20, NOISE)) == NOISE).all()
+    assert adopt(Points(np.empty((0, 3)), seed=0), np.empty(0, int)).shape == (0,)
 
 
 METHODS = ("dbscan", "hdbscan", "kmeans", "leiden")
@@ -270,16 +283,16 @@ CASES = {
 }
 
 
-def written(values, keys, eps=None, cell_id=None) -> tuple[Clusters, dict]:
+def written(values, keys, eps=None) -> tuple[Clusters, dict]:
     used = keys | {"eps": eps}
-    clusters = cluster(values, used, TYPICAL)
-    return clusters, document(clusters, used, np.arange(len(values)) if cell_id is None else cell_id, TYPICAL)
+    found = cluster(values, used, TYPICAL)
+    return found, document(found, used, TYPICAL)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_document_adds_up_and_is_json(case, keys):
     values, eps = CASES[case]
-    clusters, found = written(values, keys, eps)
+    made, found = written(values, keys, eps)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     ids = np.array(found["cells"]["cluster_id"], int)
     counts = found["counts"]
@@ -288,19 +301,19 @@ def test_the_document_adds_up_and_is_json(case, keys):
     assert counts["noise_fraction"] == (counts["noise"] / len(values) if len(values) else 0)
     assert counts["clusters"] == len(found["clusters"])
     assert sum(entry["size"] for entry in found["clusters"]) + counts["noise"] == len(values)
-    np.testing.assert_array_equal(clusters.cluster_id, ids)
+    np.testing.assert_array_equal(made.cluster_id, ids)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_clusters_are_numbered_by_size_and_described(case, keys):
     values, eps = CASES[case]
-    clusters, found = written(values, keys, eps)
+    made, found = written(values, keys, eps)
     for number, entry in enumerate(found["clusters"]):
-        members = clusters.cluster_id == number
+        members = made.cluster_id == number
         assert entry["id"] == number
         assert entry["size"] == np.count_nonzero(members) > 0
         assert entry["colour"] == palette.colour(number)
-        assert entry["mean_confidence"] == pytest.approx(clusters.confidence[members].mean(), abs=1e-4)
+        assert entry["mean_confidence"] == pytest.approx(made.confidence[members].mean(), abs=1e-4)
         assert members[entry["representatives"]].all()
         assert len(entry["representatives"]) == min(12, entry["size"])
     sizes = [entry["size"] for entry in found["clusters"]]
@@ -337,30 +350,22 @@ def test_a_good_result_is_not_warned_of(keys, said):
     assert said() == ""
 
 
-def test_the_document_names_cells_by_their_ids(keys):
-    values, _ = blobs()
-    cell_id = np.arange(len(values)) * 10 + 5
-    clusters, found = written(values, keys, cell_id=cell_id)
-    assert found["cells"]["cell_id"] == cell_id.tolist()
-    assert found["clusters"][1]["representatives"] == cell_id[clusters.representatives[1]].tolist()
-
-
 @pytest.mark.parametrize(("eps", "source"), [(None, "knee"), (0.6, "given")])
 def test_the_document_tells_the_settings_and_the_eps_that_was_used(eps, source, keys):
-    clusters, found = written(blobs()[0], keys, eps)
-    assert found["settings"].items() >= (keys | {"eps": clusters.clusterer.k_distance.eps}).items()
+    made, found = written(blobs()[0], keys, eps)
+    assert found["settings"].items() >= (keys | {"eps": made.clusterer.k_distance.eps}).items()
     assert found["settings"]["eps_source"] == source
     assert eps is None or found["settings"]["eps"] == eps
 
 
 def test_the_backend_takes_its_own_keys(keys):
-    found = clusterer("dbscan", keys | {"eps": 0.3, "min_samples": 7})
+    found = clusterer(keys | {"eps": 0.3, "min_samples": 7})
     assert (found.eps, found.min_samples) == (0.3, 7)
 
 
 def test_a_method_nobody_knows_is_refused(keys):
     with pytest.raises(KeyError):
-        clusterer("astrology", keys)
+        clusterer(keys | {"method": "astrology"})
 
 
 def distance(one: str, other: str) -> float:
@@ -420,13 +425,13 @@ def test_rgb_takes_a_colour_apart():
 def test_any_method_can_be_joined_to_groups_and_the_tree_tells_it_again(method, groups, assign_noise, keys):
     values, _ = blobs()
     used = keys | {"method": method, "groups": groups, "assign_noise": assign_noise, "fine": 12, "eps": 0.4}
-    found = document(cluster(values, used), used, np.arange(len(values)))
+    found = document(cluster(values, used), used)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     leaf, number = (np.array(found["cells"][name]) for name in ("leaf_id", "cluster_id"))
     leaves = found["tree"]["leaves"]
     assert leaves == np.bincount(leaf[leaf >= 0]).tolist() == sorted(leaves, reverse=True)
     assert len(found["clusters"]) == found["counts"]["clusters"] == min(groups or len(leaves), len(leaves))
-    again = np.append(tree.read(found["tree"]).cut(found["tree"]["groups"]), NOISE)[leaf]
+    again = np.append(Tree.read(found["tree"]).cut(found["tree"]["groups"]), NOISE)[leaf]
     np.testing.assert_array_equal(again, number)
     for entry in found["clusters"]:
         assert entry["leaves"] == np.unique(leaf[number == entry["id"]]).tolist()
@@ -443,7 +448,7 @@ def test_any_method_can_be_joined_to_groups_and_the_tree_tells_it_again(method, 
 @pytest.mark.parametrize("groups", [None, 2])
 def test_few_cells_make_a_valid_document(method, count, groups, keys):
     used = keys | {"method": method, "groups": groups, "assign_noise": True}
-    found = document(cluster(cloud(count, 50), used), used, np.arange(count))
+    found = document(cluster(cloud(count, 50), used), used)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["counts"]["cells"] == count
     assert sum(entry["size"] for entry in found["clusters"]) + found["counts"]["noise"] == count
@@ -452,10 +457,9 @@ def test_few_cells_make_a_valid_document(method, count, groups, keys):
 def test_assigned_noise_is_counted_and_less_sure(keys):
     values, _ = blobs()
     used = keys | {"assign_noise": True}
-    clusters = cluster(values, used)
-    found = document(clusters, used, np.arange(len(values)))
-    assert found["counts"]["assigned"] == clusters.assigned.sum() > STRAYS / 2
-    assert clusters.confidence[clusters.assigned].mean() < 0.5 * clusters.confidence[~clusters.assigned].mean()
+    made = cluster(values, used)
+    assert document(made, used)["counts"]["assigned"] == made.assigned.sum() > STRAYS / 2
+    assert made.confidence[made.assigned].mean() < 0.5 * made.confidence[~made.assigned].mean()
 
 
 def test_joined_groups_are_the_blobs(keys):
@@ -477,54 +481,87 @@ def three_slides(settings):
     used = settings["clustering"] | PLAIN | {"eps": 0.6}
     order = np.argsort(truth == 2, kind="stable")[::-1]
     values = values[order]
-    return (
-        values,
-        document(cluster(values, used, TYPICAL), used, np.arange(len(values)), TYPICAL),
-        [150, 0, len(values) - 150],
-    )
-
-
-def shares(whole: dict, values: np.ndarray, counts: list[int]) -> list[dict]:
+    whole = Clustering.of(cluster(values, used, TYPICAL), used, TYPICAL)
+    counts = [150, 0, len(values) - 150]
     ends = np.cumsum(counts)
-    return [share(whole, values[end - count : end], start=end - count) for end, count in zip(ends, counts, strict=True)]
+    parts = [
+        whole.of_slide(values[end - count : end], start=end - count) for end, count in zip(ends, counts, strict=True)
+    ]
+    return whole, parts, counts
 
 
 def test_slides_share_ids_colours_and_tree(three_slides):
-    values, whole, counts = three_slides
-    parts = shares(whole, values, counts)
-    assert [part["counts"]["cells"] for part in parts] == counts
+    whole, parts, counts = three_slides
+    assert [part.counts.cells for part in parts] == counts
     for part in parts:
-        assert json.loads(json.dumps(part, allow_nan=False)) == part
-        assert part["tree"] == whole["tree"]
-        assert part["counts_in_group"] == whole["counts"]
-        for entry, of_all in zip(part["clusters"], whole["clusters"], strict=True):
-            assert {key: entry[key] for key in ("id", "colour", "leaves")} == {
-                key: of_all[key] for key in ("id", "colour", "leaves")
-            }
-            assert entry["size_in_group"] == of_all["size"]
+        assert part.document()["tree"] == whole.document()["tree"]
+        assert part.counts_in_group == whole.counts
+        for entry, of_all in zip(part.entries, whole.entries, strict=True):
+            assert (entry.id, entry.colour, entry.leaves) == (of_all.id, of_all.colour, of_all.leaves)
+            assert entry.size_in_group == of_all.size
     for name in ("cluster_id", "leaf_id", "confidence"):
-        assert [value for part in parts for value in part["cells"][name]] == whole["cells"][name]
+        np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
 def test_sizes_and_representatives_are_the_slides_own(three_slides):
-    values, whole, counts = three_slides
-    for part in shares(whole, values, counts):
-        number, sure = np.array(part["cells"]["cluster_id"], int), np.array(part["cells"]["confidence"])
-        assert part["cells"]["cell_id"] == list(range(len(number)))
-        assert part["counts"]["noise"] == np.count_nonzero(number == NOISE)
-        for entry in part["clusters"]:
-            own = number == entry["id"]
-            assert entry["size"] == own.sum()
-            assert own[entry["representatives"]].all()
-            assert len(entry["representatives"]) == min(12, entry["size"])
+    _, parts, _ = three_slides
+    for part in parts:
+        assert part.cell_id.tolist() == list(range(len(part)))
+        assert part.counts.noise == np.count_nonzero(part.cluster_id == NOISE)
+        for entry in part.entries:
+            own = part.cluster_id == entry.id
+            assert entry.size == own.sum()
+            assert own[entry.representatives].all()
+            assert len(entry.representatives) == min(12, entry.size)
             if own.any():
-                assert entry["mean_confidence"] == pytest.approx(sure[own].mean(), abs=1e-4)
+                assert entry.mean_confidence == pytest.approx(part.confidence[own].mean(), abs=1e-4)
             else:
-                assert entry["mean_confidence"] is None
+                assert entry.mean_confidence is None
 
 
 def test_a_cluster_that_a_slide_lacks_stays_listed(three_slides):
-    values, whole, _ = three_slides
-    last = share(whole, values[150:], start=150)
-    assert [entry["id"] for entry in last["clusters"]] == [0, 1, 2]
-    assert 0 in [entry["size"] for entry in last["clusters"]]
+    _, (*_, last), _ = three_slides
+    assert [entry.id for entry in last.entries] == [0, 1, 2]
+    assert 0 in [entry.size for entry in last.entries]
+
+
+def test_what_is_written_is_read_again_to_the_byte(three_slides, tmp_path):
+    whole, parts, _ = three_slides
+    for place, one in enumerate([whole, *parts]):
+        path, again = tmp_path / f"{place}.json", tmp_path / "again.json"
+        one.write(path)
+        back = Clustering.read(path)
+        back.write(again)
+        assert again.read_bytes() == path.read_bytes()
+        assert back.fingerprint == one.fingerprint == fingerprint(one.cluster_id)
+        assert (back.counts, back.entries, back.groups) == (one.counts, one.entries, one.groups)
+        assert Clustering.head(path) == (json.loads(path.read_text())["settings"], one.counts)
+
+
+def test_the_head_is_read_without_the_cells(three_slides, tmp_path):
+    path = tmp_path / "clusters.json"
+    three_slides[0].write(path)
+    text = path.read_text()
+    path.write_text(text[: text.index('"tree"')])
+    assert Clustering.head(path).counts == three_slides[0].counts
+    with pytest.raises(ClusterfirstError, match="cannot be read"):
+        Clustering.read(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda document: document.pop("tree"),
+        lambda document: document["cells"]["confidence"].pop(),
+        lambda document: document["clusters"].pop(),
+        lambda document: document["clusters"][0].pop("leaves"),
+        lambda document: document["counts"].update(cells=3),
+        lambda document: document["cells"].update(cluster_id=["one"]),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_with_the_file(damage, three_slides, tmp_path):
+    document, path = three_slides[0].document(), tmp_path / "clusters.json"
+    damage(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(ClusterfirstError, match=r"clusters\.json cannot be read.*run `cluster` again"):
+        Clustering.read(path)

@@ -1,5 +1,6 @@
 """The fewest tiles that show all clusters: all are shown, and no choice of fewer does."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clusterfirst.clustering import set_cover, summary
+from clusterfirst.clustering.document import Entry
+
+from ..made import clustering
 
 SETS = st.tuples(st.integers(1, 9), st.integers(1, 8)).flatmap(
     lambda shape: st.tuples(
@@ -110,17 +114,14 @@ def test_without_typical_cells_no_tile_is_chosen():
 def summary_of(cluster_id, confidence, **entries):
     count = len(cluster_id)
     cells = pd.DataFrame({name: np.arange(count, dtype=float) for name in summary.MEASURES})
-    found = {
-        "settings": {"representatives": {"max_items": 2, "min_confidence": 0.5}},
-        "clusters": [
-            {"id": 0, "colour": "#aaaaaa", "size": 3, "representatives": [0, 1]},
-            {"id": 1, "colour": "#bbbbbb", "size": 0, "representatives": []},
-        ],
-        "cells": {"cluster_id": cluster_id, "confidence": confidence},
-    }
+    first = Entry(0, 3, "#aaaaaa", None, [0], [0, 1])
+    clusters = replace(
+        clustering(cluster_id, confidence, settings={"representatives": {"max_items": 2, "min_confidence": 0.5}}),
+        entries=[first, Entry(1, 0, "#bbbbbb", None, [1], [])],
+    )
     chosen = summary.Tiles(["t"], 1)
     shown = typical(("t", 0, 0, 0.9), ("u", 0, 1, 0.8))
-    return summary.summary("a slide", found, cells, shown, chosen, {0: "gallery/cluster_000.png"})
+    return summary.summary("a slide", clusters, cells, shown, chosen, {0: "gallery/cluster_000.png"})
 
 
 def test_the_summary_tells_of_every_cluster():

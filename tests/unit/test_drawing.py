@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -23,13 +24,13 @@ from clusterfirst.drawing import (
     read_classes,
     select_cells,
     texts,
-    typical_rows,
 )
 from clusterfirst.drawing.legends import WIDEST, legend_rows, shortened, typeface
 from clusterfirst.drawing.selection import noted
 from clusterfirst.io import write_table
 from clusterfirst.slide.slide import Slide
 
+from ..made import clustering
 from .test_annotation import opened
 
 SIDE, MPP = 200, 0.5
@@ -39,17 +40,13 @@ POLYGONS = shapely.polygons(
     [[(x, y - 30), (x + 30, y), (x, y + 30), (x - 30, y)] for x, y in [(50, 50), (150, 50), (50, 150), (150, 150)]]
 )
 """Four diamonds."""
-FOUND = {
-    "clusters": [
-        {"id": number, "size": 1, "colour": shade, "representatives": [cell]}
-        for number, shade, cell in ((0, "#ff0000", 0), (1, "#0000ff", 3))
-    ],
-    "cells": {"cluster_id": [0, 1, NOISE, 1], "confidence": [0.9, 0.85, 0.0, 1.0]},
-}
+CLUSTERS = clustering(
+    [0, 1, NOISE, 1], [0.9, 0.85, 0.0, 1.0], colours=["#ff0000", "#0000ff"], representatives={0: [0], 1: [3]}
+)
 LONG = "an epithelial cell of the basal layer that touches the stroma, seen tangentially"[:80]
 NAMED = Named(
     np.array(["T cell", None, LONG, "T cell"], object),
-    np.array([True, True, False, False]),
+    np.array([None, None, "proposed", "proposed"], object),
     [{"name": "T cell", "colour": "#00ff00"}, {"name": LONG, "colour": "#ff00ff"}],
 )
 
@@ -66,7 +63,7 @@ TILE = pd.DataFrame([{"tile_id": "tile", "x": 0, "y": 0, "width": SIDE, "height"
 
 
 def chosen(colour="cluster", drop=False, named=NAMED, **parts) -> Cells:
-    return select_cells(POLYGONS, FOUND | parts, named, colour=colour, drop_unclassified=drop)[0]
+    return select_cells(POLYGONS, replace(CLUSTERS, **parts), named, colour=colour, drop_unclassified=drop)[0]
 
 
 def drawn(slide, folder, of=None, **options) -> np.ndarray:
@@ -109,7 +106,7 @@ def test_cells_have_the_colour_of_what_was_asked_for(colour, shades, slide, tmp_
 
 
 def test_cells_without_a_class_are_dropped(slide, tmp_path):
-    cells, rows = select_cells(POLYGONS, FOUND, NAMED, colour="cluster", drop_unclassified=True)
+    cells, rows = select_cells(POLYGONS, CLUSTERS, NAMED, colour="cluster", drop_unclassified=True)
     assert rows.tolist() == cells.cell_id.tolist() == [0, 2, 3]
     picture = drawn(slide, tmp_path, cells)
     assert (picture[:100, 100:] == GREY).all()
@@ -131,7 +128,7 @@ def test_typical_cells_have_a_wider_light_line_under_the_coloured_one(slide, tmp
     light = drawn(slide, tmp_path, cells="typical")
     assert (light > 240).all(axis=-1).sum() > 1.3 * (plain > 240).all(axis=-1).sum() > 0
     assert has(light, "#ff0000", *EDGE, reach=3)
-    assert typical_rows(FOUND).tolist() == [0, 3]
+    assert CLUSTERS.typical_rows.tolist() == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +172,7 @@ def test_dark_colours_can_be_read_on_white_and_keep_their_hue():
 
 def labels(slide, folder, **options) -> list[str]:
     """Texts of a tile, of whose cells each has another one."""
-    cells = chosen(cells={"cluster_id": [0, 1, 0, 1], "confidence": [0.1, 0.2, 0.3, 0.4]})
+    cells = chosen(cluster_id=np.array([0, 1, 0, 1]), confidence=np.array([0.1, 0.2, 0.3, 0.4]))
     root = svg_of(slide, folder, cells, text=["confidence"], **options)
     return [one.text for one in root.iterfind(f"{SVG}g[@id='labels']/{SVG}text")]
 
@@ -397,5 +394,5 @@ def test_classes_are_read_with_their_colours(tmp_path):
     write_table(pa.table(columns), tmp_path / "cells.parquet", {"classes": classes})
     named = read_classes(tmp_path / "cells.parquet")
     assert named.name.tolist() == ["a", None, "b", "c"]
-    assert named.by_people.tolist() == [True, True, False, True]
+    assert named.guess.tolist() == [None, None, "proposed", None]
     assert named.classes == classes

@@ -14,10 +14,12 @@ from PIL import Image
 from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import count
 from clusterfirst.evaluation.truth import Truth
-from clusterfirst.io import write_array, write_json, write_table
+from clusterfirst.io import write_array, write_table
 from clusterfirst.outlines import objects
 
+from ..defaults import section
 from ..html import Page
+from ..made import clustering, slide_facts
 
 BLUE, ORANGE, GREY = (0, 114, 178), (213, 94, 0), (154, 154, 154)
 
@@ -179,18 +181,13 @@ def make_slide(folder, name, offset, truth):
     polygons = shapely.box(*corners.T, *(corners + 10).T)
     frame = pd.DataFrame({"geometry": polygons, "tile_id": "x0_y0", "score": np.nan, "truncated": False})
     (folder / name).mkdir()
-    facts = {"slide": {"width": 200, "height": 100, "mpp": 0.5}}
+    facts = {"slide": slide_facts(width=200, height=100).document()}
     write_table(objects.table(frame, mpp=0.5), folder / name / "masks.parquet", facts)
     values = rng.normal(np.where(cluster_id[:, None] == 1, 5, 0), 0.1, (45, 3))
     values[40:] = 50 * np.arange(1, 6)[:, None]
     write_array(values.astype(np.float32), folder / name / "umap.npy")
-    write_json(
-        {
-            "settings": {"method": "dbscan", "eps": 1.0, "min_samples": 5, "eps_source": "given"},
-            "cells": {"cell_id": list(range(45)), "cluster_id": cluster_id.tolist(), "confidence": [1.0] * 45},
-        },
-        folder / name / "clusters.json",
-    )
+    settings = section("clustering", method="dbscan", eps=1.0, groups=None)
+    clustering(cluster_id, settings=settings).write(folder / name / "clusters.json")
     classes = np.where(cluster_id == 1, "tumor", "immune")
     classes[0] = "tumor"
     if truth == "points.csv":

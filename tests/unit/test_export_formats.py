@@ -16,6 +16,8 @@ from clusterfirst.io import write_json, write_table
 from clusterfirst.labels import join
 from clusterfirst.outlines import objects
 
+from ..made import clustering, slide_facts
+
 MPP = 0.5
 GRID = pd.DataFrame(
     {
@@ -37,12 +39,14 @@ def written(folder, outlines, tile_id=GRID["tile_id"][0], label=None, source=Non
     count = len(outlines)
     frame = pd.DataFrame({"geometry": outlines, "tile_id": tile_id, "score": np.nan, "truncated": False})
     write_table(objects.table(frame, mpp=MPP), folder / "masks.parquet")
-    own = {"cluster_id": np.zeros(count, int), "leaf_id": np.zeros(count, int), "confidence": np.ones(count)}
-    beside = join.known({"cells": own}, np.zeros((count, 2), np.float32), None, None)
+    beside = join.known(clustering(np.zeros(count, int)), np.zeros((count, 2), np.float32), [])
     for name, values in (("label", label), ("label_source", source)):
         if values is not None:
             beside = beside.set_column(beside.schema.get_field_index(name), name, pa.array(values, pa.string()))
-    facts = {"slide": {"mpp": MPP}, "classes": [{"name": name, "colour": shade} for name, shade in classes]}
+    facts = {
+        "slide": slide_facts(mpp=MPP).document(),
+        "classes": [{"name": name, "colour": shade} for name, shade in classes],
+    }
     join.write(folder / "masks.parquet", beside, folder / "cells.parquet", facts)
     for name, width in (("embeddings", 3), ("umap", 2)):
         np.save(folder / f"{name}.npy", np.ones((count, width), np.float32))

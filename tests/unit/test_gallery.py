@@ -1,5 +1,7 @@
 """The gallery: which cells it shows, where, at what scale, and what it says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,11 @@ import shapely
 from PIL import Image
 
 from clusterfirst.clustering import palette
+from clusterfirst.clustering.document import Entry
 from clusterfirst.drawing import gallery
 from clusterfirst.slide.slide import Slide
 
+from ..made import clustering
 from .test_annotation import opened, texts  # noqa: F401  a fixture
 
 MPP = 0.5
@@ -37,12 +41,7 @@ def squares(size=20):
 
 
 def entry(number, size, representatives):
-    return {
-        "id": number,
-        "size": size,
-        "colour": palette.colour(number),
-        "representatives": representatives,
-    }
+    return Entry(number, size, palette.colour(number), None, [number], representatives)
 
 
 def drawn(slide, clusters, folder, cells=None, **options):
@@ -150,13 +149,12 @@ def test_all_that_is_written_lies_inside_the_picture(slide, tmp_path, texts):  #
 
 
 def test_typical_cells_are_listed_cluster_by_cluster():
-    found = {
-        "clusters": [entry(0, 3, [4, 0]), entry(1, 0, []), entry(2, 2, [1])],
-        "cells": {"confidence": [0.5, 0.6, 0.7, 0.8, 0.9]},
-    }
+    clusters = replace(
+        clustering([0] * 5, [0.5, 0.6, 0.7, 0.8, 0.9]), entries=[entry(0, 3, [4, 0]), entry(1, 0, []), entry(2, 2, [1])]
+    )
     places = np.arange(5)
     cells = pd.DataFrame({"x": 10 * places, "y": 100 * places, "tile_id": [f"t{place}" for place in places]})
-    table = gallery.typical_cells(found, cells)
+    table = gallery.typical_cells(clusters, cells)
     assert table.to_dict("list") == {
         "cluster_id": [0, 0, 2],
         "cell_id": [4, 0, 1],
@@ -168,15 +166,14 @@ def test_typical_cells_are_listed_cluster_by_cluster():
 
 
 def test_without_clusters_there_are_no_typical_cells():
-    nothing = {"clusters": [], "cells": {"confidence": []}}
     cells = pd.DataFrame({"x": [], "y": [], "tile_id": []})
-    assert gallery.typical_cells(nothing, cells).empty
+    assert gallery.typical_cells(clustering([]), cells).empty
 
 
-def sheets(slide, clusters, folder, cells=None):
+def sheets(slide, entries, folder, cells=None):
     cells = squares() if cells is None else cells
-    found = {"clusters": clusters, "cells": {"confidence": [0.5] * len(cells)}}
-    return gallery.cluster_galleries(slide, cells, found, folder, title="a slide")
+    clusters = replace(clustering([0] * len(cells), [0.5] * len(cells)), entries=entries)
+    return gallery.cluster_galleries(slide, cells, clusters, folder, title="a slide")
 
 
 def test_every_cluster_with_typical_cells_has_a_sheet_of_its_own(slide, tmp_path, texts):  # noqa: F811

@@ -13,6 +13,7 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from clusterfirst.clustering.numbering import fingerprint
 from clusterfirst.io import read_json, write_json
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.record.journal import Ended, Held
@@ -21,7 +22,6 @@ from clusterfirst.labelling.server.routes import STATIC, _events, create_app
 from clusterfirst.labelling.server.security import Guard
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.labelling.server.workspace import Desk
-from clusterfirst.labels.model import fingerprint
 
 from ..labelling_results import again, make
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from clusterfirst.clustering.numbering import fingerprint
 from clusterfirst.io import ClusterfirstError, read_json, write_json
 from clusterfirst.labelling.cells import outlines
 from clusterfirst.labelling.cells.pyramid import Cache, Pyramids
 from clusterfirst.labelling.cells.results import head, load_group, open_results, pack
 from clusterfirst.labelling.record.history import Entry, History
 from clusterfirst.labelling.server.view import BrowserState
-from clusterfirst.labels import model
 from clusterfirst.plan.layout import RESERVED
 
 from ..labelling_results import make
@@ -198,7 +198,7 @@ def propose(folder, *, cluster_id=None):
         "version": 1,
         "model": "seer-1",
         "server": "localhost",
-        "clustering_sha256": model.fingerprint(cluster_id or found["cells"]["cluster_id"]),
+        "clustering_sha256": fingerprint(cluster_id or found["cells"]["cluster_id"]),
         "classes": [
             {"name": "lymphocyte", "colour": "#0072b2", "description": "small"},
             {"name": "stroma", "colour": "#009e73", "description": "slender"},

@@ -19,9 +19,11 @@ from clusterfirst.segmentation import shards as parts
 from clusterfirst.slide.grid import slide_grids
 from clusterfirst.slide.slide import Slide
 
+from ..made import slide_facts
+
 SIZE = (900, 700)
 MPP = 0.5
-FACTS = {"width": SIZE[0], "height": SIZE[1], "mpp": MPP}
+FACTS = slide_facts(width=SIZE[0], height=SIZE[1], mpp=MPP)
 TILING = {"mpp": None, "magnifications": [1.0], "tile_px": 128, "halo_px": 40}
 SETTLING = {"min_area_um2": 2, "seam_overlap": 0.4, "seams": "truncate"}
 
@@ -123,7 +125,7 @@ def test_the_number_of_shards_changes_nothing(workers, whole, tmp_path, shards):
 
 def test_where_tiles_begin_changes_nothing(workers, whole, tmp_path):
     """Tile origins shifted by half a tile."""
-    wider = slide_grids(FACTS | {"width": SIZE[0] + 64, "height": SIZE[1] + 64}, TILING)
+    wider = slide_grids(slide_facts(width=SIZE[0] + 64, height=SIZE[1] + 64, mpp=MPP), TILING)
     for axis, end in (("x", SIZE[0]), ("y", SIZE[1])):
         length = {"x": "width", "y": "height"}[axis]
         for start, size in ((axis, length), (f"read_{axis}", f"read_{length}")):
@@ -200,9 +202,9 @@ def running(pid: int) -> bool:
 
 def test_damage_costs_the_tiles_whose_cores_it_lies_in_alone(damaged):
     with Slide(damaged) as slide:
-        facts = slide.metadata()
+        facts = slide.facts
     tiles = slide_grids(facts, TILING | {"tile_px": 256})
-    aligned = views.aligned_views(tiles, slide_mpp=facts["mpp"], mpp=None, stride=8)
+    aligned = views.aligned_views(tiles, slide_mpp=facts.mpp, mpp=None, stride=8)
     with workers_for(damaged) as workers:
         seen = {aligned.at[view.tile, "tile_id"]: view for view in pipeline.outline_views(aligned, Oracle(), workers)}
     assert len(seen) == len(tiles)

@@ -11,6 +11,8 @@ import pytest
 from clusterfirst.io import write_array, write_table
 from clusterfirst.plan import sizes
 
+from ..made import slide_facts
+
 MPP = 0.5
 
 
@@ -35,7 +37,7 @@ def say(settings, tmp_path):
 
 
 def facts(**changed):
-    return {"width": 10_240, "height": 5_120, "mpp": MPP, "vendor": "aperio"} | changed
+    return slide_facts(width=10_240, height=5_120, mpp=MPP, **changed).document()
 
 
 def write(path, rows, **metadata):

@@ -15,6 +15,8 @@ from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.reduction import inputs, linear, preparation
 from clusterfirst.reduction.inputs import Block, SlideEmbedding, share
 
+from ..made import slide_facts
+
 
 def prepare(slides, *, standardise="auto", clip=None, pca=50, balance=None) -> np.ndarray:
     return preparation.prepare(slides, standardise=standardise, clip=clip, pca=pca, balance=balance or {})
@@ -249,7 +251,11 @@ def test_what_the_stages_wrote_is_read(tmp_path):
         {"model": "resnet50", "columns": [2, 3], "standardise": False, "weights_sha256": "0"},
     ]
     (tmp_path / "embeddings.json").write_text(json.dumps({"models": models}))
-    write_table(pa.table({"x": [1.0, 3.0], "y": [10.0, 20.0]}), tmp_path / "masks.parquet", {"slide": {"mpp": 0.25}})
+    write_table(
+        pa.table({"x": [1.0, 3.0], "y": [10.0, 20.0]}),
+        tmp_path / "masks.parquet",
+        {"slide": slide_facts(mpp=0.25).document()},
+    )
     files = {"embeddings": tmp_path / "embeddings.npy", "cells": tmp_path / "masks.parquet"}
     slide = inputs.read("S7", columns=tmp_path / "embeddings.json", **files)
     np.testing.assert_array_equal(slide.positions, [[0.25, 2.5], [0.75, 5]])

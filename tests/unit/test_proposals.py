@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from clusterfirst.clustering.numbering import fingerprint
 from clusterfirst.io import ClusterfirstError, write_json
 from clusterfirst.labels import model
 
@@ -24,7 +25,7 @@ DOCUMENT = {
     "model": "seer-1",
     "server": "localhost:1234",
     "prompt": {"name": "colon", "sha256": "0"},
-    "clustering_sha256": model.fingerprint(CLUSTER_ID),
+    "clustering_sha256": fingerprint(CLUSTER_ID),
     "classes": [{"name": "lymphocyte", "colour": "#0072b2", "description": "small"}],
     "clusters": [
         {"id": 0, "class": None, "share": 0.0, "views": 2, "votes": [vote("unsure")]},

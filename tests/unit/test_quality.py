@@ -325,7 +325,7 @@ def test_tissue_of_a_real_slide_is_kept_and_its_colours_counted(cmu, settings):
 
 def test_tiles_that_cannot_be_decoded_are_named_and_the_others_judged(damaged, settings):
     with Slide(damaged) as slide:
-        tiles = slide_grids(slide.metadata(), settings["tiling"] | {"tile_px": 256, "halo_px": 0})
+        tiles = slide_grids(slide.facts, settings["tiling"] | {"tile_px": 256, "halo_px": 0})
         found = filter_tiles(slide, tiles, settings["filter"], threads=2)
     rejected = found.tiles.set_index("tile_id")["rejected_by"]
     assert rejected["x000256_y000256"] == UNREADABLE

@@ -13,6 +13,7 @@ import pytest
 from clusterfirst.io import write_table
 
 from ..defaults import section
+from ..made import slide_facts
 
 COUNTS = {"A": 6, "B": 0, "C": 9}
 SETTINGS = section("reduction", method="pca", components=3, balance={"morphology": 1.0})
@@ -51,7 +52,7 @@ def test_several_slides_are_reduced_together_and_dealt_out(run, tmp_path):
         np.save(paths[0], rng.normal(size=(count, 5)).astype(np.float16))
         paths[1].write_text(json.dumps({"models": [{"model": "morphology", "columns": [0, 5], "standardise": True}]}))
         places = pa.table({"x": rng.uniform(0, 99, count), "y": rng.uniform(0, 99, count)})
-        write_table(places, paths[2], {"slide": {"mpp": 0.5}})
+        write_table(places, paths[2], {"slide": slide_facts().document()})
         for kind, path in zip(files, paths, strict=True):
             files[kind].append(path)
     together = {name: tmp_path / file for name, file in (("umap", "umap.npy"), ("plane", "umap2d.npy"))}

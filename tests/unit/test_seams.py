@@ -16,6 +16,8 @@ from clusterfirst.segmentation.seams import Seams, each_once
 from clusterfirst.segmentation.views import aligned_views
 from clusterfirst.slide.grid import grid, slide_grids
 
+from ..made import slide_facts
+
 few = hypothesis_settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 MPP = 0.5
@@ -89,7 +91,7 @@ def settle(tiles: pd.DataFrame, seen: Seen, size: tuple[int, int]) -> tuple[np.n
 
 
 def kept_tiles(rng, width, height, *, tile_px, halo_px, rejected, magnifications=(1.0,), aligned=False):
-    facts = {"width": width, "height": height, "mpp": MPP}
+    facts = slide_facts(width=width, height=height, mpp=MPP)
     options = {"mpp": None, "magnifications": list(magnifications), "tile_px": tile_px, "halo_px": halo_px}
     tiles = slide_grids(facts, options)
     tiles = tiles[rng.random(len(tiles)) >= rejected].reset_index(drop=True)
@@ -227,7 +229,7 @@ def test_merging_gives_back_objects_that_no_tile_sees_whole(seed, width, height,
 def test_a_tile_that_could_not_be_read_owns_nothing():
     """Its neighbour, which sees the object whole in its halo, would otherwise leave it to it."""
     tiles, shape = two_tiles().assign(tile_id=["left", "right"]), np.array([shapely.box(105, 40, 115, 50)])
-    facts = {"width": 200, "height": 100, "mpp": MPP}
+    facts = slide_facts(width=200, height=100, mpp=MPP)
     settings = {"min_area_um2": 0, "seam_overlap": OVERLAP, "seams": "truncate"}
     for failed, found in (((), []), ((1,), ["left"])):
         objects = each_once(shape, np.array([0]), tiles, facts=facts, settings=settings, failed=failed)

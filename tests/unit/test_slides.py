@@ -41,7 +41,7 @@ def test_the_facts_of_an_aperio_slide(cmu):
         assert slide.facts.mpp_source == "file"
         assert slide.facts.vendor == "aperio"
         assert slide.facts.objective == 20
-        assert slide.metadata()["path"] == str(cmu)
+        assert slide.facts.document()["path"] == str(cmu)
 
 
 def test_a_given_resolution_wins_over_the_file(cmu):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from clusterfirst.slide.grid import grid, slide_grids, thin
 
+from ..made import slide_facts
+
 few = hypothesis_settings(max_examples=50, deadline=None)
 
 
@@ -76,7 +78,7 @@ def test_read_rectangles_are_cores_and_halos_cut_off_at_the_border(
     st.integers(64, 300),
 )
 def test_every_magnification_has_a_grid_of_its_own(width, height, mpp, magnifications, tile_px):
-    facts = {"width": width, "height": height, "mpp": mpp}
+    facts = slide_facts(width=width, height=height, mpp=mpp)
     tiles = slide_grids(facts, {"mpp": None, "magnifications": magnifications, "tile_px": tile_px, "halo_px": 16})
     assert tiles["tile_id"].is_unique
     assert list(tiles.index) == list(range(len(tiles)))
@@ -89,7 +91,7 @@ def test_every_magnification_has_a_grid_of_its_own(width, height, mpp, magnifica
 
 
 def test_a_fixed_resolution_is_what_tiles_are_read_at():
-    facts = {"width": 3000, "height": 2000, "mpp": 0.25}
+    facts = slide_facts(width=3000, height=2000, mpp=0.25)
     tiles = slide_grids(facts, {"mpp": 0.5, "magnifications": [1.0, 0.1], "tile_px": 512, "halo_px": 56})
     assert set(tiles["mpp"]) == {0.5}
     assert set(tiles["magnification"]) == {0.5}
@@ -103,7 +105,7 @@ def test_a_fixed_resolution_is_what_tiles_are_read_at():
 
 
 def test_tiles_go_row_by_row_and_ids_say_where_they_lie():
-    facts = {"width": 150, "height": 100, "mpp": 0.5}
+    facts = slide_facts(width=150, height=100)
     tiles = slide_grids(facts, {"mpp": None, "magnifications": [1.0], "tile_px": 64, "halo_px": 0})
     assert tiles["tile_id"].tolist() == [f"x{x:06d}_y{y:06d}" for y in (0, 64) for x in (0, 64, 128)]
 

@@ -98,7 +98,7 @@ def test_uncut_every_leaf_is_itself():
 def test_what_was_written_is_read_and_cuts_the_same(given_leaves, groups):
     grown = grow(*given_leaves)
     written = json.loads(json.dumps(grown.document(groups), allow_nan=False))
-    again = tree.read(written)
+    again = Tree.read(written)
     np.testing.assert_array_equal(again.merges, grown.merges)
     np.testing.assert_array_equal(again.cut(written["groups"]), grown.cut(groups))
 

@@ -1,5 +1,7 @@
 """Tile borders leave no trace on a real slide."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -16,10 +18,10 @@ TILE_PX = 512
 
 def shifted(tiles, facts, by):
     """The same tiles with origins moved to the upper left by a part of a tile."""
-    wider = grid.slide_grids(facts | {"width": facts["width"] + by, "height": facts["height"] + by}, tiles)
+    wider = grid.slide_grids(replace(facts, width=facts.width + by, height=facts.height + by), tiles)
     for axis, length in (("x", "width"), ("y", "height")):
         for start, size in ((axis, length), (f"read_{axis}", f"read_{length}")):
-            last = np.minimum(wider[start] + wider[size] - by, facts[length])
+            last = np.minimum(wider[start] + wider[size] - by, getattr(facts, length))
             wider[start] = np.maximum(wider[start] - by, 0)
             wider[size] = last - wider[start]
     wider["tile_id"] = [f"x{x:06d}_y{y:06d}" for x, y in zip(wider["x"], wider["y"], strict=True)]
@@ -33,7 +35,7 @@ def outlined(cmu, weights, settings, tmp_path_factory):
 
     def outline(tile_px, by=0):
         with Slide(cmu) as slide:
-            facts = slide.metadata()
+            facts = slide.facts
             tiles = shifted(settings["tiling"] | {"tile_px": tile_px}, facts, by)
             found = tissue.filter_tiles(slide, tiles, settings["filter"] | {"max_bright_ratio": 1.0}, threads=2)
         kept = found.tiles.query("kept")
@@ -49,7 +51,7 @@ def outlined(cmu, weights, settings, tmp_path_factory):
         part = tmp_path_factory.mktemp("outlines") / "1-of-1.parquet"
         shards.write(seen, part, made_with={})
         known = shards.read([part])
-        aligned = views.aligned_views(kept, slide_mpp=facts["mpp"], mpp=InstanSeg.mpp, stride=InstanSeg.stride)
+        aligned = views.aligned_views(kept, slide_mpp=facts.mpp, mpp=InstanSeg.mpp, stride=InstanSeg.stride)
         return kept, seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=segmentation)
 
     return outline

@@ -1,8 +1,10 @@
 """Draw tiles, the whole slide and the map of cells, coloured by class."""
 
 from clusterfirst import drawing
-from clusterfirst.io import atomic, log_to, read_json, read_metadata
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import atomic, log_to
 from clusterfirst.outlines import objects
+from clusterfirst.slide.facts import SlideFacts
 from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
@@ -11,16 +13,16 @@ if __name__ == "__main__":
     if settings["colour"] != "label":
         settings["colour"] = "class"
     table = objects.read_objects(snakemake.input.cells)
-    found = read_json(snakemake.input.clusters)
+    clusters = Clustering.read(snakemake.input.clusters)
     cells, rows = drawing.select_cells(
         table["geometry"].to_numpy(),
-        found,
+        clusters,
         drawing.read_classes(snakemake.input.cells),
         colour=settings["colour"],
         drop_unclassified=settings["drop_unclassified"],
     )
     with (
-        Slide(snakemake.input.slide, mpp=read_metadata(snakemake.input.cells)["slide"]["mpp"]) as slide,
+        Slide(snakemake.input.slide, mpp=SlideFacts.of(snakemake.input.cells).mpp) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
         drawing.annotate_slide(
@@ -31,6 +33,6 @@ if __name__ == "__main__":
             folder,
             title=snakemake.wildcards.slide,
             settings=settings,
-            typical=drawing.typical_rows(found),
+            typical=clusters.typical_rows,
             threads=snakemake.threads,
         )

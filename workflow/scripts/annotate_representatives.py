@@ -4,29 +4,31 @@ import numpy as np
 import pandas as pd
 
 from clusterfirst import drawing
-from clusterfirst.io import atomic, log_to, read_json, read_metadata
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import atomic, log_to, read_json
 from clusterfirst.outlines import objects
+from clusterfirst.slide.facts import SlideFacts
 from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = snakemake.params.settings
     tiles = pd.read_parquet(snakemake.input.tiles)
-    facts = read_metadata(snakemake.input.tiles)["slide"]
-    found = read_json(snakemake.input.clusters)
+    facts = SlideFacts.of(snakemake.input.tiles)
+    clusters = Clustering.read(snakemake.input.clusters)
     chosen = [tile["tile_id"] for tile in read_json(snakemake.input.summary)["tiles"]["chosen"]]
     named = drawing.read_classes(snakemake.input.classes) if snakemake.input.classes else None
     cells, rows = drawing.select_cells(
         objects.read_objects(snakemake.input.cells)["geometry"].to_numpy(),
-        found,
+        clusters,
         named,
         colour=settings["colour"],
         drop_unclassified=settings["drop_unclassified"],
     )
     if settings["cells"] == "typical":
-        cells = cells.take(np.isin(rows, drawing.typical_rows(found)))
+        cells = cells.take(np.isin(rows, clusters.typical_rows))
     with (
-        Slide(snakemake.input.slide, mpp=facts["mpp"]) as slide,
+        Slide(snakemake.input.slide, mpp=facts.mpp) as slide,
         atomic(snakemake.output.folder, directory=True) as folder,
     ):
         drawing.annotate_tiles(

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from clusterfirst.io import log, log_to, read_json, write_json
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import log, log_to, write_json
 from clusterfirst.proposing import asking, plan, prompts, views
 from clusterfirst.proposing.budget import Budget
 from clusterfirst.proposing.cache import Cache
@@ -31,7 +32,7 @@ def say_what_it_took(cost, server, settings):
 
 def classify(server, settings):
     """Return the content of classes.json."""
-    found, shown = read_json(snakemake.input.clusters), views.read(snakemake.input.views)
+    clusters, shown = Clustering.read(snakemake.input.clusters), views.read(snakemake.input.views)
     prompt, folder = prompts.read(snakemake.input.prompt), Path(snakemake.params.folder)
     limits = {name: settings[name] for name in ("budget_requests", "budget_tokens")}
     say_where_to(server, settings, shown, snakemake.input.views)
@@ -42,7 +43,7 @@ def classify(server, settings):
         finally:
             say_what_it_took(asker.cost, server, settings)
     how = {"prompt": prompt, "model": settings["model"], "host": server.host, "cost": asker.cost}
-    document = asking.document(found, shown, votes, **how)
+    document = asking.document(clusters, shown, votes, **how)
     if stopped:
         document["stopped"] = f"{stopped}: {len(shown) - len(votes)} of {len(shown)} pictures were not asked about"
         log.warning("STOPPED: %s. Raise the budget and run again: only the rest is asked", document["stopped"])

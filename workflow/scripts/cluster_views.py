@@ -1,6 +1,7 @@
 """Draw the pictures of each cluster that a model is shown."""
 
-from clusterfirst.io import atomic, log, log_to, read_json
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import atomic, log, log_to
 from clusterfirst.proposing import views
 
 if __name__ == "__main__":
@@ -8,5 +9,5 @@ if __name__ == "__main__":
     sources = [views.Source(*pair) for pair in zip(snakemake.input.slides, snakemake.input.cells, strict=True)]
     how = {"per_cluster": snakemake.params.per_cluster, "threads": snakemake.threads}
     with atomic(snakemake.output.folder, directory=True) as folder:
-        drawn = views.draw(read_json(snakemake.input.clusters), sources, folder, **how)
+        drawn = views.draw(Clustering.read(snakemake.input.clusters), sources, folder, **how)
     log.info("%d pictures of %d clusters", len(drawn), len({view.cluster for view in drawn}))

@@ -1,24 +1,24 @@
 """Count a slide's cells by cluster and by what people say they are, and score its clusters."""
 
-import numpy as np
-
+from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import clusters, pooled, truth
-from clusterfirst.io import log, log_to, read_json, read_metadata, write_json
+from clusterfirst.io import log, log_to, write_json
 from clusterfirst.outlines import objects
+from clusterfirst.slide.facts import SlideFacts
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     slide = snakemake.wildcards.slide
-    facts = read_metadata(snakemake.input.cells)["slide"]
+    facts = SlideFacts.of(snakemake.input.cells)
     cells = objects.read_objects(snakemake.input.cells)
-    cluster_id = np.array(read_json(snakemake.input.clusters)["cells"]["cluster_id"], int)
+    cluster_id = Clustering.read(snakemake.input.clusters).cluster_id
 
     told = truth.read(
         snakemake.input.truth,
         cells["geometry"].to_numpy(),
-        width=facts["width"],
-        height=facts["height"],
-        mpp=facts["mpp"],
+        width=facts.width,
+        height=facts.height,
+        mpp=facts.mpp,
     )
     counts = clusters.count(cluster_id, told, cells["tile_id"].to_numpy())
     summary = pooled.summarise({slide: counts}, {slide: slide})

@@ -1,42 +1,12 @@
-"""Join all that is known of each cell: outline, clusters, map, and its label, from people or as a model proposes it."""
+"""Join all that is known of each cell: outline, clusters, map, and its label, whoever says so."""
 
 from collections import Counter
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from clusterfirst.io import log, log_to, read_json, read_metadata
-from clusterfirst.labels import join as joined
-from clusterfirst.labels import model, people
-from clusterfirst.outlines import objects
-
-
-def newest_labels(found):
-    """Return what people said, None without an export; and what is to be remembered of that."""
-    if not snakemake.input.labels:
-        log.info("no export of the labelling app in %s: nobody has named a cell", snakemake.params.folder)
-        return None, None
-    (path,) = snakemake.input.labels
-    cells = pq.ParquetFile(snakemake.input.cells).read(columns=["x", "y", "cell_id"])
-    which = objects.fingerprint(*(cells[name].to_numpy() for name in ("x", "y", "cell_id")))
-    labels = people.read(path, len(cells), cells_sha256=which)
-    same = labels.facts["leaves_sha256"] == people.leaves_sha256(np.array(found["cells"]["leaf_id"]))
-    if not same:
-        log.warning(
-            "labels %s were made before these cells were clustered anew: labels stay with their cells, but clusters "
-            "may not be those that were named",
-            path,
-        )
-    return labels, {**labels.facts, "file": labels.file, "classes": labels.classes, "clustered_since": not same}
-
-
-def proposed_classes():
-    """Return what a model called the clusters, None if it was not asked; and what is to be remembered of that."""
-    if not snakemake.input.proposals:
-        return None, None
-    (path,) = snakemake.input.proposals
-    proposed = model.read(path)
-    return proposed, {**proposed.facts, "classes": proposed.classes}
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import log, log_to, read_metadata
+from clusterfirst.labels import SOURCES, join
 
 
 def count(table):
@@ -49,11 +19,17 @@ def count(table):
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    found = read_json(snakemake.input.clusters)
-    labels, said = newest_labels(found)
-    proposed, asked = proposed_classes()
-    beside = joined.known(found, np.load(snakemake.input.plane), labels, proposed)
+    clusters, masks = Clustering.read(snakemake.input.clusters), snakemake.input.cells
+    given = {
+        source.name: source.read(*snakemake.input[source.name], masks, clusters)
+        for source in SOURCES
+        if snakemake.input[source.name]
+    }
+    if "labels" not in given:
+        log.info("no export of the labelling app in %s: nobody has named a cell", snakemake.params.folder)
+    labels = list(given.values())
+    beside = join.known(clusters, np.load(snakemake.input.plane), labels)
     count(beside)
-    facts = {"labels": said, "proposals": asked, "classes": joined.classes(labels, proposed)}
-    metadata = read_metadata(snakemake.input.cells) | facts
-    joined.write(snakemake.input.cells, beside, snakemake.output.cells, metadata)
+    facts = {source.name: given[source.name].facts if source.name in given else None for source in SOURCES}
+    metadata = read_metadata(masks) | facts | {"classes": join.classes(labels)}
+    join.write(masks, beside, snakemake.output.cells, metadata)

@@ -7,6 +7,7 @@ from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
 from clusterfirst.io import log_to, read_metadata
 from clusterfirst.segmentation import pipeline, shards
+from clusterfirst.slide.facts import SlideFacts
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -17,7 +18,7 @@ if __name__ == "__main__":
     views = pipeline.outline_tiles(
         snakemake.input.slide,
         pd.read_parquet(snakemake.input.tiles).query("kept"),
-        facts=known["slide"],
+        facts=SlideFacts.told(known, snakemake.input.tiles),
         histogram=np.array(known["histogram"]),
         settings=settings,
         weights=weights,

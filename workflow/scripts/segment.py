@@ -6,13 +6,14 @@ from clusterfirst import segmentation, weights
 from clusterfirst.io import atomic, log, log_to, read_metadata, write_table
 from clusterfirst.outlines import foreign, objects
 from clusterfirst.segmentation import failures, precomputed, seams, shards, views
+from clusterfirst.slide.facts import SlideFacts
 
 
 def settled(tiles, facts, settings):
     """Return what all shards saw, each object once; what it was made with; and why tiles could not be read."""
     seen = shards.read(snakemake.input.outlines)
     kind = segmentation.backend(settings["model"])
-    aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride)
+    aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride)
     cells = seams.each_once(seen.polygons, seen.tile, aligned, facts=facts, settings=settings, failed=list(seen.failed))
     return cells, seen.made_with, {aligned.at[tile, "tile_id"]: why for tile, why in seen.failed.items()}
 
@@ -20,7 +21,7 @@ def settled(tiles, facts, settings):
 def adopted(tiles, facts):
     """The same for outlines from elsewhere."""
     file = snakemake.input.objects
-    outlines = foreign.read(file, width=facts["width"], height=facts["height"])
+    outlines = foreign.read(file, width=facts.width, height=facts.height)
     return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": weights.sha256(file)}, {}
 
 
@@ -28,7 +29,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
-    facts, tiles = known["slide"], pd.read_parquet(snakemake.input.tiles)
+    facts, tiles = SlideFacts.told(known, snakemake.input.tiles), pd.read_parquet(snakemake.input.tiles)
     if settings["model"] == "precomputed":
         cells, made_with, unread = adopted(tiles, facts)
     else:
@@ -41,7 +42,7 @@ if __name__ == "__main__":
         log.warning("%s failed in %s: %s", row.tile_id, row.rule, row.reason)
     failures.check(failed, tiles=tiles["kept"].sum() + len(known["unreadable"]), share=settings["max_failed_tiles"])
     write_table(
-        objects.table(cells, mpp=facts["mpp"]),
+        objects.table(cells, mpp=facts.mpp),
         snakemake.output.cells,
-        {"slide": facts, "failed_tiles": failed["tile_id"].tolist()} | made_with | {"settings": settings},
+        {"slide": facts.document(), "failed_tiles": failed["tile_id"].tolist()} | made_with | {"settings": settings},
     )

@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from clusterfirst import clustering, drawing
-from clusterfirst.io import log_to, read_json, write_json
+from clusterfirst import drawing
+from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import log_to, read_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    slide = snakemake.params.slide
-    sizes = read_json(snakemake.input.facts)["slides"]
-    before = list(sizes).index(slide)
-    own = clustering.share(
-        read_json(snakemake.input.clusters), np.load(snakemake.input.umap), start=sum(list(sizes.values())[:before])
-    )
-    write_json(own, snakemake.output.clusters, indent=None)
+    slide, sizes = snakemake.params.slide, read_json(snakemake.input.facts)["slides"]
+    before = list(sizes.values())[: list(sizes).index(slide)]
+    together = Clustering.read(snakemake.input.clusters)
+    own = together.of_slide(np.load(snakemake.input.umap), start=sum(before))
+    own.write(snakemake.output.clusters)
     drawing.plot_clusters(own, snakemake.output.plot, title=slide)

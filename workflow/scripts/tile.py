@@ -10,7 +10,7 @@ from clusterfirst.slide.slide import Slide
 
 def tiles_of(slide, settings):
     """Return the grid, thinned to the wanted number of tiles per magnification if one is set."""
-    tiles = grid.slide_grids(slide.metadata(), settings)
+    tiles = grid.slide_grids(slide.facts, settings)
     wanted = settings["num_tiles"]
     if wanted is None:
         return tiles
@@ -34,9 +34,8 @@ def worth_sampling(tissue, wanted):
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     with Slide(snakemake.input.slide, mpp=snakemake.params.mpp) as slide:
-        log.info("%s", ", ".join(f"{name} {value}" for name, value in slide.metadata().items()))
+        log.info("%s", ", ".join(f"{name} {value}" for name, value in slide.facts.document().items()))
         tiles = tiles_of(slide, snakemake.params.settings)
         log.info("%d tiles", len(tiles))
-        write_table(
-            tiles, snakemake.output.tiles, {"slide": slide.metadata(), "settings": dict(snakemake.params.settings)}
-        )
+        facts = {"slide": slide.facts.document(), "settings": dict(snakemake.params.settings)}
+        write_table(tiles, snakemake.output.tiles, facts)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from clusterfirst import clustering, devices
+from clusterfirst import devices
+from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
+from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import validity
 from clusterfirst.io import log_to, read_json, write_json
 
@@ -11,10 +13,10 @@ MOST_CELLS = 200_000
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    document = read_json(snakemake.input.clusters)
+    clusters = Clustering.read(snakemake.input.clusters)
     values = np.load(snakemake.input.umap, mmap_mode="r")
     gpu = devices.rapids(snakemake.params.gpu)
-    cluster_id = np.array(document["cells"]["cluster_id"], int)
+    cluster_id = clusters.cluster_id
     sizes = read_json(snakemake.input.facts)["slides"]
     ends = np.cumsum(list(sizes.values()))
     slides = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
@@ -24,7 +26,7 @@ if __name__ == "__main__":
 
     def again(some: np.ndarray) -> np.ndarray:
         # With what was chosen while clustering, such as eps, as if it had been given.
-        return clustering.cluster(some, document["settings"], threads=snakemake.threads, gpu=gpu).cluster_id
+        return cluster(some, clusters.settings, NO_TYPICAL, threads=snakemake.threads, gpu=gpu).cluster_id
 
     stability = (
         validity.Value(None, f"there are more than {MOST_CELLS:,} cells")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .neighbours import Points
+from .neighbours import USUAL, Points
 from .numbering import NOISE, members
 
-NEIGHBOURS = 15
 _CANDIDATES = 2000
 """Representatives are spread over this many confident cells of a cluster at most."""
 
@@ -35,7 +34,7 @@ def cell_confidence(points: Points, cluster_id: np.ndarray, assigned: np.ndarray
     numpy.ndarray
         N floats in [0, 1].
     """
-    distances, indices = points.nearest(NEIGHBOURS)
+    distances, indices = points.nearest(USUAL)
     sure = np.zeros(len(points))
     if not distances.shape[1]:
         sure[cluster_id != NOISE] = 1.0
@@ -53,7 +52,7 @@ def cell_confidence(points: Points, cluster_id: np.ndarray, assigned: np.ndarray
 
 
 def representatives(
-    values: np.ndarray, rows: np.ndarray, sure: np.ndarray, max_items: int, min_confidence: float = 0.0
+    values: np.ndarray, rows: np.ndarray, sure: np.ndarray, max_items: int, min_confidence: float
 ) -> np.ndarray:
     """Choose cells that show a cluster: the most typical one, then the ones most unlike those chosen already.
 

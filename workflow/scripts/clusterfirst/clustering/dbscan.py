@@ -85,7 +85,7 @@ class DBSCAN:
         Cells within reach, itself included, that make a core.
     """
 
-    def __init__(self, *, eps: float | Sequence[float] | None = None, min_samples: int = 5):
+    def __init__(self, *, eps: float | Sequence[float] | None, min_samples: int):
         self.eps = eps
         self.min_samples = min_samples
         self.k_distance: KDistance | None = None

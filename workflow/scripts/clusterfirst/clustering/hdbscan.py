@@ -23,7 +23,9 @@ class HDBSCAN:
         the most lasting ones, which may be as few as two.
     """
 
-    def __init__(self, *, min_cluster_size: int = 20, min_samples: int = 5, groups: int | None = None):
+    k_distance = None
+
+    def __init__(self, *, min_cluster_size: int, min_samples: int, groups: int | None):
         self.min_cluster_size = min_cluster_size
         self.min_samples = min_samples
         self.selection = "eom" if groups is None else "leaf"

@@ -26,7 +26,9 @@ class KMeans:
         For the first centres.
     """
 
-    def __init__(self, *, fine: int = 300, groups: int | None = None, seed: int = 0):
+    k_distance = None
+
+    def __init__(self, *, fine: int, groups: int | None, seed: int):
         self.fine = max(fine, groups or 0)
         self.seed = seed
         self._made = 0

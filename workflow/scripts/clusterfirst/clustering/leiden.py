@@ -28,7 +28,9 @@ class Leiden:
         For the order in which cells are looked at.
     """
 
-    def __init__(self, *, resolution: float = 1.0, neighbors: int = 15, seed: int = 0):
+    k_distance = None
+
+    def __init__(self, *, resolution: float, neighbors: int, seed: int):
         self.resolution = resolution
         self.neighbors = neighbors
         self.seed = seed

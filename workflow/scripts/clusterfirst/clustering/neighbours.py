@@ -32,7 +32,7 @@ class Points:
         For what is drawn at random.
     """
 
-    def __init__(self, values: np.ndarray, *, threads: int = 1, gpu: bool = False, seed: int = 0):
+    def __init__(self, values: np.ndarray, *, seed: int, threads: int = 1, gpu: bool = False):
         self.values = np.asarray(values)
         self.threads = threads
         self.gpu = gpu
@@ -65,7 +65,7 @@ def effective_dimensions(values: np.ndarray) -> float:
 
 
 def nearest(
-    values: np.ndarray, k: int, *, threads: int = 1, gpu: bool = False, seed: int = 0
+    values: np.ndarray, k: int, *, seed: int, threads: int = 1, gpu: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the `k` nearest other points of each point.
 
@@ -94,7 +94,7 @@ def nearest(
 
         search = NearestNeighbors(n_neighbors=k + 1).fit(values)
         return _without_self(*search.kneighbors(values))
-    if Points(values).searchable():
+    if Points(values, seed=seed).searchable():
         from scipy.spatial import cKDTree
 
         return _without_self(*cKDTree(values).query(values, k + 1, workers=threads))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .confidence import NEIGHBOURS
-from .neighbours import Points
+from .neighbours import USUAL, Points
 from .numbering import NOISE
 from .variance import means
 
@@ -32,7 +31,7 @@ def adopt(points: Points, groups: np.ndarray) -> np.ndarray:
     if (groups == NOISE).all():
         return groups
     centres, _ = means(points.values, groups)
-    _, indices = points.nearest(NEIGHBOURS)
+    _, indices = points.nearest(USUAL)
     left = np.flatnonzero(groups == NOISE)
     while len(left):
         votes = groups[indices[left]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 
 import numpy as np
@@ -25,3 +26,8 @@ def members(numbers: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(numbers, kind="stable")
     starts = np.searchsorted(numbers[order], np.arange(int(numbers.max(initial=NOISE)) + 2))
     return [order[start:end] for start, end in pairwise(starts)]
+
+
+def fingerprint(numbers: np.ndarray) -> str:
+    """Return a sha256 of the groups that cells are in, in their order."""
+    return hashlib.sha256(np.ascontiguousarray(numbers, "<i4").tobytes()).hexdigest()

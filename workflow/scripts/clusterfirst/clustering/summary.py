@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import set_cover
+from .document import Clustering
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +54,17 @@ def fewest_tiles(typical: pd.DataFrame) -> Tiles:
     return Tiles(held.index[found.chosen].tolist(), found.at_least)
 
 
-def summary(slide: str, found: dict, cells: pd.DataFrame, typical: pd.DataFrame, tiles: Tiles, pictures: dict) -> dict:
+def summary(
+    slide: str, clusters: Clustering, cells: pd.DataFrame, typical: pd.DataFrame, tiles: Tiles, pictures: dict
+) -> dict:
     """Return what is known of each cluster on a slide, JSON-ready.
 
     Parameters
     ----------
     slide
         Its name.
-    found
-        The content of ``clusters.json``.
+    clusters
+        Its clusters.
     cells
         The rows of ``masks.parquet``.
     typical
@@ -71,8 +74,7 @@ def summary(slide: str, found: dict, cells: pd.DataFrame, typical: pd.DataFrame,
     pictures
         File of each cluster's gallery, by cluster.
     """
-    own, count = found["cells"], len(cells)
-    cluster_id, sure = np.array(own["cluster_id"], int), np.array(own["confidence"], float)
+    count, cluster_id, confidence = len(cells), clusters.cluster_id, clusters.confidence
     on_tiles = typical[typical["tile_id"].isin(tiles.tile_id)]
     shows = on_tiles.groupby("tile_id")["cluster_id"].unique()
     shown_on = on_tiles.groupby("cluster_id")["tile_id"].unique()
@@ -81,7 +83,7 @@ def summary(slide: str, found: dict, cells: pd.DataFrame, typical: pd.DataFrame,
         "version": 1,
         "slide": slide,
         "cells": count,
-        "settings": found["settings"]["representatives"],
+        "settings": clusters.settings["representatives"],
         "tiles": {
             "fewest": len(tiles.tile_id) == tiles.at_least,
             "at_least": tiles.at_least,
@@ -89,27 +91,27 @@ def summary(slide: str, found: dict, cells: pd.DataFrame, typical: pd.DataFrame,
         },
         "clusters": [
             {
-                "id": cluster["id"],
-                "colour": cluster["colour"],
-                "size": cluster["size"],
-                "share": round(cluster["size"] / count, 6) if count else 0.0,
-                **_described(cells[cluster_id == cluster["id"]], sure[cluster_id == cluster["id"]]),
-                "representatives": cluster["representatives"],
-                "tiles": sorted(shown_on.get(cluster["id"], [])),
-                "gallery": pictures.get(cluster["id"]),
+                "id": entry.id,
+                "colour": entry.colour,
+                "size": entry.size,
+                "share": round(entry.size / count, 6) if count else 0.0,
+                **_described(cells[cluster_id == entry.id], confidence[cluster_id == entry.id]),
+                "representatives": entry.representatives,
+                "tiles": sorted(shown_on.get(entry.id, [])),
+                "gallery": pictures.get(entry.id),
             }
-            for cluster in found["clusters"]
+            for entry in clusters.entries
         ],
     }
 
 
-def _described(cells: pd.DataFrame, sure: np.ndarray) -> dict:
+def _described(cells: pd.DataFrame, confidence: np.ndarray) -> dict:
     """Confidence and measures of a cluster's cells; null without cells."""
     if not len(cells):
         return {"confidence": None, "median": None}
-    quantiles = {f"q{round(100 * q):02d}": _number(np.quantile(sure, q)) for q in _QUANTILES}
+    quantiles = {f"q{round(100 * q):02d}": _number(np.quantile(confidence, q)) for q in _QUANTILES}
     return {
-        "confidence": {"mean": _number(sure.mean()), **quantiles},
+        "confidence": {"mean": _number(confidence.mean()), **quantiles},
         "median": {name: _number(cells[name].median()) for name in MEASURES},
     }
 

@@ -26,6 +26,11 @@ class Tree:
     sizes: np.ndarray
     merges: np.ndarray
 
+    @classmethod
+    def read(cls, document: dict) -> Tree:
+        """Return the tree of what `document` returned."""
+        return cls(np.array(document["leaves"], int), np.array(document["merges"], float).reshape(-1, 4))
+
     def cut(self, groups: int | None) -> np.ndarray:
         """Return each leaf's group after joining leaves until `groups` are left (None: as they are).
 
@@ -71,11 +76,6 @@ class Tree:
             "merges": [[int(a), int(b), float(height), int(size)] for a, b, height, size in self.merges],
             "groups": groups,
         }
-
-
-def read(document: dict) -> Tree:
-    """Return the tree of a ``clusters.json``'s ``tree``."""
-    return Tree(np.array(document["leaves"], int), np.array(document["merges"], float).reshape(-1, 4))
 
 
 def grow(centres: np.ndarray, sizes: np.ndarray) -> Tree:

@@ -6,6 +6,8 @@ import numpy as np
 
 NAMES = 25
 """As many groups as a person can be asked to name."""
+SOME_NAMES = (5, 10, NAMES, 50)
+"""For tables and curves over the number of names."""
 
 
 def explained(values: np.ndarray, groups: np.ndarray, *, names: int = NAMES) -> float:

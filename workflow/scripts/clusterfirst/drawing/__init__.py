@@ -5,7 +5,7 @@ from .colour_keys import CLUSTERS, ColourKey, classes_key, clusters_key
 from .legends import beside, percent, save, scale_bar, typeface
 from .overview import annotate_slide, filter_map, overview
 from .plots import new_figure, plot_clusters, plot_umap, save_figure
-from .selection import Cells, Named, read_classes, select_cells, typical_rows
+from .selection import Cells, Named, read_classes, select_cells
 from .tiles import Style, annotate_tiles, export_tiles, tiles_to_draw
 
 __all__ = [
@@ -35,5 +35,4 @@ __all__ = [
     "select_cells",
     "tiles_to_draw",
     "typeface",
-    "typical_rows",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..clustering import NOISE, palette
+from ..clustering import palette
+from ..clustering.document import Clustering
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def classes_key(classes: Sequence[dict], *, none: str = "no class") -> ColourKey
     )
 
 
-def clusters_key(found: dict) -> ColourKey:
+def clusters_key(clusters: Clustering) -> ColourKey:
     """Return the key of clusters in the colours that ``clusters.json`` gives them."""
-    shades = {NOISE: palette.NOISE} | {entry["id"]: entry["colour"] for entry in found["clusters"]}
+    shades = clusters.colours
     return ColourKey(lambda number: shades[int(number)], CLUSTERS.name, CLUSTERS.others, CLUSTERS.none)
 
 

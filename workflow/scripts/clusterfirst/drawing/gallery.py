@@ -13,6 +13,7 @@ import shapely
 from PIL import Image, ImageDraw
 
 from ..clustering import palette
+from ..clustering.document import Clustering, Entry
 from ..slide.slide import Slide
 from . import draw_outline, percent, save, typeface
 
@@ -33,13 +34,13 @@ _WIDE_PX = 192
 _COLUMNS = 6
 
 
-def typical_cells(found: dict, cells: pd.DataFrame) -> pd.DataFrame:
+def typical_cells(clusters: Clustering, cells: pd.DataFrame) -> pd.DataFrame:
     """Return the representatives of all clusters, cluster by cluster, the most typical first.
 
     Parameters
     ----------
-    found
-        The content of ``clusters.json``.
+    clusters
+        Their clusters.
     cells
         The rows of ``masks.parquet``.
 
@@ -48,10 +49,9 @@ def typical_cells(found: dict, cells: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         ``cluster_id``, ``cell_id``, ``confidence``, ``x``, ``y`` (level-0 pixels), ``tile_id``.
     """
-    pairs = [(cluster["id"], cell) for cluster in found["clusters"] for cell in cluster["representatives"]]
+    pairs = [(entry.id, cell) for entry in clusters.entries for cell in entry.representatives]
     table = pd.DataFrame(pairs, columns=["cluster_id", "cell_id"], dtype=int)
-    sure = np.array(found["cells"]["confidence"], float)
-    table["confidence"] = sure[table["cell_id"]]
+    table["confidence"] = clusters.confidence[table["cell_id"]]
     # Row i is cell i.
     return table.join(cells[["x", "y", "tile_id"]], on="cell_id")
 
@@ -86,7 +86,7 @@ def side_um(
 def gallery(
     slide: Slide,
     polygons: np.ndarray,
-    clusters: Sequence[dict],
+    entries: Sequence[Entry],
     path: str | os.PathLike,
     *,
     title: str,
@@ -102,8 +102,8 @@ def gallery(
         The open slide.
     polygons
         All cells in level-0 pixels, by cell id.
-    clusters
-        Entries of ``clusters.json``: id, size, colour, representatives. Those without cells have no row.
+    entries
+        Clusters. Those without cells have no row.
     path
         The PNG.
     title
@@ -111,34 +111,34 @@ def gallery(
     threads
         Crops are read by this many threads.
     """
-    present = [cluster for cluster in clusters if cluster["size"]]
+    present = [entry for entry in entries if entry.size]
     # Of slides that share clusters, these are in the order of the group; so it stays, for slides to be compared.
-    largest = sorted(range(len(present)), key=lambda place: -present[place]["size"])[:ROWS]
+    largest = sorted(range(len(present)), key=lambda place: -present[place].size)[:ROWS]
     shown = [present[place] for place in sorted(largest)]
     cells = [
         (row, column, cell)
-        for row, cluster in enumerate(shown)
-        for column, cell in enumerate(cluster["representatives"][:CROPS])
+        for row, entry in enumerate(shown)
+        for column, cell in enumerate(entry.representatives[:CROPS])
     ]
     side = side_um(polygons[[cell for _, _, cell in cells]], mpp=slide.mpp)
-    sheet = _Sheet(title, [_texts(cluster, len(polygons)) for cluster in shown], side, len(present) - len(shown))
+    sheet = _Sheet(title, [_texts(entry, len(polygons)) for entry in shown], side, len(present) - len(shown))
 
     def crop(place: tuple[int, int, int]) -> np.ndarray:
         row, _, cell = place
-        return _crop(slide, polygons[cell], shown[row]["colour"], side)
+        return _crop(slide, polygons[cell], shown[row].colour, side)
 
     with ThreadPoolExecutor(threads) as pool:
         for (row, column, _), picture in zip(cells, pool.map(crop, cells), strict=True):
             sheet.paste(row, column, picture)
-    for row, cluster in enumerate(shown):
-        sheet.mark(row, cluster["colour"])
+    for row, entry in enumerate(shown):
+        sheet.mark(row, entry.colour)
     save(np.asarray(sheet.picture), path)
 
 
 def cluster_galleries(
     slide: Slide,
     polygons: np.ndarray,
-    found: dict,
+    clusters: Clustering,
     folder: str | os.PathLike,
     *,
     title: str,
@@ -154,8 +154,8 @@ def cluster_galleries(
         The open slide.
     polygons
         All cells in level-0 pixels, by cell id.
-    found
-        The content of ``clusters.json``.
+    clusters
+        Their clusters.
     folder
         An existing folder.
     title
@@ -168,18 +168,18 @@ def cluster_galleries(
     dict
         Names of the files, by cluster.
     """
-    shown = [cluster for cluster in found["clusters"] if cluster["representatives"]]
-    typical = [cell for cluster in shown for cell in cluster["representatives"]]
-    side, sure = side_um(polygons[typical], mpp=slide.mpp, room=_WIDE_ROOM), found["cells"]["confidence"]
-    files = {cluster["id"]: f"cluster_{cluster['id']:03d}.png" for cluster in shown}
+    shown = [entry for entry in clusters.entries if entry.representatives]
+    typical = [cell for entry in shown for cell in entry.representatives]
+    side, confidence = side_um(polygons[typical], mpp=slide.mpp, room=_WIDE_ROOM), clusters.confidence
+    files = {entry.id: f"cluster_{entry.id:03d}.png" for entry in shown}
     with ThreadPoolExecutor(threads) as pool:
-        for cluster in shown:
-            cells, colour = cluster["representatives"], cluster["colour"]
+        for entry in shown:
+            cells, colour = entry.representatives, entry.colour
             crops = pool.map(lambda cell, shade=colour: _crop(slide, polygons[cell], shade, side, _WIDE_PX), cells)
-            texts = [f"cell {cell}, {sure[cell]:.2f}" for cell in cells]
-            head = f"cluster {cluster['id']}: {cluster['size']:,} cells ({percent(cluster['size'] / len(polygons))})"
+            texts = [f"cell {cell}, {confidence[cell]:.2f}" for cell in cells]
+            head = f"cluster {entry.id}: {entry.size:,} cells ({percent(entry.size / len(polygons))})"
             picture = _card(title, head, colour, list(zip(crops, texts, strict=True)), side)
-            save(np.asarray(picture), Path(folder, files[cluster["id"]]))
+            save(np.asarray(picture), Path(folder, files[entry.id]))
     return files
 
 
@@ -213,9 +213,9 @@ def _card(title: str, head: str, colour: str, crops: Sequence[tuple[np.ndarray, 
     return picture
 
 
-def _texts(cluster: dict, cells: int) -> tuple[str, str]:
-    share = cluster["size"] / cells
-    return f"cluster {cluster['id']}", f"{cluster['size']:,} ({share:.0%})" if share >= 0.01 else f"{cluster['size']:,}"
+def _texts(entry: Entry, cells: int) -> tuple[str, str]:
+    share = entry.size / cells
+    return f"cluster {entry.id}", f"{entry.size:,} ({share:.0%})" if share >= 0.01 else f"{entry.size:,}"
 
 
 def _crop(slide: Slide, polygon, colour: str, side: int, px: int = _CROP_PX) -> np.ndarray:

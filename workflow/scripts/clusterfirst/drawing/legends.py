@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..clustering import NOISE, palette
 from ..io import atomic
+from ..labels import GUESSES
 from .colour_keys import ColourKey
 
 LEGEND_ROWS = 30
@@ -34,7 +36,7 @@ def legend_rows(cluster_id: np.ndarray, key: ColourKey, guessed: np.ndarray | No
     key
         Gives colours and names.
     guessed
-        Per cell, whether that is only what a model proposed; None: none.
+        Per cell, how a model came to that (see `labels.GUESSES`), or None; None: none did.
     """
     numbers, counts = np.unique(cluster_id, return_counts=True)
     known = [(int(number), int(count)) for number, count in zip(numbers, counts, strict=True) if number != NOISE]
@@ -42,7 +44,7 @@ def legend_rows(cluster_id: np.ndarray, key: ColourKey, guessed: np.ndarray | No
         (
             key.colour(number),
             key.name(number),
-            _counted(count, len(cluster_id)) + _proposed(number, cluster_id, guessed),
+            _counted(count, len(cluster_id)) + _guesses(number, cluster_id, guessed),
         )
         for number, count in known
     ]
@@ -60,9 +62,9 @@ def _counted(count: int, of: int) -> str:
     return f": {count:,} ({percent(count / of)})"
 
 
-def _proposed(number: int, cluster_id: np.ndarray, guessed: np.ndarray | None) -> str:
-    count = 0 if guessed is None else np.count_nonzero(guessed & (cluster_id == number))
-    return f", {count:,}\u00a0proposed" if count else ""
+def _guesses(number: int, cluster_id: np.ndarray, guessed: np.ndarray | None) -> str:
+    counts = Counter() if guessed is None else Counter(guessed[cluster_id == number])
+    return "".join(f", {counts[guess]:,}\u00a0{guess}" for guess in GUESSES if counts[guess])
 
 
 def percent(share: float) -> str:

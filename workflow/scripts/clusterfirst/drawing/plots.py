@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import clustering
-from ..clustering import palette, tree
-from ..clustering.dbscan import KDistance
+from ..clustering import palette
+from ..clustering.document import Clustering
+from ..clustering.variance import NAMES, SOME_NAMES
 from ..io import atomic
 from .legends import LEGEND_ROWS, folded, percent
 from .selection import Cells, noted
 
+if TYPE_CHECKING:
+    from ..clustering.dbscan import KDistance
+
 _BARS = 60
-_NAMES = (5, 10, 25, 50)
 _LARGEST_TREE = 500
 """Clusters; of more, a dendrogram shows nothing, and may be too deep for SciPy, which draws it by recursion."""
 
@@ -46,13 +49,13 @@ def _legend(axes, rows: list[tuple[str, str]]) -> None:
         place.set(text=text, parse_math=False)
 
 
-def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KDistance | None = None) -> None:
+def plot_clusters(clusters: Clustering, path: str | os.PathLike, *, title: str, curve: KDistance | None = None) -> None:
     """Write what clustering came to: sizes, what naming the largest covers, and how the clusters were chosen.
 
     Parameters
     ----------
-    found
-        What `clustering.document` returned.
+    clusters
+        What came of it.
     path
         The PNG.
     title
@@ -63,9 +66,9 @@ def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KD
     panels = [_sizes, _covered]
     if curve is not None:
         panels.append(lambda axes, _: _k_distance(axes, curve))
-    if found["settings"].get("eps_tried"):
+    if clusters.settings.get("eps_tried"):
         panels.append(_eps_tried)
-    if found["tree"]["groups"] is not None and 1 < len(found["clusters"]) <= _LARGEST_TREE:
+    if clusters.groups is not None and 1 < len(clusters.entries) <= _LARGEST_TREE:
         panels.append(_dendrogram)
     figure, grid = new_figure(rows=(len(panels) + 1) // 2, columns=2)
     figure.suptitle(title)
@@ -77,36 +80,37 @@ def plot_clusters(found: dict, path: str | os.PathLike, *, title: str, curve: KD
         right.remove()
         places.append(figure.add_subplot(left.get_gridspec()[-1, :]))
     for axes, panel in zip(places, panels, strict=True):
-        panel(axes, found)
+        panel(axes, clusters)
         axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 
-def _sizes(axes, found: dict) -> None:
+def _sizes(axes, clusters: Clustering) -> None:
     """Bars of the largest clusters."""
-    clusters = found["clusters"][:_BARS]
-    axes.bar(range(len(clusters)), [c["size"] for c in clusters], color=[c["colour"] for c in clusters], width=0.9)
-    more = len(found["clusters"]) - len(clusters)
+    drawn = clusters.entries[:_BARS]
+    colours = [entry.colour for entry in drawn]
+    axes.bar(range(len(drawn)), [entry.size for entry in drawn], color=colours, width=0.9)
+    more = len(clusters.entries) - len(drawn)
     axes.set(xlabel=f"cluster (and {more:,} smaller ones)" if more else "cluster", ylabel="cells")
-    noise = found["counts"]["noise_fraction"]
-    axes.set_title(f"{found['counts']['clusters']:,} clusters, {percent(noise) if noise else 'no'} noise")
+    noise = clusters.counts.noise_fraction
+    axes.set_title(f"{clusters.counts.clusters:,} clusters, {percent(noise) if noise else 'no'} noise")
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _covered(axes, found: dict) -> None:
+def _covered(axes, clusters: Clustering) -> None:
     """Cells reached by naming clusters, the largest first."""
-    sizes = np.sort([cluster["size"] for cluster in found["clusters"]])[::-1]
-    share = 100 * np.cumsum(sizes) / max(found["counts"]["cells"], 1)
+    sizes = np.sort([entry.size for entry in clusters.entries])[::-1]
+    share = 100 * np.cumsum(sizes) / max(clusters.counts.cells, 1)
     axes.plot(np.arange(len(share) + 1), np.append(0, share), color="#0072b2")
-    for names in _NAMES:
+    for names in SOME_NAMES:
         if names <= len(share):
             axes.plot(names, share[names - 1], "o", color="#0072b2")
             spot = {"xytext": (4, -12), "textcoords": "offset points", "fontsize": 8}
             axes.annotate(f"{names}: {share[names - 1]:.0f} %", (names, share[names - 1]), **spot)
-    axes.axhline(100 * (1 - found["counts"]["noise_fraction"]), color=palette.NOISE, linestyle="--", label="not noise")
+    axes.axhline(100 * (1 - clusters.counts.noise_fraction), color=palette.NOISE, linestyle="--", label="not noise")
     axes.set(xlabel="clusters named, largest first", ylabel="cells they hold (%)", ylim=(0, 105))
     axes.set_title("What names can reach")
-    axes.set_xlim(0, 1.1 * max(1, min(len(share), 2 * max(_NAMES))))
+    axes.set_xlim(0, 1.1 * max(1, min(len(share), 2 * max(SOME_NAMES))))
     axes.legend(frameon=False, loc="lower right")
 
 
@@ -127,17 +131,17 @@ def _k_distance(axes, curve: KDistance) -> None:
     axes.legend(frameon=False)
 
 
-def _eps_tried(axes, found: dict) -> None:
+def _eps_tried(axes, clusters: Clustering) -> None:
     """What came of every eps of the list."""
-    tried = found["settings"]["eps_tried"]
+    tried = clusters.settings["eps_tried"]
     eps = [outcome["eps"] for outcome in tried]
     explained = [100 * outcome["explained"] for outcome in tried]
-    axes.plot(eps, explained, "o-", color="#0072b2", label=f"variance told by {clustering.NAMES} names")
+    axes.plot(eps, explained, "o-", color="#0072b2", label=f"variance told by {NAMES} names")
     axes.plot(eps, [100 * outcome["noise_fraction"] for outcome in tried], "o-", color=palette.NOISE, label="noise")
     for outcome, high in zip(tried, explained, strict=True):
         spot = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         axes.annotate(f"{outcome['clusters']:,}", (outcome["eps"], high), **spot)
-    axes.axvline(found["settings"]["eps"], color="#d55e00", linestyle="--", label="chosen")
+    axes.axvline(clusters.settings["eps"], color="#d55e00", linestyle="--", label="chosen")
     axes.set(xlabel="eps (above the points: clusters)", ylabel="%", ylim=(-3, 110))
     if max(eps) > 8 * min(eps):
         axes.set_xscale("log")
@@ -145,21 +149,19 @@ def _eps_tried(axes, found: dict) -> None:
     axes.legend(frameon=False)
 
 
-def _dendrogram(axes, found: dict) -> None:
+def _dendrogram(axes, clusters: Clustering) -> None:
     """How the clusters would go on to join."""
     from scipy.cluster.hierarchy import dendrogram
 
-    groups = found["tree"]["groups"]
-    drawn = dendrogram(
-        tree.read(found["tree"]).above(groups), ax=axes, no_labels=True, link_color_func=lambda _: "#555555"
-    )
+    above = clusters.tree.above(clusters.groups)
+    drawn = dendrogram(above, ax=axes, no_labels=True, link_color_func=lambda _: "#555555")
     leaves = drawn["leaves"]
     places = 10 * np.arange(len(leaves)) + 5
     axes.scatter(
         places,
         np.zeros(len(leaves)),
         marker="s",
-        c=[found["clusters"][leaf]["colour"] for leaf in leaves],
+        c=[clusters.entries[leaf].colour for leaf in leaves],
         clip_on=False,
         zorder=3,
     )
@@ -167,7 +169,7 @@ def _dendrogram(axes, found: dict) -> None:
         axes.set_xticks(places, leaves, fontsize=8)
         axes.tick_params(axis="x", length=0, pad=6)
     axes.set(xlabel="cluster", ylabel="height (Ward)")
-    axes.set_title(f"{len(found['tree']['leaves']):,} fine clusters joined to {len(drawn['leaves'])}, and beyond")
+    axes.set_title(f"{len(clusters.tree.sizes):,} fine clusters joined to {len(drawn['leaves'])}, and beyond")
 
 
 def new_figure(*, rows: int = 1, columns: int = 1):

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ..clustering import NOISE
+from ..clustering.document import Clustering
 from ..io import read_metadata
-from ..labels.people import PROPOSED
+from ..labels import GUESSES
 from .colour_keys import CLUSTERS, ONE_COLOUR, ColourKey, classes_key, clusters_key
 from .legends import legend_rows
 
@@ -40,8 +41,8 @@ class Cells:
         Per cell; −1 is noise.
     named : numpy.ndarray
         Per cell, its class, or None.
-    proposed : numpy.ndarray
-        Per cell, whether it is only a model that calls it so.
+    guess : numpy.ndarray
+        Per cell, how a model came to call it so (see `labels.GUESSES`); None where people did, or nobody.
     note : str
         What the legend says besides.
     """
@@ -53,33 +54,33 @@ class Cells:
     cluster_id: np.ndarray
     confidence: np.ndarray
     named: np.ndarray
-    proposed: np.ndarray
+    guess: np.ndarray
     note: str = ""
 
     @classmethod
     def of_clusters(cls, polygons: np.ndarray, cluster_id: np.ndarray, key: ColourKey = CLUSTERS) -> Cells:
         """Return cells of which no more is known than their clusters."""
         count = len(polygons)
-        sure, nobody = np.full(count, np.nan), np.full(count, None, object)
-        return cls(polygons, cluster_id, key, np.arange(count), cluster_id, sure, nobody, np.zeros(count, bool))
+        unknown, nobody = np.full(count, np.nan), np.full(count, None, object)
+        return cls(polygons, cluster_id, key, np.arange(count), cluster_id, unknown, nobody, nobody)
 
     def __len__(self) -> int:
         return len(self.polygons)
 
     def take(self, rows: np.ndarray) -> Cells:
         """Return some of the cells: rows, or whether to take each."""
-        columns = ("polygons", "number", "cell_id", "cluster_id", "confidence", "named", "proposed")
+        columns = ("polygons", "number", "cell_id", "cluster_id", "confidence", "named", "guess")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     @property
     def guessed(self) -> np.ndarray:
-        """Whether each cell has the colour of a class that only a model proposed."""
-        return self.proposed & self.key.of_classes & (self.number != NOISE)
+        """How a model came to the class that each cell has the colour of; None where it did not."""
+        return np.where(self.key.of_classes & (self.number != NOISE), self.guess, None)
 
     def text(self, row: int, parts: Sequence[str]) -> str:
         """Return what is to be written beside a cell: any of its class, cluster and confidence."""
         told = {
-            "class": self.named[row] and self.named[row] + "?" * bool(self.proposed[row]),
+            "class": self.named[row] and self.named[row] + "?" * bool(self.guess[row]),
             "cluster": "noise" if self.cluster_id[row] == NOISE else str(self.cluster_id[row]),
             "confidence": "" if np.isnan(self.confidence[row]) else f"{self.confidence[row]:.2f}",
         }
@@ -92,7 +93,7 @@ class Cells:
             f"cell {self.cell_id[row]}",
             cluster if self.cluster_id[row] == NOISE else f"cluster {cluster}",
             f"confidence {sure}" if sure else "",
-            self.named[row] and self.named[row] + " (proposed)" * bool(self.proposed[row]),
+            self.named[row] and self.named[row] + (f" ({self.guess[row]})" if self.guess[row] else ""),
         ]
         return ", ".join(part for part in parts if part)
 
@@ -110,31 +111,27 @@ class Named:
     ----------
     name : numpy.ndarray
         Per cell, its class; None where it has none.
-    by_people : numpy.ndarray
-        Per cell, whether people called it so, not a model.
+    guess : numpy.ndarray
+        Per cell, how a model came to call it so (see `labels.GUESSES`); None where people did, or nobody.
     classes : list of dict
         ``name`` and ``colour`` (``#rrggbb``) of each.
     """
 
     name: np.ndarray
-    by_people: np.ndarray
+    guess: np.ndarray
     classes: list[dict]
 
 
 def read_classes(path: str | os.PathLike) -> Named:
     """Read from ``cells.parquet`` what cells are called."""
     table, facts = pq.ParquetFile(path).read(columns=["label", "label_source"]), read_metadata(path)
-    name, source = (table[column].to_numpy(zero_copy_only=False) for column in ("label", "label_source"))
-    return Named(np.where(pd.isna(name), None, name), source != PROPOSED, facts["classes"])
-
-
-def typical_rows(found: dict) -> np.ndarray:
-    """Return the representatives of all clusters of ``clusters.json``, in their order in the slide."""
-    return np.array(sorted(cell for cluster in found["clusters"] for cell in cluster["representatives"]), int)
+    name, how = (table[column].to_numpy(zero_copy_only=False) for column in ("label", "label_source"))
+    guess = np.array([one if one in GUESSES else None for one in how], object)
+    return Named(np.where(pd.isna(name), None, name), guess, facts["classes"])
 
 
 def select_cells(
-    polygons: np.ndarray, found: dict, named: Named | None = None, *, colour: str, drop_unclassified: bool
+    polygons: np.ndarray, clusters: Clustering, named: Named | None = None, *, colour: str, drop_unclassified: bool
 ) -> tuple[Cells, np.ndarray]:
     """Choose the cells that are drawn, and what colours them.
 
@@ -142,8 +139,8 @@ def select_cells(
     ----------
     polygons
         All cells in level-0 pixels, by cell id.
-    found
-        The content of ``clusters.json``.
+    clusters
+        Their clusters.
     named
         What cells are called; None if nothing that is drawn needs it.
     colour, drop_unclassified
@@ -156,31 +153,30 @@ def select_cells(
     rows : numpy.ndarray
         Their rows.
     """
-    own = found["cells"]
-    cluster_id, sure = np.array(own["cluster_id"], int), np.array(own["confidence"], float)
+    cluster_id = clusters.cluster_id
     name = named.name if named else np.full(len(polygons), None, object)
-    number, key = _coloured(found, cluster_id, named, name, colour)
+    number, key = _coloured(clusters, named, name, colour)
     note = _NOBODY if named and (name == None).all() else ""  # noqa: E711 (element by element)
     if note:
         log.warning("%s: name clusters in the labelling app and press Export there", note)
-    proposed = ~named.by_people & (name != None) if named else np.zeros(len(polygons), bool)  # noqa: E711
-    cells = Cells(polygons, number, key, np.arange(len(polygons)), cluster_id, sure, name, proposed, note)
+    guess = named.guess if named else name
+    ids, confidence = np.arange(len(polygons)), clusters.confidence
+    cells = Cells(polygons, number, key, ids, cluster_id, confidence, name, guess, note)
     rows = np.flatnonzero(name != None) if drop_unclassified else np.arange(len(polygons))  # noqa: E711
     return cells.take(rows), rows
 
 
-def _coloured(
-    found: dict, cluster_id: np.ndarray, named: Named | None, name: np.ndarray, colour: str
-) -> tuple[np.ndarray, ColourKey]:
+def _coloured(clusters: Clustering, named: Named | None, name: np.ndarray, colour: str) -> tuple[np.ndarray, ColourKey]:
     """What numbers the cells, and what the numbers mean."""
     if colour == "cluster":
-        return cluster_id, clusters_key(found)
+        return clusters.cluster_id, clusters_key(clusters)
     if colour == "none":
-        return np.zeros_like(cluster_id), ONE_COLOUR
+        return np.zeros_like(clusters.cluster_id), ONE_COLOUR
     if named is None:
         raise ValueError(f"colour: {colour} needs to know what cells are called")
     places = {entry["name"]: place for place, entry in enumerate(named.classes)}
     number = np.array([places.get(one, NOISE) for one in name], int)
     if colour == "label":
-        return np.where(named.by_people, number, NOISE), classes_key(named.classes, none="no label")
+        by_people = ~named.guess.astype(bool)
+        return np.where(by_people, number, NOISE), classes_key(named.classes, none="no label")
     return number, classes_key(named.classes)

@@ -40,7 +40,7 @@ def write(
 
     Every cell is a ``g`` with ``class="cell cluster-3"``, ``data-cell-id``, ``data-class`` if it has one, and a
     ``title`` that browsers show under the pointer. Where cells are coloured by class and only a model says so, they are
-    dashed and have ``data-proposed``.
+    dashed and have ``data-proposed``, or how else it came to that.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _draw_cells(root: ET.Element, cells: Cells, parts: Sequence[np.ndarray], sha
             if cells.named[row]:
                 known["data-class"] = cells.named[row]
             if guessed[row]:
-                known |= {"data-proposed": "true", "stroke-dasharray": _number(dash)}
+                known |= {f"data-{guessed[row]}": "true", "stroke-dasharray": _number(dash)}
             cell = _add(group, "g", **known)
             _add(cell, "title", text=cells.title(row))
             _draw_shapes(cell, parts[row], shapes)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..clustering import palette
 from ..io import bounded_map, progress
+from ..labels import GUESSES
 from ..slide.grid import thin, with_cells
 from ..slide.slide import Slide
 from . import svg, texts
@@ -105,7 +106,7 @@ def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder
             rings += map(shape, parts)
             numbers.append(cells.number)
     line_px, number, drawn = style.line_um / tile.mpp, np.concatenate(numbers), image
-    guessed = np.resize(cells.guessed, len(number))
+    guessed = np.resize(cells.guessed.astype(bool), len(number))
     # On a light line every colour is seen, on pink and on dark tissue.
     drawn = light_rim(drawn, rings, parts, line_px=max(1, line_px) + _light_px(style))
     drawn = draw_cells(drawn, rings, number, line_px=line_px, key=cells.key, dashed=guessed)
@@ -153,8 +154,9 @@ def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], s
 
 def _legend(cells: Cells, tile, size: tuple[int, int]):
     rows = noted(cells) or [("#ffffff", "no cells")]
-    if cells.guessed.any():
-        rows.append(("#ffffff", "dashed: proposed by a model"))
+    guesses = set(cells.guessed)
+    if about := [text for guess, text in GUESSES.items() if guess in guesses]:
+        rows.append(("#ffffff", f"dashed: {' or '.join(about)}"))
     return column(size, tile.tile_id, rows, mpp=tile.mpp, unit=_TYPE_PX)
 
 

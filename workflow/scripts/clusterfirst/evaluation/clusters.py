@@ -18,14 +18,14 @@ from functools import cached_property
 
 import numpy as np
 
-from ..clustering import NOISE
+from ..clustering import NOISE, variance
 from . import hungarian, partitions
 from .truth import Truth
 
-NAMES = (5, 10, 25, 50)
+NAMES = variance.SOME_NAMES
 """So many names a person gives: from a coffee break to an afternoon."""
 
-HEADLINE = 25
+HEADLINE = variance.NAMES
 """Names of the figure that is told first."""
 
 

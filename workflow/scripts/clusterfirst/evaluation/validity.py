@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..clustering import NOISE
-from ..clustering.neighbours import nearest
+from ..clustering.neighbours import USUAL, nearest
+from ..clustering.variance import NAMES
 
 _SAMPLE = 10_000
 """Silhouettes take time and memory with the square of the number of cells."""
-_LARGEST = 25
 _SHARE = 0.8
 SUBSAMPLES = 5
-_NEIGHBOURS = 15
 
 
 class Value(NamedTuple):
@@ -49,7 +48,7 @@ def shape(values: np.ndarray, cluster_id: np.ndarray, *, seed: int = 0) -> dict[
     sizes = np.sort(np.bincount(cluster_id[real]))[::-1]
     clusters = int(np.count_nonzero(sizes))
     out = {"clusters": Value(clusters)}
-    for key, part in (("noise_fraction", np.count_nonzero(~real)), ("share_of_largest", sizes[:_LARGEST].sum())):
+    for key, part in (("noise_fraction", np.count_nonzero(~real)), ("share_of_largest", sizes[:NAMES].sum())):
         out[key] = Value(float(part / len(cluster_id))) if len(cluster_id) else Value(None, "there are no cells")
     return out | _compactness(values[real], cluster_id[real], seed)
 
@@ -171,7 +170,7 @@ def mixing(values: Mapping[str, np.ndarray], *, seed: int = 0, threads: int = 1)
     if slides < 2:
         return Value(None, f"it compares slides, and there are {slides} with cells")
     points = [one[sample[slide == number] - starts[number]] for number, one in enumerate(values.values())]
-    _, indices = nearest(np.concatenate(points), _NEIGHBOURS, threads=threads)
+    _, indices = nearest(np.concatenate(points), USUAL, seed=0, threads=threads)
     own = (slide[indices] == slide[:, None]).mean()
     by_chance = (counts * (counts - 1)).sum() / (len(sample) * (len(sample) - 1))
     if not by_chance:

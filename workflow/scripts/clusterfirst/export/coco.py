@@ -14,6 +14,7 @@ import shapely
 
 from ..io import atomic, log, read_metadata
 from ..labels import join
+from ..slide.facts import SlideFacts
 from . import Source, jsontext, tiles
 
 NUCLEUS = "nucleus"
@@ -34,9 +35,8 @@ def export(source: Source, to: str | os.PathLike) -> None:
     """
     # Those that have a picture.
     grid = pd.read_parquet(source.parts["tiles"]).query("kept").reset_index(drop=True)
-    facts = read_metadata(source.cells)
-    mpp = facts["slide"]["mpp"]
-    names = [entry["name"] for entry in facts["classes"]]
+    mpp = SlideFacts.of(source.cells).mpp
+    names = [entry["name"] for entry in read_metadata(source.cells)["classes"]]
     kinds = list(dict.fromkeys([*names, UNLABELLED])) if names else [NUCLEUS]
     head = {
         "info": {"description": "cells of a slide, by tile", "contributor": "clusterfirst", "version": "1"},

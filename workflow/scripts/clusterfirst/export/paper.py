@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from ..io import atomic, progress, read_metadata
+from ..io import atomic, progress
+from ..slide.facts import SlideFacts
 from ..slide.grid import with_cells
 from . import Source, jsontext, tiles
 
@@ -34,7 +35,7 @@ _FOLDER = "INPUT_prepped_tiles_path"
 
 def export(source: Source, to: str | os.PathLike) -> None:
     """Write the cells of a slide by tile. Outlines are in memory at once (as WKB), for they are needed by tile."""
-    mpp = read_metadata(source.cells)["slide"]["mpp"]
+    mpp = SlideFacts.of(source.cells).mpp
     cells = pq.read_table(source.cells, columns=_COLUMNS).combine_chunks()
     outlines = pq.read_table(source.cells, columns=["geometry"])["geometry"].to_numpy()
     grid = with_cells(pd.read_parquet(source.parts["tiles"]), cells["tile_id"].to_numpy())

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-from ..io import atomic, log, read_metadata
+from ..io import atomic, log
+from ..slide.facts import SlideFacts
 from ..slide.slide import Slide
 from . import Source
 from .h5ad import categories, table
@@ -31,7 +32,7 @@ def export(source: Source, to: str | os.PathLike) -> None:
 
     All outlines are in memory at once. The image becomes a pyramid, read and written piece by piece.
     """
-    adata, mpp = table(source), read_metadata(source.cells)["slide"]["mpp"]
+    adata, mpp = table(source), SlideFacts.of(source.cells).mpp
     pictured = source.parts.get("slide")
     with Slide(pictured, mpp=mpp) if pictured else nullcontext() as slide:
         _write(source.cells, adata, to, mpp=mpp, slide=slide)

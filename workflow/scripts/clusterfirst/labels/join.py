@@ -10,68 +10,63 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..clustering import palette
+from ..clustering.document import Clustering
 from ..io import METADATA_KEY, ClusterfirstError, atomic, progress, to_json
-from .model import Proposals
-from .people import PROPOSED, Exported
+from ..plan.layout import SlideFolder
+from . import Labels
 
 ROWS = 10_000
 """Cells in memory at a time."""
 
 
-def known(found: dict, plane: np.ndarray, labels: Exported | None, proposed: Proposals | None) -> pa.Table:
+def known(clusters: Clustering, plane: np.ndarray, labels: Sequence[Labels]) -> pa.Table:
     """Put together what is known of cells beside their outlines.
 
     Parameters
     ----------
-    found
-        The content of ``clusters.json``, for n cells.
+    clusters
+        Those of n cells.
     plane
         n × 2: ``umap2d.npy``.
     labels
-        What people said of these cells, or None.
-    proposed
-        What a model called their clusters, or None. People have the last word: a cell that somebody gave no label on
-        purpose is given none.
+        What each source says of these cells, those first that have the last word: a cell that somebody gave no label
+        on purpose is given none.
 
     Returns
     -------
     pyarrow.Table
         ``cluster_id``, ``leaf_id`` (int32, −1 for noise), ``confidence``, ``umap_x``, ``umap_y`` (float32), ``label``,
-        ``label_source`` (see `labelled`), ``labelled_by`` (strings, null where nobody said) and
-        ``label_confidence`` (float32: the share of votes for what was proposed, null for what people said).
+        ``label_source`` (see `Labels.how`), ``labelled_by`` (strings, null where nobody said) and
+        ``label_confidence`` (float32: null for what people said).
 
     Raises
     ------
     ClusterfirstError
         The parts have different numbers of cells.
     """
-    own = found["cells"]
-    count = len(own["cluster_id"])
-    same_length("umap2d.npy", len(plane), count)
-    nobody = np.full(count, None)
-    label, source, who = (labels.label, labels.source, labels.who) if labels else (nobody,) * 3
-    share = np.full(count, np.nan, np.float32)
-    if proposed:
-        name, votes = proposed.of_cells(own["cluster_id"])
+    count = len(clusters)
+    same_length(SlideFolder.plane, len(plane), count)
+    label, how, who = (np.full(count, None) for _ in range(3))
+    confidence = np.full(count, np.nan, np.float32)
+    spelt: dict[str, str] = {}
+    for one in labels:
+        name = np.array([word and spelt.get(word.casefold(), word) for word in one.label], object)
         # Comparisons with None go element by element.
-        open_ = (source == None) & (name != None)  # noqa: E711
-        spelt = _spelling(labels)
-        name = np.array([word and spelt.get(word.casefold(), word) for word in name], object)
-        label, source, who = (
-            np.where(open_, new, old) for new, old in ((name, label), (PROPOSED, source), (proposed.model, who))
-        )
-        share[open_] = votes[open_]
+        open_ = (how == None) & (one.how != None)  # noqa: E711
+        label, how, who = (np.where(open_, new, old) for new, old in ((name, label), (one.how, how), (one.who, who)))
+        confidence[open_] = one.confidence[open_]
+        spelt |= {key: word for key, word in _spelling(one.classes).items() if key not in spelt}
     return pa.table(
         {
-            "cluster_id": pa.array(own["cluster_id"], pa.int32()),
-            "leaf_id": pa.array(own["leaf_id"], pa.int32()),
-            "confidence": pa.array(own["confidence"], pa.float32()),
+            "cluster_id": pa.array(clusters.cluster_id, pa.int32()),
+            "leaf_id": pa.array(clusters.leaf_id, pa.int32()),
+            "confidence": pa.array(clusters.confidence, pa.float32()),
             "umap_x": pa.array(plane[:, 0], pa.float32()),
             "umap_y": pa.array(plane[:, 1], pa.float32()),
             "label": pa.array(label, pa.string()),
-            "label_source": pa.array(source, pa.string()),
+            "label_source": pa.array(how, pa.string()),
             "labelled_by": pa.array(who, pa.string()),
-            "label_confidence": pa.array(share, from_pandas=True),
+            "label_confidence": pa.array(confidence, from_pandas=True),
         }
     )
 
@@ -88,25 +83,28 @@ def same_length(name: str, count: int, cells: int) -> None:
         raise ClusterfirstError(f"{name} is of {count:,} cells, but there are {cells:,}: run the workflow again")
 
 
-def classes(labels: Exported | None, proposed: Proposals | None) -> list[dict]:
-    """Return ``name`` and ``colour`` of every class that a cell can have, those of people first.
+def classes(labels: Sequence[Labels]) -> list[dict]:
+    """Return ``name`` and ``colour`` of every class that a cell can have, in the order of the sources.
 
-    A proposed class that looks like one before it gets another colour. Which does not depend on the cells, so that it
-    is the same on all slides.
+    "Stroma" and "stroma" are one, written as the first source does. A guessed class that looks like one before it gets
+    another colour. Which does not depend on the cells, so that it is the same on all slides.
     """
-    people, model = (one.classes if one else [] for one in (labels, proposed))
-    known = _spelling(labels)
-    every = [{"name": entry["name"], "colour": entry["colour"]} for entry in people]
-    for entry in model:
-        if entry["name"].casefold() not in known:
-            shade = palette.free(entry["colour"], [other["colour"] for other in every])
+    every: list[dict] = []
+    for one in labels:
+        spelt = _spelling(every)
+        for entry in one.classes:
+            if entry["name"].casefold() in spelt:
+                continue
+            shade = entry["colour"]
+            if not one.by_people:
+                shade = palette.free(shade, [other["colour"] for other in every])
             every.append({"name": entry["name"], "colour": shade})
     return every
 
 
-def _spelling(labels: Exported | None) -> dict[str, str]:
-    """How people write their classes: "Stroma" and "stroma" are one."""
-    return {entry["name"].casefold(): entry["name"] for entry in (labels.classes if labels else [])}
+def _spelling(classes: Sequence[dict]) -> dict[str, str]:
+    """How classes are written, by what is the same in capitals."""
+    return {entry["name"].casefold(): entry["name"] for entry in classes}
 
 
 def write(masks: str | os.PathLike, beside: pa.Table, path: str | os.PathLike, metadata: dict) -> None:
@@ -129,7 +127,7 @@ def write(masks: str | os.PathLike, beside: pa.Table, path: str | os.PathLike, m
         The parts have different numbers of cells.
     """
     with pq.ParquetFile(masks, pre_buffer=False) as source:
-        same_length("clusters.json", len(beside), source.metadata.num_rows)
+        same_length(SlideFolder.clusters, len(beside), source.metadata.num_rows)
         schema = source.schema_arrow
         for field in beside.schema:
             schema = schema.append(field)

@@ -1,4 +1,4 @@
-"""What a multimodal model called the clusters of a group: ``classes.json``, written by `classification`.
+"""What a multimodal model called the clusters of a group: ``classes.json``, written by `proposing`.
 
 ``results/<slide>/classes.json``, or ``results/groups/<name>/classes.json`` where slides share clusters::
 
@@ -15,22 +15,27 @@
 Each view, a montage of some representatives (``cells``: rows of ``clusters.json``), has a vote: a class, or `UNSURE`.
 The class of a cluster is the word with most votes, null for a tie and for `UNSURE`; its ``share`` is that of all
 ``views``, those that were not answered included. ``stopped`` says why not all were asked. ``clustering_sha256`` says
-which clusters the ids mean (see `fingerprint`).
+which clusters the ids mean (see `numbering.fingerprint`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..clustering.numbering import fingerprint
 from ..io import ClusterfirstError
+from . import Labels
+
+if TYPE_CHECKING:
+    from ..clustering.document import Clustering
 
 FILE = "classes.json"
 KIND, VERSION = "classes", 1
@@ -170,11 +175,6 @@ class Proposals:
         return label, share
 
 
-def fingerprint(cluster_id: np.ndarray | Sequence[int]) -> str:
-    """Return a sha256 that says which cells are in which clusters."""
-    return hashlib.sha256(np.ascontiguousarray(cluster_id, "<i4").tobytes()).hexdigest()
-
-
 def verdict(votes: Sequence[dict], views: int) -> tuple[str | None, float]:
     """Count the votes of a cluster.
 
@@ -220,6 +220,15 @@ def read(path: str | os.PathLike) -> Proposals:
             f"proposals {path} cannot be read: {why}. Delete the file and run `snakemake classify`: what was asked "
             "before is not asked again"
         ) from error
+
+
+def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clustering) -> Labels:
+    """Give each cell what is proposed for its cluster; see `labels.LabelSource`."""
+    found = read(path)
+    label, share = found.of_cells(clusters.cluster_id)
+    who = np.where(label != None, found.model, None)  # noqa: E711 (element by element)
+    facts = {**found.facts, "classes": found.classes}
+    return Labels(label, np.full(len(label), None), who, share, found.classes, facts)
 
 
 def _parsed(document: dict) -> Proposals:

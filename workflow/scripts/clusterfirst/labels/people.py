@@ -8,23 +8,28 @@ mean other cells; ``classes`` have colours; ``cells_sha256`` says which cells th
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..io import ClusterfirstError
+from . import Labels, by_cell_id
+
+if TYPE_CHECKING:
+    from ..clustering.document import Clustering
+
+log = logging.getLogger(__name__)
 
 SOURCES = ("cluster", "reviewed", "exception")
 """How a label came about: the name of the cell's cluster; the same, and somebody looked at the cell and found it right;
 said of the cell itself."""
-PROPOSED = "proposed"
-"""How a label came about that is in no export: a model called the cell's cluster so, and nobody said anything."""
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z\.json")
 # No colons: they cannot be in names of files everywhere.
@@ -81,11 +86,6 @@ def newest(folder: str | os.PathLike) -> Path | None:
     return Path(folder, max(names)) if names else None
 
 
-def leaves_sha256(leaf_id: np.ndarray) -> str:
-    """Say in which fine clusters cells are."""
-    return hashlib.sha256(np.ascontiguousarray(leaf_id, "<i4").tobytes()).hexdigest()
-
-
 def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
     """Read an export.
 
@@ -103,9 +103,6 @@ def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
     ClusterfirstError
         The file is damaged, no export, or about other cells.
     """
-    # Not above: planning looks for exports, and needs nothing of what reads outlines.
-    from . import by_cell_id
-
     facts, classes, rows = _parsed(path)
     if facts["cells_sha256"] != cells_sha256:
         raise ClusterfirstError(
@@ -118,6 +115,28 @@ def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
     for row in rows:
         source[row["cell_id"]], who[row["cell_id"]] = row["source"], row["who"]
     return Exported(Path(path).name, facts, classes, label, source, who)
+
+
+def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clustering) -> Labels:
+    """Read what people said; see `labels.LabelSource`."""
+    # Not above: planning looks for exports, and needs nothing of what reads outlines.
+    import pyarrow.parquet as pq
+
+    from ..outlines.objects import fingerprint
+
+    cells = pq.ParquetFile(masks).read(columns=["x", "y", "cell_id"])
+    which = fingerprint(*(cells[name].to_numpy() for name in ("x", "y", "cell_id")))
+    found = read(path, len(cells), cells_sha256=which)
+    same = found.facts["leaves_sha256"] == clusters.leaves_fingerprint
+    if not same:
+        log.warning(
+            "labels %s were made before these cells were clustered anew: labels stay with their cells, but clusters "
+            "may not be those that were named",
+            path,
+        )
+    facts = {**found.facts, "file": found.file, "classes": found.classes, "clustered_since": not same}
+    nobody = np.full(len(cells), np.nan, np.float32)
+    return Labels(found.label, found.source, found.who, nobody, found.classes, facts)
 
 
 def read_places(path: str | os.PathLike) -> tuple[dict, list[dict], np.ndarray, np.ndarray]:

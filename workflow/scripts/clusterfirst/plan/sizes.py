@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io import read_metadata
+from ..slide.facts import SlideFacts
 
 # What is not known yet is guessed too large rather than too small.
 _UNKNOWN_MB = 1000
@@ -153,14 +154,14 @@ def _scales(tiling: Mapping[str, Any], mpp: float) -> list[float]:
 
 
 def _from_table(own_mb: float, known: Mapping[str, Any], tiling: Mapping[str, Any]) -> Size:
-    slide = known["slide"]
-    mpp, scales = slide["mpp"], _scales(tiling, slide["mpp"])
+    slide = SlideFacts(**known["slide"])
+    mpp, scales = slide.mpp, _scales(tiling, slide.mpp)
     tiles = known.get("kept", known["rows"])
     edge = tiling["tile_px"] + 2 * tiling["halo_px"]
     # There are fewer tiles of coarse resolutions, and each shows more: together, all resolutions show the same.
     each_mm2 = (edge * mpp / 1000) ** 2 * len(scales) / sum(scale**-2 for scale in scales)
-    pixels = slide["width"] * slide["height"]
-    plain = slide["vendor"] == "image"
+    pixels = slide.width * slide.height
+    plain = slide.vendor == "image"
     return _with_cells(
         Size(
             slides=1,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..clustering.document import Clustering
 from ..io import log, progress
 from ..labels import model as proposals
 from ..labels.model import UNSURE
@@ -273,7 +274,7 @@ def answer_tokens(settings: Mapping) -> int:
 
 
 def document(
-    found: dict,
+    clustering: Clustering,
     views: Sequence[Montage],
     votes: Mapping[str, dict],
     *,
@@ -286,8 +287,8 @@ def document(
 
     Parameters
     ----------
-    found
-        The content of the group's ``clusters.json``.
+    clustering
+        The clusters of the group.
     views
         All that there are to be asked about.
     votes
@@ -296,11 +297,11 @@ def document(
         What was asked, whom, where, and what it took.
     """
     clusters = []
-    for cluster in found["clusters"]:
-        own = [view for view in views if view.cluster == cluster["id"]]
+    for entry in clustering.entries:
+        own = [view for view in views if view.cluster == entry.id]
         told = [votes[view.file] for view in own if view.file in votes]
         word, share = proposals.verdict(told, len(own))
-        clusters.append({"id": cluster["id"], "class": word, "share": share, "views": len(own), "votes": told})
+        clusters.append({"id": entry.id, "class": word, "share": share, "views": len(own), "votes": told})
     return {
         "clusterfirst": proposals.KIND,
         "version": proposals.VERSION,
@@ -308,7 +309,7 @@ def document(
         "model": model,
         "server": host,
         "prompt": {"name": prompt.name, "sha256": prompt.sha256},
-        "clustering_sha256": proposals.fingerprint(found["cells"]["cluster_id"]),
+        "clustering_sha256": clustering.fingerprint,
         "classes": prompt.classes,
         "clusters": clusters,
         "cost": {name: getattr(cost, name) for name in ("requests", "prompt_tokens", "completion_tokens", "cached")},

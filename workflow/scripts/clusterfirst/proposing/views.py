@@ -14,8 +14,10 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
+from ..clustering.document import Clustering, Entry
 from ..drawing import draw_outline, gallery, save, typeface
-from ..io import ClusterfirstError, read_json, read_metadata, write_json
+from ..io import ClusterfirstError, read_json, write_json
+from ..slide.facts import SlideFacts
 from ..slide.slide import Slide
 
 FILE = "views.json"
@@ -90,7 +92,7 @@ def read(folder: str | os.PathLike) -> list[Montage]:
 
 
 def draw(
-    found: dict, sources: Sequence[Source], folder: str | os.PathLike, *, per_cluster: int, threads: int = 1
+    clusters: Clustering, sources: Sequence[Source], folder: str | os.PathLike, *, per_cluster: int, threads: int = 1
 ) -> list[Montage]:
     """Draw the views of all clusters of a group, and write what they show to ``views.json``.
 
@@ -99,8 +101,8 @@ def draw(
 
     Parameters
     ----------
-    found
-        The content of the group's ``clusters.json``.
+    clusters
+        Those of the group.
     sources
         Its slides, in the order of its rows.
     folder
@@ -113,33 +115,33 @@ def draw(
     areas = [_areas(source.masks) for source in sources]
     starts = np.concatenate([[0], np.cumsum([len(own) for own in areas])]).astype(int)
     areas = np.concatenate(areas)
-    cluster_id = np.array(found["cells"]["cluster_id"])
+    cluster_id = clusters.cluster_id
     if len(areas) != len(cluster_id):
         raise ClusterfirstError(
             "masks.parquet and clusters.json have different numbers of cells: run the workflow again"
         )
-    dealt = {cluster["id"]: deal(cluster["representatives"], per_cluster) for cluster in found["clusters"]}
+    dealt = {entry.id: deal(entry.representatives, per_cluster) for entry in clusters.entries}
     rows = sorted({row for views in dealt.values() for view in views for row in view})
     outlines = _outlines(sources, starts, rows)
-    mpp = np.array([_mpp(source.masks) for source in sources])[_owner(starts, rows)]
+    mpp = np.array([SlideFacts.of(source.masks).mpp for source in sources])[_owner(starts, rows)]
     side = gallery.side_um(np.array([outlines[row] for row in rows]), mpp=mpp, room=_ROOM, limits=_SIDE_UM)
     usual = _median(areas)
     with ExitStack() as opened:
         slides = {
-            number: opened.enter_context(Slide(sources[number].slide, mpp=_mpp(sources[number].masks)))
+            number: opened.enter_context(Slide(sources[number].slide, mpp=SlideFacts.of(sources[number].masks).mpp))
             for number in sorted(set(_owner(starts, rows).tolist()))
         }
 
-        def one(cluster: dict, number: int, cells: list[int]) -> Montage:
+        def one(entry: Entry, number: int, cells: list[int]) -> Montage:
             places = _owner(starts, cells)
             crops = [_crop(slides[place], outlines[row], side) for place, row in zip(places, cells, strict=True)]
             view = Montage(
-                cluster=cluster["id"],
-                file=f"cluster{cluster['id']:03d}_view{number + 1}.png",
+                cluster=entry.id,
+                file=f"cluster{entry.id:03d}_view{number + 1}.png",
                 cells=list(cells),
-                size=cluster["size"],
-                share=cluster["size"] / len(areas),
-                median_area_um2=round(_median(areas[cluster_id == cluster["id"]]), 1),
+                size=entry.size,
+                share=entry.size / len(areas),
+                median_area_um2=round(_median(areas[cluster_id == entry.id]), 1),
                 usual_area_um2=round(usual, 1),
                 side_um=side,
                 mpp=[round(slides[place].mpp, 4) for place in places],
@@ -148,9 +150,9 @@ def draw(
             return view
 
         wanted = [
-            (cluster, number, cells)
-            for cluster in sorted(found["clusters"], key=lambda cluster: -cluster["size"])
-            for number, cells in enumerate(dealt[cluster["id"]])
+            (entry, number, cells)
+            for entry in sorted(clusters.entries, key=lambda entry: -entry.size)
+            for number, cells in enumerate(dealt[entry.id])
         ]
         with ThreadPoolExecutor(threads) as pool:
             views = list(pool.map(lambda view: one(*view), wanted))
@@ -205,10 +207,6 @@ def _areas(masks: str | os.PathLike) -> np.ndarray:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(masks).read(columns=["area_um2"])["area_um2"].to_numpy().astype(np.float32)
-
-
-def _mpp(masks: str | os.PathLike) -> float:
-    return read_metadata(masks)["slide"]["mpp"]
 
 
 def _median(values: np.ndarray) -> float:

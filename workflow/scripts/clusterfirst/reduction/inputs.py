@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..io import ClusterfirstError, read_json, read_metadata
+from ..io import ClusterfirstError, read_json
+from ..slide.facts import SlideFacts
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def read(
     return SlideEmbedding(
         slide,
         np.load(embeddings, mmap_mode="r"),
-        positions * read_metadata(cells)["slide"]["mpp"],
+        positions * SlideFacts.of(cells).mpp,
         tuple(Block(block["model"], *block["columns"], block["standardise"]) for block in models),
     )
 

@@ -27,6 +27,7 @@ import shapely
 from ..io import ClusterfirstError, bounded_map, progress
 from ..io import log as package_log
 from ..outlines.objects import outlines
+from ..slide.facts import SlideFacts
 from ..slide.slide import Slide, UnreadableError
 from . import Segmenter, backend
 from .intensity import Intensity
@@ -71,7 +72,7 @@ def outline_tiles(
     path: str | os.PathLike,
     tiles: pd.DataFrame,
     *,
-    facts: Mapping[str, Any],
+    facts: SlideFacts,
     histogram: np.ndarray,
     settings: Mapping[str, Any],
     weights: str | os.PathLike,
@@ -88,7 +89,7 @@ def outline_tiles(
     tiles
         The kept tiles of the slide (see `grid.grid`).
     facts
-        Of the slide (see `slide.SlideFacts`).
+        Of the slide.
     histogram
         The slide's intensities (see `tissue.histogram`).
     settings
@@ -113,7 +114,7 @@ def outline_tiles(
         The weights cannot be used (before any tile is read); or see `outline_views`.
     """
     kind = backend(settings["model"])
-    views = shard(aligned_views(tiles, slide_mpp=facts["mpp"], mpp=kind.mpp, stride=kind.stride), item)
+    views = shard(aligned_views(tiles, slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride), item)
     log.info("%d of %d tiles", len(views), len(tiles))
     if views.empty:
         return
@@ -122,7 +123,7 @@ def outline_tiles(
     smoothing_px = settings["smoothing_px"]
     with Workers(
         path,
-        slide_mpp=facts["mpp"],
+        slide_mpp=facts.mpp,
         smoothing_px=kind.smoothing_px if smoothing_px is None else smoothing_px,
         labels=segmenter.labels,
         count=_useful_workers(facts, device, threads),
@@ -130,11 +131,11 @@ def outline_tiles(
         yield from outline_views(views, segmenter, workers)
 
 
-def _useful_workers(facts: Mapping[str, Any], device: torch.device, threads: int) -> int:
+def _useful_workers(facts: SlideFacts, device: torch.device, threads: int) -> int:
     """How many workers: a network on the CPU wants the cores for itself, and a plain image is held whole by each."""
     count = threads if device.type == "cuda" else max(1, threads // 4)
-    if facts["vendor"] == "image":
-        count = min(count, max(1, int(_IMAGES_BYTES / (3 * facts["width"] * facts["height"]))))
+    if facts.vendor == "image":
+        count = min(count, max(1, int(_IMAGES_BYTES / (3 * facts.width * facts.height))))
     return count
 
 

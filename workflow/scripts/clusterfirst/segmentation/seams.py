@@ -14,6 +14,8 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..slide.facts import SlideFacts
+
 log = logging.getLogger(__name__)
 
 _SLACK_PX = 8
@@ -25,7 +27,7 @@ def each_once(
     tile: np.ndarray,
     views: pd.DataFrame,
     *,
-    facts: Mapping[str, Any],
+    facts: SlideFacts,
     settings: Mapping[str, Any],
     failed: Collection[int] = (),
 ) -> pd.DataFrame:
@@ -50,15 +52,15 @@ def each_once(
         ``geometry``, ``tile_id``, ``score`` (NaN: no network gives one) and ``truncated``, by tile, within a
         tile in the order of `polygons`.
     """
-    large = shapely.area(polygons) * facts["mpp"] ** 2 >= settings["min_area_um2"]
+    large = shapely.area(polygons) * facts.mpp**2 >= settings["min_area_um2"]
     polygons, tile = polygons[large], tile[large]
     seeing = views.copy()
     seeing.loc[list(failed), ["read_width", "read_height"]] = 0
     seams = Seams(
         seeing,
-        facts["width"],
-        facts["height"],
-        slide_mpp=facts["mpp"],
+        facts.width,
+        facts.height,
+        slide_mpp=facts.mpp,
         overlap=settings["seam_overlap"],
         merge=settings["seams"] == "merge",
     )

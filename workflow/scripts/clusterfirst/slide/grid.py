@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+from .facts import SlideFacts
 
 
 def grid(
@@ -47,25 +52,25 @@ def grid(
     return tiles
 
 
-def slide_grids(facts: dict, settings: dict) -> pd.DataFrame:
+def slide_grids(facts: SlideFacts, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Return the tiles of a slide at every wanted resolution, finest first.
 
     Parameters
     ----------
     facts
-        ``width``, ``height`` and ``mpp`` of the slide (see `slide.SlideFacts`).
+        Of the slide.
     settings
         The ``tiling`` section of the configuration.
     """
     fixed = settings["mpp"]
-    magnifications = [facts["mpp"] / fixed] if fixed else sorted(settings["magnifications"], reverse=True)
+    magnifications = [facts.mpp / fixed] if fixed else sorted(settings["magnifications"], reverse=True)
     parts = []
     for magnification in magnifications:
         part = grid(
-            facts["width"],
-            facts["height"],
-            slide_mpp=facts["mpp"],
-            mpp=facts["mpp"] / magnification,
+            facts.width,
+            facts.height,
+            slide_mpp=facts.mpp,
+            mpp=facts.mpp / magnification,
             tile_px=settings["tile_px"],
             halo_px=settings["halo_px"],
             magnification=magnification,

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import threading
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from ..io import ClusterfirstError
+from .facts import SlideFacts
 
 log = logging.getLogger(__name__)
 
@@ -36,34 +36,6 @@ UNREADABLE_GREY = 128
 
 class UnreadableError(ClusterfirstError):
     """Pixels of a slide cannot be decoded."""
-
-
-@dataclass(frozen=True)
-class SlideFacts:
-    """What is known of a slide without reading its pixels.
-
-    Attributes
-    ----------
-    path : str
-    width, height : int
-        Level-0 pixels.
-    mpp : float
-        µm per level-0 pixel.
-    mpp_source : str
-        ``given`` (by the user) or ``file``.
-    objective : float or None
-        Nominal magnification of the scanner's objective.
-    vendor : str
-        The format, as OpenSlide names it; ``image`` for a plain image.
-    """
-
-    path: str
-    width: int
-    height: int
-    mpp: float
-    mpp_source: str
-    objective: float | None
-    vendor: str
 
 
 class Slide:
@@ -254,10 +226,6 @@ class Slide:
             coarsest.append(self.mpp * max(width, height) / longest)
         image = self.read(0, 0, width, height, mpp=max(coarsest), patch=True)
         return image, image.shape[1] / width
-
-    def metadata(self) -> dict:
-        """Return the facts as a JSON-ready dict."""
-        return asdict(self.facts)
 
 
 def _open(path: Path):

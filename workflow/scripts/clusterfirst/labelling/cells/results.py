@@ -186,7 +186,7 @@ class Group:
             values = np.load(self.info.folder / "umap.npy", mmap_mode="r")
             wanted = max(map(len, self.typical.values()), default=12)
             rows = self.leaves.rows(leaves)
-            found = representatives(values, rows, self.confidence, wanted).tolist() if len(rows) else []
+            found = representatives(values, rows, self.confidence, wanted, 0.0).tolist() if len(rows) else []
             self._chosen[leaves] = found
         return self._chosen[leaves]
 

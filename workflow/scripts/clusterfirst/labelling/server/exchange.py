@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from ...clustering import palette
+from ...clustering.numbering import fingerprint
 from ...evaluation import truth
 from ...export import qupath
 from ...io import ClusterfirstError, atomic_all, sync_folder
@@ -112,7 +113,7 @@ def export(session: Session, who: str) -> list[Path]:
                 "seq": labels.seq,
                 "clustering": group.fingerprint,
                 "cells_sha256": _cells_sha256(group, rows),
-                "leaves_sha256": people.leaves_sha256(group.leaves.of_cell[rows]),
+                "leaves_sha256": fingerprint(group.leaves.of_cell[rows]),
                 "classes": labels.classes,
                 "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
             }

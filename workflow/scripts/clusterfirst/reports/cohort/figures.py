@@ -16,7 +16,7 @@ import yaml
 
 from ...clustering import NOISE
 from ...io import read_json, read_metadata
-from ...labels.people import PROPOSED
+from ...labels import GUESSES
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def read_labels(
     return Labels(
         classes=classes,
         counts={entry["name"]: int(counts.get(entry["name"], 0)) for entry in classes},
-        proposed=int((said["label_source"] == PROPOSED).sum()),
+        proposed=int(said["label_source"].isin(list(GUESSES)).sum()),
         by_cluster=by_cluster,
     ), notes
 

@@ -1,0 +1,59 @@
+"""What is known of a slide without reading its pixels: it stands in the metadata of every table about it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+
+from ..io import ClusterfirstError, read_metadata
+
+
+@dataclass(frozen=True)
+class SlideFacts:
+    """What is known of a slide without reading its pixels.
+
+    Attributes
+    ----------
+    path : str
+    width, height : int
+        Level-0 pixels.
+    mpp : float
+        µm per level-0 pixel.
+    mpp_source : str
+        ``given`` (by the user) or ``file``.
+    objective : float or None
+        Nominal magnification of the scanner's objective.
+    vendor : str
+        The format, as OpenSlide names it; ``image`` for a plain image.
+    """
+
+    path: str
+    width: int
+    height: int
+    mpp: float
+    mpp_source: str
+    objective: float | None
+    vendor: str
+
+    @classmethod
+    def of(cls, path: str | os.PathLike) -> SlideFacts:
+        """Read from a table of the workflow which slide it is about.
+
+        Raises
+        ------
+        ClusterfirstError
+            The table does not say.
+        """
+        return cls.told(read_metadata(path), path)
+
+    @classmethod
+    def told(cls, metadata: dict, path: str | os.PathLike) -> SlideFacts:
+        """Take them from the metadata of a table, once these are read; see `of`."""
+        try:
+            return cls(**metadata["slide"])
+        except (KeyError, TypeError) as error:
+            raise ClusterfirstError(f"{path} does not say which slide it is about: run the workflow again") from error
+
+    def document(self) -> dict:
+        """Return them JSON-ready."""
+        return asdict(self)
