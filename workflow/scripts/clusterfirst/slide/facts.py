@@ -56,4 +56,4 @@ class SlideFacts:
 
     def document(self) -> dict:
         """Return them JSON-ready."""
-        return asdict(self)
+        return dict(sorted(asdict(self).items()))
