@@ -26,7 +26,7 @@ from clusterfirst.drawing import (
 )
 from clusterfirst.slide.grid import slide_grids
 from clusterfirst.slide.slide import Slide
-from clusterfirst.slide.tissue import METRICS
+from clusterfirst.slide.tissue import METRICS, UNREADABLE, filter_tiles
 
 KEPT = (0, 158, 115)
 WIDTH, HEIGHT, MPP, TILE = 1100, 700, 0.5, 256
@@ -448,6 +448,13 @@ def test_the_map_counts_tiles_by_reason(slide, tiles, tmp_path, texts):
         "mostly bright: 1",
         "no colour: 1",
     ]
+
+
+def test_the_map_of_a_slide_that_is_not_filtered_shows_what_cannot_be_decoded(slide, tiles, tmp_path, texts):
+    tiles = filter_tiles(slide, tiles, False).tiles
+    damaged = judged(tiles, {"x000256_y000000": UNREADABLE})
+    mapped(slide, damaged, tmp_path)
+    assert legend(texts) == ["a slide", "kept: 14 of 15 tiles", "cannot be decoded: 1"]
 
 
 @pytest.mark.parametrize("reason", ["", "tissue_fraction", *METRICS])
