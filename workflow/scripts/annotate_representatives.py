@@ -10,7 +10,8 @@ from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = snakemake.params.settings
+    # All that were chosen are drawn.
+    settings = {**snakemake.params.settings, "max_tiles": None}
     tiles = pd.read_parquet(snakemake.input.tiles)
     facts = read_metadata(snakemake.input.tiles)["slide"]
     found = read_json(snakemake.input.clusters)
@@ -34,6 +35,6 @@ if __name__ == "__main__":
             tiles[tiles["tile_id"].isin(chosen)],
             cells,
             folder,
-            drawing.Style.of(settings),
+            settings,
             threads=snakemake.threads,
         )
