@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
 from clusterfirst.clustering import NOISE, Clusters, Points, cluster, clusterer, document, palette, share, tree
-from clusterfirst.clustering import confidence as typical
-from clusterfirst.clustering.confidence import representatives
+from clusterfirst.clustering.confidence import cell_confidence, representatives
 from clusterfirst.clustering.noise import adopt
 from clusterfirst.clustering.numbering import by_size, members
 
@@ -39,7 +38,7 @@ TYPICAL = {"max_items": 12, "min_confidence": 0.0}
 
 
 def confidence(values: np.ndarray, cluster_id: np.ndarray, assigned=None) -> np.ndarray:
-    return typical.cell_confidence(Points(values), cluster_id, assigned)
+    return cell_confidence(Points(values), cluster_id, assigned)
 
 
 names = st.sampled_from([NOISE, 0, 1, 2, 5, 7, 1_000_000])
@@ -188,7 +187,7 @@ def test_more_representatives_begin_with_the_same_ones(among_others):
 
 
 def test_a_large_cluster_is_thinned_before_it_is_searched(monkeypatch, among_others):
-    monkeypatch.setattr(typical, "_CANDIDATES", 30)
+    monkeypatch.setattr("clusterfirst.clustering.confidence._CANDIDATES", 30)
     chosen = choose(among_others, 12)
     assert len(set(chosen.tolist())) == 12
     assert (among_others[1][chosen] == 0).all()

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from clusterfirst.io import log, log_to, read_json, read_metadata
-from clusterfirst.labels import join as joined
-from clusterfirst.labels import model, people
+from clusterfirst.labels import join, model, people
 from clusterfirst.outlines import objects
 
 
@@ -52,8 +51,8 @@ if __name__ == "__main__":
     found = read_json(snakemake.input.clusters)
     labels, said = newest_labels(found)
     proposed, asked = proposed_classes()
-    beside = joined.known(found, np.load(snakemake.input.plane), labels, proposed)
+    beside = join.known(found, np.load(snakemake.input.plane), labels, proposed)
     count(beside)
-    facts = {"labels": said, "proposals": asked, "classes": joined.classes(labels, proposed)}
+    facts = {"labels": said, "proposals": asked, "classes": join.classes(labels, proposed)}
     metadata = read_metadata(snakemake.input.cells) | facts
-    joined.write(snakemake.input.cells, beside, snakemake.output.cells, metadata)
+    join.write(snakemake.input.cells, beside, snakemake.output.cells, metadata)

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..io import log, progress
-from ..labels import model as proposals
-from ..labels.model import UNSURE
+from ..labels.model import KIND, UNSURE, VERSION, fingerprint, verdict
 from . import answers, prompts
 from .budget import Budget, Spent
 from .cache import Cache, digest
@@ -282,7 +281,7 @@ def document(
     host: str,
     cost: Cost,
 ) -> dict:
-    """Return the content of ``classes.json`` (see `proposals`), ``stopped`` not yet said.
+    """Return the content of ``classes.json`` (see `labels.model`), ``stopped`` not yet said.
 
     Parameters
     ----------
@@ -299,16 +298,16 @@ def document(
     for cluster in found["clusters"]:
         own = [view for view in views if view.cluster == cluster["id"]]
         told = [votes[view.file] for view in own if view.file in votes]
-        word, share = proposals.verdict(told, len(own))
+        word, share = verdict(told, len(own))
         clusters.append({"id": cluster["id"], "class": word, "share": share, "views": len(own), "votes": told})
     return {
-        "clusterfirst": proposals.KIND,
-        "version": proposals.VERSION,
+        "clusterfirst": KIND,
+        "version": VERSION,
         "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "model": model,
         "server": host,
         "prompt": {"name": prompt.name, "sha256": prompt.sha256},
-        "clustering_sha256": proposals.fingerprint(found["cells"]["cluster_id"]),
+        "clustering_sha256": fingerprint(found["cells"]["cluster_id"]),
         "classes": prompt.classes,
         "clusters": clusters,
         "cost": {name: getattr(cost, name) for name in ("requests", "prompt_tokens", "completion_tokens", "cached")},
