@@ -18,12 +18,12 @@ import torch
 from machine import machine
 from whole import REPO, SETTINGS, filtered, segmented
 
-from clusterfirst import weights as models
 from clusterfirst.devices import computes_bf16, torch_device
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import SLIDES, WEIGHTS, fetch
 
 THREADS = 2
 MOST_ONE_BY_ONE = 100
@@ -75,9 +75,9 @@ def one_by_one(slide: Slide, cells, weights: Path, device: torch.device) -> tupl
 
 def main(count: int, folder: Path) -> None:
     device = torch_device("auto", threads=THREADS)
-    path = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    path = fetch(SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     files = {"resnet50": "augnet", "instanseg": "instanseg"}
-    weights = {model: models.fetch(models.WEIGHTS[name], REPO / "resources/models") for model, name in files.items()}
+    weights = {model: fetch(WEIGHTS[name], REPO / "resources/models") for model, name in files.items()}
     tiles, cells = some_cells(path, count, folder)
     out = folder / "embeddings.npy"
 

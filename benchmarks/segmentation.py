@@ -19,7 +19,6 @@ from machine import machine
 from skimage.measure import find_contours
 from whole import REPO, SETTINGS, filtered, weights
 
-from clusterfirst import weights as models
 from clusterfirst.devices import computes_bf16, torch_device
 from clusterfirst.outlines import objects
 from clusterfirst.segmentation import pipeline, views
@@ -28,6 +27,7 @@ from clusterfirst.segmentation.flows import follow
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import SLIDES, fetch
 
 THREADS = 2
 TFLOP_PER_SUBTILE = 6.5 / 9
@@ -136,7 +136,7 @@ def measured(name: str, path: Path, network, tiles, single) -> list[str]:
 
 def main(folder: Path) -> None:
     device = torch_device("auto", threads=THREADS)
-    path = models.fetch(models.SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
+    path = fetch(SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     facts, found = filtered(path, limits={"max_bright_ratio": 0.95})
     kept = found.tiles.query("kept")
     kept = kept[(kept.width == 512) & (kept.height == 512) & (kept.x > 0) & (kept.y > 0)]

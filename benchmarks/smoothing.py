@@ -16,13 +16,13 @@ import shapely
 from machine import machine
 from shapely.geometry import shape
 
-from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
 from clusterfirst.outlines.objects import outlines
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.slide import tissue
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import WEIGHTS, fetch
 
 REPO = Path(__file__).resolve().parent.parent
 STRENGTHS = (0.0, 1.0, 2.0)
@@ -44,7 +44,7 @@ def hits(found: np.ndarray, truth: np.ndarray) -> int:
 
 
 def main(folder: Path) -> None:
-    weights = models.fetch(models.WEIGHTS["instanseg"], REPO / "resources/models")
+    weights = fetch(WEIGHTS["instanseg"], REPO / "resources/models")
     counts = {(strength, sigma): np.zeros(3, int) for strength in STRENGTHS for sigma in SIGMAS}
     images = sorted(folder.glob("*.png"))
     for path in images:

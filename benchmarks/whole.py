@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
 from clusterfirst.plan.settings import resolve
 from clusterfirst.segmentation import backend, pipeline, seams, shards, views
 from clusterfirst.slide import grid, tissue
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import WEIGHTS, fetch
 
 REPO = Path(__file__).resolve().parent.parent
 SCHEMA = yaml.safe_load((REPO / "workflow/schemas/config.schema.yaml").read_text())
@@ -20,7 +20,7 @@ SETTINGS = resolve({}, SCHEMA)
 
 def weights() -> Path:
     """The InstanSeg file."""
-    return models.fetch(models.WEIGHTS["instanseg"], REPO / "resources/models")
+    return fetch(WEIGHTS["instanseg"], REPO / "resources/models")
 
 
 def filtered(path, *, mpp=None, tiling_settings=None, limits=None):

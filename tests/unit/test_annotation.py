@@ -15,7 +15,6 @@ from clusterfirst.clustering.dbscan import KDistance
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.drawing import (
     Cells,
-    Style,
     annotate_tiles,
     draw_cells,
     export_tiles,
@@ -28,8 +27,9 @@ from clusterfirst.drawing import (
 )
 from clusterfirst.slide.grid import slide_grids
 from clusterfirst.slide.slide import Slide
-from clusterfirst.slide.tissue import METRICS
+from clusterfirst.slide.tissue import METRICS, UNREADABLE, filter_tiles
 
+from ..defaults import section
 from ..made import clustering
 
 KEPT = (0, 158, 115)
@@ -176,13 +176,11 @@ NUMBERS = np.array([0, 1, NOISE])
 NO_CELLS = np.empty(0, object), np.empty(0, int)
 
 
-def drawn_tiles(
-    slide, tiles, folder, cells=CELLS, numbers=NUMBERS, *, threads=1, max_tiles=None, **options
-) -> dict[str, np.ndarray]:
+def drawn_tiles(slide, tiles, folder, cells=CELLS, numbers=NUMBERS, *, threads=1, **options) -> dict[str, np.ndarray]:
     """Pictures of tiles, without legends if not asked for."""
-    style = Style(**{"line_um": 1.5, "legend": False} | options)
+    wished = section("annotation", **{"line_um": 1.5, "legend": False} | options)
     shown = cells if isinstance(cells, Cells) else Cells.of_clusters(cells, numbers)
-    annotate_tiles(slide, tiles, shown, folder, style, max_tiles=max_tiles, threads=threads)
+    annotate_tiles(slide, tiles, shown, folder, wished, threads=threads)
     return {path.stem: opened(path) for path in folder.glob("*.png")}
 
 
@@ -454,6 +452,13 @@ def test_the_map_counts_tiles_by_reason(slide, tiles, tmp_path, texts):
     ]
 
 
+def test_the_map_of_a_slide_that_is_not_filtered_shows_what_cannot_be_decoded(slide, tiles, tmp_path, texts):
+    tiles = filter_tiles(slide, tiles, False).tiles
+    damaged = judged(tiles, {"x000256_y000000": UNREADABLE})
+    mapped(slide, damaged, tmp_path)
+    assert legend(texts) == ["a slide", "kept: 14 of 15 tiles", "cannot be decoded: 1"]
+
+
 @pytest.mark.parametrize("reason", ["", "tissue_fraction", *METRICS])
 def test_the_map_knows_every_reason(reason, slide, tiles, tmp_path, texts):
     mapped(slide, tiles.assign(kept=not reason, rejected_by=reason), tmp_path)
@@ -585,7 +590,11 @@ WRITERS = {
     "plot_umap": lambda _, __, path: plot_umap(np.zeros((3, 2)), umap_cells(np.zeros(3, int)), path, title=""),
     "plot_clusters": lambda _, __, path: plot_clusters(clusters_of([5, 2], groups=2), path, title=""),
     "annotate_tiles": lambda slide, tiles, path: annotate_tiles(
-        slide, tiles.iloc[:1].assign(tile_id=path.stem), Cells.of_clusters(*NO_CELLS), path.parent, Style()
+        slide,
+        tiles.iloc[:1].assign(tile_id=path.stem),
+        Cells.of_clusters(*NO_CELLS),
+        path.parent,
+        section("annotation"),
     ),
 }
 

@@ -32,6 +32,28 @@ ORDER = (
 )
 
 
+SECTIONS = {
+    "slide": ("tiling", "filter"),
+    "segmentation": ("segmentation",),
+    "embedding": ("embedding",),
+    "reduction": ("reduction",),
+    "clustering": ("clustering", "representatives"),
+    "drawing": ("annotation",),
+    "proposing": ("classify",),
+    "export": ("export",),
+}
+"""Of the configuration, those that each wing is told."""
+
+SOMETHING_ELSE = {
+    "slide/slide.py Slide.__init__ mpp": "of the slide itself, whatever its file says",
+    "slide/slide.py Slide.read mpp": "of one picture; None: the slide's own",
+    "slide/slide.py Slide.thumbnail mpp": "of one picture",
+    "slide/tissue.py tissue_mask mpp": "of a thumbnail",
+    "drawing/svg.py _add text": "inside an element of XML",
+    "drawing/texts.py Text colour": "a colour, not what cells are coloured by",
+}
+"""Parameters with a default that are called like a setting, and what they are instead; or how their names begin."""
+
 # The names of files concern everybody; all else in its wing stands behind what is planned.
 EARLY = {("plan", "layout"): "layout"}
 
@@ -87,6 +109,45 @@ def test_the_check_of_imports_sees_imports(repo):
     assert {"io", "slide"} <= by_name["slide/tissue"]
     assert {"io", "outlines", "slide", "segmentation"} <= by_name["segmentation/pipeline"]
     assert by_name["plan/layout"] == set()
+
+
+def parameters_with_defaults(tree, inside="") -> list[str]:
+    """Those of functions, and fields of classes: ``Class.method parameter``. A lambda only binds what is around it."""
+    found = []
+    for node in ast.iter_child_nodes(tree):
+        within = inside
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own = fields_with_defaults(node) if isinstance(node, ast.ClassDef) else arguments_with_defaults(node.args)
+            found += [f"{inside}{node.name} {name}" for name in own]
+            within = f"{inside}{node.name}."
+        found += parameters_with_defaults(node, within)
+    return found
+
+
+def fields_with_defaults(node: ast.ClassDef) -> list[str]:
+    return [one.target.id for one in node.body if isinstance(one, ast.AnnAssign) and one.value is not None]
+
+
+def arguments_with_defaults(of: ast.arguments) -> list[str]:
+    by_place = [*of.posonlyargs, *of.args]
+    found = by_place[len(by_place) - len(of.defaults) :]
+    found += [one for one, value in zip(of.kwonlyargs, of.kw_defaults, strict=True) if value is not None]
+    return [one.arg for one in found]
+
+
+def test_what_the_schema_has_a_default_for_has_none_in_a_signature(repo, schema):
+    package, files = sources(repo)
+    found = []
+    for path in files:
+        keys = {key for name in SECTIONS.get(path.relative_to(package).parts[0], ()) for key in keys_of(schema, name)}
+        names = parameters_with_defaults(ast.parse(path.read_text(encoding="utf-8")))
+        found += [f"{path.relative_to(package)} {name}" for name in names if name.split()[-1] in keys]
+    assert not [name for name in found if not name.startswith(tuple(SOMETHING_ELSE))]
+    assert not [name for name in SOMETHING_ELSE if not any(one.startswith(name) for one in found)], "there no longer"
+
+
+def keys_of(schema, section) -> set[str]:
+    return set(schema["properties"][section]["properties"])
 
 
 def test_the_library_knows_nothing_of_snakemake(repo):

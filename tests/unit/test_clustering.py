@@ -201,7 +201,7 @@ def test_more_representatives_begin_with_the_same_ones(among_others):
 
 
 def test_a_large_cluster_is_thinned_before_it_is_searched(monkeypatch, among_others):
-    monkeypatch.setattr(typical, "_CANDIDATES", 30)
+    monkeypatch.setattr("clusterfirst.clustering.confidence._CANDIDATES", 30)
     chosen = choose(among_others, 12)
     assert len(set(chosen.tolist())) == 12
     assert (among_others[1][chosen] == 0).all()

@@ -18,6 +18,7 @@ from clusterfirst.export import FORMATS
 from clusterfirst.io import write_array, write_json, write_table
 from clusterfirst.plan.layout import SlideFolder
 from clusterfirst.reports.cohort import figures, page, pictures
+from clusterfirst.slide.tissue import METRICS, UNREADABLE
 
 from ..html import Page
 
@@ -40,7 +41,7 @@ TILES = [tile("a", 0.4), tile("b", 1.0), tile("c", 1.0), tile("d", 0.6, kept=Fal
 def make(tmp_path, settings):
     """Write the results of a finished slide: 70 cells in two clusters, of them 5 noise."""
 
-    def make(name="one", *, ids=IDS, tiles=TILES, model="instanseg", on=("a",), tissue="colon"):
+    def make(name="one", *, ids=IDS, tiles=TILES, model="instanseg", on=("a",), tissue="colon", **changed):
         folder = tmp_path / name
         folder.mkdir()
         facts = {"slide": {"width": 2000, "height": 2000, "mpp": 0.5}}
@@ -56,7 +57,7 @@ def make(tmp_path, settings):
         counts = {"cells": len(ids), "clusters": 2, "noise": ids.count(-1)}
         own = {"cluster_id": ids}
         write_json({"counts": counts, "clusters": clusters, "cells": own}, folder / "clusters.json")
-        used = settings | {"slide": facts["slide"] | {"name": name, "tissue": tissue}}
+        used = settings | changed | {"slide": facts["slide"] | {"name": name, "tissue": tissue}}
         (folder / "settings.yaml").write_text(yaml.safe_dump(used))
         write_array(np.random.default_rng(0).normal(size=(len(ids), 2)).astype(np.float32), folder / "umap2d.npy")
         (folder / "annotated").mkdir()
@@ -115,6 +116,18 @@ def test_outlines_from_elsewhere_make_their_tile_count(make):
 def test_of_several_magnifications_tissue_is_counted_once(make):
     tiles = [*TILES, tile("a2", 0.5, magnification=0.5), tile("b2", 0.5, magnification=0.5)]
     assert read(make(tiles=tiles)).tiles.tissue_mm2 == pytest.approx(0.35)
+
+
+def test_where_nothing_is_filtered_all_tissue_counts_that_can_be_read(make):
+    measures = dict.fromkeys(METRICS, np.nan)
+    tiles = [tile(name, fraction) | measures for name, fraction in (("a", 0.4), ("b", 1.0), ("c", 1.0), ("d", 0.0))]
+    tiles[2] |= {"kept": False, "rejected_by": UNREADABLE}
+    folder = make(tiles=tiles, filter=False)
+    slide = read(folder)
+    assert (slide.tiles.kept, slide.tiles.rejected, slide.tiles.unreadable) == (3, 0, 1)
+    assert slide.tiles.tissue_mm2 == pytest.approx((0.4 + 1.0) * 0.25)
+    (quality,) = table_of(written(folder.parent, [slide]), "slide", "time")
+    assert quality[1][3:6] == ["3", "0", "1"]
 
 
 def test_without_tissue_there_is_no_density(make):

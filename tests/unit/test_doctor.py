@@ -285,6 +285,15 @@ def test_all_bad_keys_are_told_at_once(own):
     assert "clustering.epps" in said[0].text
 
 
+def test_a_filter_that_is_off_is_fine_and_sweeping_it_is_not(own):
+    found, said = own([GOOD], {"filter": False})
+    assert told(said) == [("ok", "config"), ("ok", "sheet")]
+    assert [settings.filter for settings in found.settings] == [False]
+    found, said = own([GOOD], {"filter": False, "sweep": {"filter.min_tissue": [0.1]}})
+    assert told(said) == [("problem", "config")]
+    assert "sweep.filter.min_tissue: filtering is off here" in said[0].text
+
+
 def test_a_configuration_that_is_no_yaml(own, tmp_path, repo):
     (tmp_path / "bad.yaml").write_text("a: [1\n")
     assert told(project.read(["bad.yaml"], repo / "workflow/schemas")[1]) == [("problem", "config")]

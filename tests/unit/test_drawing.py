@@ -16,7 +16,6 @@ from clusterfirst.clustering import NOISE, palette
 from clusterfirst.drawing import (
     Cells,
     Named,
-    Style,
     annotate_tiles,
     classes_key,
     overview,
@@ -30,6 +29,7 @@ from clusterfirst.drawing.selection import noted
 from clusterfirst.io import write_table
 from clusterfirst.slide.slide import Slide
 
+from ..defaults import section
 from ..made import clustering
 from .test_annotation import opened
 
@@ -68,7 +68,8 @@ def chosen(colour="cluster", drop=False, named=NAMED, **parts) -> Cells:
 
 def drawn(slide, folder, of=None, **options) -> np.ndarray:
     """The picture of the only tile, without legend if not asked for."""
-    annotate_tiles(slide, TILE, chosen() if of is None else of, folder, Style(**{"legend": False} | options))
+    wished = section("annotation", **{"legend": False} | options)
+    annotate_tiles(slide, TILE, chosen() if of is None else of, folder, wished)
     return opened(folder / "tile.png")
 
 

@@ -19,8 +19,8 @@ from clusterfirst.embedding import crops, encoders, morphology, networks, stain
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
-from clusterfirst.slide import grid as tiling
-from clusterfirst.slide import slide as slides
+from clusterfirst.slide.grid import grid
+from clusterfirst.slide.slide import Slide
 
 from ..defaults import section
 
@@ -57,12 +57,12 @@ def drawing():
 def slide(drawing, tmp_path_factory):
     path = tmp_path_factory.mktemp("slide") / "discs.png"
     cv2.imwrite(str(path), drawing[1][..., ::-1])
-    with slides.Slide(path, mpp=MPP) as opened:
+    with Slide(path, mpp=MPP) as opened:
         yield opened
 
 
-def grid(*, tile_px=256, mpp=MPP):
-    tiles = tiling.grid(WIDTH, HEIGHT, slide_mpp=MPP, mpp=mpp, tile_px=tile_px, halo_px=16, magnification=MPP / mpp)
+def tiled(*, tile_px=256, mpp=MPP):
+    tiles = grid(WIDTH, HEIGHT, slide_mpp=MPP, mpp=mpp, tile_px=tile_px, halo_px=16, magnification=MPP / mpp)
     tiles.insert(0, "tile_id", [f"{x}-{y}" for x, y in zip(tiles["x"], tiles["y"], strict=True)])
     return tiles
 
@@ -86,7 +86,7 @@ def polygons(drawing):
 
 @pytest.fixture(scope="module")
 def cells(polygons, tmp_path_factory):
-    return cells_of(polygons, grid(), tmp_path_factory.mktemp("cells"))
+    return cells_of(polygons, tiled(), tmp_path_factory.mktemp("cells"))
 
 
 def embedded(slide, cells, tiles=None, *, weights=None, histogram=None, threads=1, **changes):
@@ -95,7 +95,7 @@ def embedded(slide, cells, tiles=None, *, weights=None, histogram=None, threads=
     given["settings"] = section("embedding", **changes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "embeddings.npy")
-        found = embed_slide(slide, grid() if tiles is None else tiles, cells, path, **given)
+        found = embed_slide(slide, tiled() if tiles is None else tiles, cells, path, **given)
         assert [file.name for file in Path(folder).iterdir()] == [path.name]
         values = np.load(path)
     assert values.shape == (len(cells), len(found.columns))
@@ -176,8 +176,8 @@ def test_texture_and_rim_tell_patterned_cells_from_plain_ones(tmp_path):
     path = tmp_path / "patterns.png"
     cv2.imwrite(str(path), colour(amounts).round().astype(np.uint8)[..., ::-1])
     labels = sum(disc.astype(np.int32) * (i + 1) for i, disc in enumerate(discs.values()))
-    cells = cells_of(objects.outlines(labels)[0], grid(), tmp_path)
-    with slides.Slide(path, mpp=MPP) as slide:
+    cells = cells_of(objects.outlines(labels)[0], tiled(), tmp_path)
+    with Slide(path, mpp=MPP) as slide:
         found = morph(slide, cells).set_index(pd.Index(discs))
     assert found.loc["striped", "glcm_contrast"] > 3 * found.loc["plain", "glcm_contrast"] + 1
     assert found.loc["striped", "glcm_entropy"] > found.loc["plain", "glcm_entropy"] + 0.5
@@ -191,7 +191,7 @@ def test_neighbourhood_counts_and_distances(slide, tmp_path):
     along = shapely.affinity.scale(shapely.Point(0, 0).buffer(1, quad_segs=32), 8, 4)
     row = [shapely.affinity.translate(along, 100 + 19 * i, 100) for i in range(5)]
     lonely = shapely.affinity.translate(along, 600, 500)
-    found = morph(slide, cells_of(np.array([*row, lonely]), grid(), tmp_path))
+    found = morph(slide, cells_of(np.array([*row, lonely]), tiled(), tmp_path))
     counts = np.expm1(found[["log_count_15um", "log_count_30um", "log_count_60um"]]).round().astype(int)
     assert counts.to_numpy().tolist() == [[1, 3, 4], [2, 4, 4], [2, 4, 4], [2, 4, 4], [1, 3, 4], [0, 0, 0]]
     np.testing.assert_allclose(np.expm1(found["log_distance_1"]), [9.5] * 5 + [200], rtol=1e-4)
@@ -220,7 +220,7 @@ def test_alignment_is_negative_across_and_blind_to_turning_the_slide(slide, tmp_
     results = {}
     for turn in (0, 30, 90, 135):
         turned = np.array([shapely.affinity.rotate(cell, turn, origin=(320, 300)) for cell in crossed])
-        results[turn] = morph(slide, cells_of(turned, grid(), tmp_path))[[*morphology.SHAPE, "alignment"]]
+        results[turn] = morph(slide, cells_of(turned, tiled(), tmp_path))[[*morphology.SHAPE, "alignment"]]
     np.testing.assert_allclose(results[0]["alignment"], -0.25, atol=1e-3)
     for turn in (30, 90, 135):
         np.testing.assert_allclose(results[turn], results[0], atol=1e-4)
@@ -230,7 +230,7 @@ def test_alignment_is_negative_across_and_blind_to_turning_the_slide(slide, tmp_
 def test_the_tile_a_cell_belongs_to_does_not_matter(slide, polygons, tmp_path, mpp):
     results = []
     for tile_px in (64, 512):
-        tiles = grid(tile_px=tile_px, mpp=mpp)
+        tiles = tiled(tile_px=tile_px, mpp=mpp)
         results.append(morph(slide, cells_of(polygons, tiles, tmp_path), tiles, threads=2))
     np.testing.assert_allclose(results[0], results[1], atol=1e-4)
 
@@ -269,7 +269,7 @@ def test_odd_cells_have_finite_numbers(slide, tmp_path):
             shapely.Polygon([(300, 300), (310, 300), (320, 300)]),
         ]
     )
-    found = morph(slide, cells_of(odd, grid(), tmp_path))
+    found = morph(slide, cells_of(odd, tiled(), tmp_path))
     assert (found["od_green"] > 0.1).all(), "every cell takes its stain from some pixel"
     assert found.to_numpy().max() < 100
     assert found.to_numpy().min() > -100
@@ -281,7 +281,7 @@ def test_a_single_cell(slide, cells):
 
 
 def test_cells_of_a_tile_that_is_not_kept_are_refused(slide, cells):
-    tiles = grid()
+    tiles = tiled()
     with pytest.raises(ClusterfirstError, match="different runs"):
         embedded(slide, cells, tiles.iloc[1:], models=["morphology"])
 
@@ -467,7 +467,7 @@ def test_a_failure_leaves_no_file(slide, few, colours, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         embed_slide(
             slide,
-            grid(),
+            tiled(),
             few,
             tmp_path / "e.npy",
             settings=section("embedding", models=[colours]),
@@ -540,7 +540,7 @@ def test_odd_cells_have_crops(slide, colours, tmp_path, crop):
     """Without area, outside, across the corner; `embedded` checks that all is finite."""
     line = shapely.Polygon([(300, 300), (310, 300), (320, 300)])
     odd = np.array([line, shapely.box(-50, -50, -40, -40), shapely.box(-5, -5, 8, 8)])
-    values = embedded(slide, cells_of(odd, grid(), tmp_path), models=[colours], crop=crop)[0]
+    values = embedded(slide, cells_of(odd, tiled(), tmp_path), models=[colours], crop=crop)[0]
     np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
 
 
@@ -881,8 +881,8 @@ def two_stainings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stains")
     purple, blue = np.array([(0.65, 0.70, 0.29), (0.07, 0.99, 0.11)]), np.array([(0.75, 0.6, 0.28), (0.2, 0.9, 0.38)])
     with (
-        slides.Slide(painted(folder / "a.png", purple, 1.0, seed=3), mpp=MPP) as one,
-        slides.Slide(painted(folder / "b.png", blue, 0.8, seed=3), mpp=MPP) as other,
+        Slide(painted(folder / "a.png", purple, 1.0, seed=3), mpp=MPP) as one,
+        Slide(painted(folder / "b.png", blue, 0.8, seed=3), mpp=MPP) as other,
     ):
         yield one, other
 
@@ -891,7 +891,7 @@ def two_stainings(tmp_path_factory):
 def test_two_stainings_of_one_tissue_become_alike(two_stainings, method, share):
     before = [slide.read(0, 0, WIDTH, HEIGHT) for slide in two_stainings]
     after = [
-        stain.recolouring(slide, grid(), method=method)(image)
+        stain.recolouring(slide, tiled(), method=method)(image)
         for slide, image in zip(two_stainings, before, strict=True)
     ]
     apart = [np.abs(a.astype(float) - b)[60:].mean() for a, b in (before, after)]
@@ -906,14 +906,14 @@ def test_macenko_gives_torchstains_reference(two_stainings):
 
     again = NumpyMacenkoNormalizer()
     image = two_stainings[1].read(0, 0, WIDTH, HEIGHT)
-    again.fit(stain.recolouring(two_stainings[1], grid(), method="macenko")(image)[60:])
+    again.fit(stain.recolouring(two_stainings[1], tiled(), method="macenko")(image)[60:])
     reference = NumpyMacenkoNormalizer()
     np.testing.assert_allclose(again.HERef, reference.HERef, atol=0.03)
     np.testing.assert_allclose(again.maxCRef, reference.maxCRef, rtol=0.1)
 
 
 def test_reinhard_gives_its_reference(two_stainings):
-    recolour = stain.recolouring(two_stainings[0], grid(), method="reinhard")
+    recolour = stain.recolouring(two_stainings[0], tiled(), method="reinhard")
     pixels = recolour(two_stainings[0].read(0, 60, WIDTH, HEIGHT - 60)).reshape(-1, 3)
     np.testing.assert_allclose(stain._lab_statistics(pixels), stain._REFERENCE_LAB, atol=1.5)
 
@@ -936,5 +936,5 @@ def test_slides_without_stains_to_learn_are_refused(tmp_path, colour, method, me
     image = np.full((HEIGHT, WIDTH, 3), colour, np.uint8)
     image[::2] -= 10
     cv2.imwrite(str(tmp_path / "flat.png"), image)
-    with slides.Slide(tmp_path / "flat.png", mpp=MPP) as slide, pytest.raises(ClusterfirstError, match=message):
-        stain.recolouring(slide, grid(), method=method)
+    with Slide(tmp_path / "flat.png", mpp=MPP) as slide, pytest.raises(ClusterfirstError, match=message):
+        stain.recolouring(slide, tiled(), method=method)

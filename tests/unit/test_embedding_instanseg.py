@@ -6,7 +6,6 @@ import pytest
 import shapely
 import torch
 
-from clusterfirst import weights as models
 from clusterfirst.embedding import instanseg
 from clusterfirst.embedding.crops import Patch
 from clusterfirst.embedding.walk import embed_slide
@@ -14,6 +13,7 @@ from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide import grid
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import WEIGHTS, fetch
 
 from ..conftest import absent
 from ..defaults import section
@@ -26,7 +26,7 @@ X, Y, SIDE = 1000, 700, 320
 @pytest.fixture(scope="module")
 def weights(repo):
     try:
-        return models.fetch(models.WEIGHTS["instanseg"], repo / "resources/models")
+        return fetch(WEIGHTS["instanseg"], repo / "resources/models")
     except ClusterfirstError as error:
         absent(str(error))
 
@@ -129,7 +129,7 @@ def test_beside_it_morphology_measures_what_it_measures_alone(weights, cmu, tmp_
     width = len(found.columns)
     assert [block["columns"] for block in found.models] == [[0, width - 256], [width - 256, width]]
     assert found.models[1]["standardise"]
-    assert found.models[1]["weights_sha256"] == models.WEIGHTS["instanseg"].sha256
+    assert found.models[1]["weights_sha256"] == WEIGHTS["instanseg"].sha256
     np.testing.assert_array_equal(np.load(alone), np.load(both)[:, :-256])
 
 

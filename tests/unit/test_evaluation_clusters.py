@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from clusterfirst.evaluation import hungarian, partitions, pooled
-from clusterfirst.evaluation import truth as truths
 from clusterfirst.evaluation.clusters import NAMES, Counts, by_class, count, figures
 from clusterfirst.evaluation.pooled import ALL, Cohort, mean, pools, sizes, summarise, table
-from clusterfirst.evaluation.truth import Truth
+from clusterfirst.evaluation.truth import Truth, read
 
 few = hypothesis_settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -462,5 +461,5 @@ def test_a_truth_that_meets_hardly_a_cell_is_pointed_out(caplog, tmp_path):
         lines = ["x,y,class", *(f"{factor * x},{factor * y},a" for x, y in places)]
         (tmp_path / "truth.csv").write_text("\n".join(lines))
         caplog.clear()
-        truths.read(tmp_path / "truth.csv", cells, width=600, height=600, mpp=0.25)
+        read(tmp_path / "truth.csv", cells, width=600, height=600, mpp=0.25)
         assert ("meet no detected one" in caplog.text) is told

@@ -168,9 +168,9 @@ def test_labels_of_other_cells_are_an_error(tmp_path):
 
 
 def test_real_outlines_find_themselves_and_their_middles_find_nearly_all(data):
-    from clusterfirst.outlines import foreign as given
+    from clusterfirst.outlines.foreign import read_truth
 
-    frame = given.read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
+    frame = read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
     cells, names = frame.geometry.to_numpy(), frame["name"].to_numpy()
     assert truth.assign(cells, cells, names, mpp=0.25).name.tolist() == names.tolist()
     middles = truth.assign(cells, shapely.centroid(cells), names, mpp=0.25)

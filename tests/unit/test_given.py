@@ -19,7 +19,7 @@ from PIL import Image
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import foreign, objects
 from clusterfirst.outlines.foreign import geojson
-from clusterfirst.outlines.foreign import label_image as labels
+from clusterfirst.outlines.foreign.label_image import _opened
 
 WIDTH, HEIGHT = 400, 300
 few = hypothesis_settings(max_examples=40, deadline=None)
@@ -259,10 +259,10 @@ def test_a_label_image_gives_its_objects_in_the_order_of_their_labels(name, dtyp
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_label_image_that_is_mapped_from_disk_gives_the_same(compression, tmp_path, monkeypatch):
-    monkeypatch.setattr(labels, "_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(labels, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr("clusterfirst.outlines.foreign.label_image._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("clusterfirst.outlines.foreign.label_image._BLOCK_ROWS", 7)
     path = save(label_image(), tmp_path / "a.tif", compression=compression)
-    assert isinstance(labels._opened(path), np.memmap)
+    assert isinstance(_opened(path), np.memmap)
     assert [polygon.bounds for polygon in read(path).geometry] == LABELLED
 
 

@@ -14,8 +14,7 @@ import shapely
 from PIL import Image
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.segmentation import pipeline, seams, views
-from clusterfirst.segmentation import shards as parts
+from clusterfirst.segmentation import pipeline, seams, shards, views
 from clusterfirst.slide.grid import slide_grids
 from clusterfirst.slide.slide import Slide
 
@@ -89,15 +88,15 @@ def workers(slide):
         yield some
 
 
-def settled(workers, tiles, folder, shards):
+def settled(workers, tiles, folder, count):
     """The objects of a slide dealt out to shards."""
     files = []
-    for number in range(1, shards + 1):
-        item = f"{number}-of-{shards}"
+    for number in range(1, count + 1):
+        item = f"{number}-of-{count}"
         files.append(folder / f"{item}.parquet")
         views_seen = pipeline.outline_views(views.shard(tiles, item), Oracle(), workers)
-        parts.write(views_seen, files[-1], made_with={"model": "oracle"})
-    seen = parts.read(files[::-1])
+        shards.write(views_seen, files[-1], made_with={"model": "oracle"})
+    seen = shards.read(files[::-1])
     assert seen.made_with == {"model": "oracle"}
     return seams.each_once(seen.polygons, seen.tile, tiles, facts=FACTS, settings=SETTLING)
 
@@ -116,9 +115,9 @@ def test_every_object_comes_out_once_where_it_is(whole, labels):
     np.testing.assert_allclose(shapely.area(whole["geometry"]), np.bincount(labels.ravel())[values], atol=1)
 
 
-@pytest.mark.parametrize("shards", [3, 8])
-def test_the_number_of_shards_changes_nothing(workers, whole, tmp_path, shards):
-    again = settled(workers, tiles_of(), tmp_path, shards)
+@pytest.mark.parametrize("count", [3, 8])
+def test_the_number_of_shards_changes_nothing(workers, whole, tmp_path, count):
+    again = settled(workers, tiles_of(), tmp_path, count)
     assert shapely.to_wkb(again["geometry"]).tolist() == shapely.to_wkb(whole["geometry"]).tolist()
     assert again.drop(columns="geometry").equals(whole.drop(columns="geometry"))
 
@@ -220,9 +219,9 @@ def test_a_slide_that_vanished_is_named(tmp_path):
 
 def test_shards_of_different_settings_are_not_joined(tmp_path):
     for number, model in ((1, "old"), (2, "new")):
-        parts.write([], tmp_path / f"{number}-of-2.parquet", made_with={"model": model})
+        shards.write([], tmp_path / f"{number}-of-2.parquet", made_with={"model": model})
     with pytest.raises(ClusterfirstError, match="different settings"):
-        parts.read([tmp_path / "1-of-2.parquet", tmp_path / "2-of-2.parquet"])
+        shards.read([tmp_path / "1-of-2.parquet", tmp_path / "2-of-2.parquet"])
 
 
 def test_a_killed_shard_leaves_no_file(tmp_path):
@@ -231,7 +230,7 @@ def test_a_killed_shard_leaves_no_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parts.write(dies(), tmp_path / "1-of-1.parquet", made_with={})
+        shards.write(dies(), tmp_path / "1-of-1.parquet", made_with={})
     assert list(tmp_path.iterdir()) == []
 
 

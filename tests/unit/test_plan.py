@@ -11,6 +11,8 @@ from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.stages import FINISHED, PARTS, STAGES
 
+from ..defaults import section
+
 SWEEP = {"clustering.groups": [5, 10], "segmentation.seam_overlap": [0.4]}
 FIRST = "sweep/segmentation_seam_overlap~0.4"
 
@@ -79,6 +81,14 @@ def test_a_slide_has_the_settings_of_its_tissue_and_trial_and_a_group_those_of_i
     assert plan.settings("a") is plan.settings("b")
     together = make({"clustering": {"scope": "tissue"}}, rows="a,a.svs,colon,\nb,b.svs,colon,\n")
     assert together.settings("groups/tissue-colon") is together.settings("a")
+
+
+def test_slides_of_a_tissue_with_limits_are_filtered_where_others_are_not(make):
+    sweep = {"filter.min_tissue": [0.3], "clustering.groups": [5]}
+    plan = make({"filter": False, "tissues": {"colon": {"filter": {"max_dark_ratio": 1}, "sweep": sweep}}})
+    limits = section("filter", max_dark_ratio=1)
+    assert (plan.settings("a").filter, plan.settings("c").filter) == (limits, False)
+    assert plan.settings("sweep/filter_min_tissue~0.3/a").filter == limits | {"min_tissue": 0.3}
 
 
 def test_what_trials_share_is_made_once_by_the_first_that_needs_it(make):

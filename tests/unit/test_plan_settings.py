@@ -3,7 +3,7 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from clusterfirst.plan.settings import SECTIONS, check_config, defaults, resolve
+from clusterfirst.plan.settings import SECTIONS, check_config, defaults, merge, resolve
 
 
 def test_the_defaults_make_a_valid_config(schema):
@@ -89,6 +89,74 @@ def test_a_tissue_overrides_single_keys_over_the_config_over_the_defaults(schema
     assert colon.tiling == other.tiling
     assert colon.tiling["halo_px"] == 10
     assert set(vars(colon)) == {*SECTIONS, "gpu", "sweep"}
+
+
+def usual(schema, **own):
+    return {**resolve({}, schema).filter, **own}
+
+
+def test_a_filter_is_switched_off_for_all_or_for_a_tissue(schema):
+    assert check_config({"filter": False, "tissues": {"skin": {"filter": False}}}, schema) == []
+    assert resolve({"filter": False}, schema).filter is False
+    assert resolve({"filter": False, "tissues": {"skin": {"tiling": {}}}}, schema, "skin").filter is False
+    config = {"filter": {"min_tissue": 0.1}, "tissues": {"skin": {"filter": False}}}
+    assert resolve(config, schema, "skin").filter is False
+    assert resolve(config, schema, "lung").filter == usual(schema, min_tissue=0.1)
+
+
+def test_limits_for_a_tissue_switch_its_filter_on_again_over_the_defaults(schema):
+    config = {"filter": False, "tissues": {"skin": {"filter": {"min_tissue": 0.1}}, "lung": {"filter": {}}}}
+    assert check_config(config, schema) == []
+    assert resolve(config, schema, "skin").filter == usual(schema, min_tissue=0.1)
+    assert resolve(config, schema, "lung").filter == usual(schema)
+    assert resolve(config, schema, "colon").filter is False
+    trial = {"filter": {"max_dark_ratio": 1}}
+    assert resolve(config, schema, "skin", trial=trial).filter == usual(schema, min_tissue=0.1, max_dark_ratio=1)
+    # As when the sheet of settings is laid over config.yaml, which has all limits; and the other way round.
+    assert merge({"filter": usual(schema)}, {"filter": False}) == {"filter": False}
+    assert merge({"filter": False}, {"filter": {"min_tissue": 0.1}}) == {"filter": {"min_tissue": 0.1}}
+
+
+def test_what_decided_the_results_says_that_nothing_was_filtered(schema):
+    assert resolve({"filter": False}, schema).decisive["filter"] is False
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (True, "filter: False was expected (false switches filtering off; to filter, give limits or leave the key out"),
+        (None, "filter: None is not of type 'object', 'boolean' (limits that a tile must keep"),
+        (0, "filter: 0 is not of type 'object', 'boolean'"),
+    ],
+)
+def test_a_filter_is_limits_or_false(schema, value, why):
+    (line,) = check_config({"filter": value}, schema)
+    assert line.startswith(why)
+    (line,) = check_config({"tissues": {"skin": {"filter": value}}}, schema)
+    assert line.startswith(f"tissues.skin.{why}")
+
+
+def test_limits_are_not_swept_where_nothing_is_filtered(schema):
+    sweep = {"filter.min_tissue": [0.1, 0.2], "clustering.groups": [5]}
+    config = {
+        "filter": False,
+        "sweep": sweep | {"clustering.grups": [1]},
+        "tissues": {
+            # On again, swept with the others; off, with a sweep of its own; off, like all.
+            "skin": {"filter": {}},
+            "lung": {"sweep": {"filter.max_dark_ratio": [1]}},
+            "colon": {"clustering": {"fine": 50}},
+            "liver": {"sweep": {}},
+        },
+    }
+    found = check_config(config, schema)
+    assert len(found) == 3, found
+    assert found[0].startswith("sweep: unknown key 'clustering.grups'")
+    assert found[1].startswith("sweep.filter.min_tissue: filtering is off here (filter: false)")
+    assert found[2].startswith("tissues.lung.sweep.filter.max_dark_ratio: filtering is off here")
+    (line,) = check_config({"sweep": sweep, "tissues": {"skin": {"filter": False}}}, schema)
+    assert line.startswith("tissues.skin.sweep.filter.min_tissue: filtering is off here")
+    assert check_config({"sweep": sweep, "tissues": {"skin": {"filter": False, "sweep": {}}}}, schema) == []
 
 
 def test_resolving_leaves_config_and_schema_as_they_were(schema):

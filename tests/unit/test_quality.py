@@ -201,8 +201,8 @@ def test_dust_of_a_single_pixel_is_not_tissue():
 
 
 @pytest.fixture
-def checked(tmp_path, settings):
-    """A slide of 5 × 5 tiles on glass: two good ones, one grey, one smeared, the rest empty."""
+def spied(tmp_path):
+    """A slide of 5 × 5 tiles on glass, two good ones, one grey, one smeared, the rest empty; and what is read of it."""
     image = glass(5 * EDGE, 5 * EDGE)
 
     def put(row: int, column: int, tile: np.ndarray) -> None:
@@ -220,8 +220,14 @@ def checked(tmp_path, settings):
             return original(x, y, width, height, **options)
 
         slide.read = spy
-        tiles = tiles_of(slide)
-        yield filter_tiles(slide, tiles, settings["filter"], threads=2), tiles, read
+        yield slide, read
+
+
+@pytest.fixture
+def checked(spied, settings):
+    slide, read = spied
+    tiles = tiles_of(slide)
+    return filter_tiles(slide, tiles, settings["filter"], threads=2), tiles, read
 
 
 def test_exactly_the_sharp_coloured_tiles_are_kept(checked):
@@ -265,6 +271,32 @@ def test_only_kept_tiles_enter_the_histogram(checked):
         np.testing.assert_array_equal(counts[channel], np.bincount(good[:, channel], minlength=256))
 
 
+def loose(settings) -> dict:
+    """Limits that every tile keeps."""
+    return {name: 1 if name.startswith("max") else 0 for name in settings["filter"]}
+
+
+def test_without_a_filter_every_tile_is_read_once_and_kept_and_none_is_measured(spied, settings):
+    slide, read = spied
+    tiles = tiles_of(slide)
+    found = filter_tiles(slide, tiles, False, threads=2)
+    whole = (0, 0, 5 * EDGE, 5 * EDGE)
+    assert sorted(read) == sorted([whole, *map(tuple, tiles[["x", "y", "width", "height"]].to_numpy().tolist())])
+    judged = filter_tiles(slide, tiles, loose(settings), threads=2)
+    pd.testing.assert_frame_equal(found.tiles.drop(columns=[*METRICS]), judged.tiles.drop(columns=[*METRICS]))
+    assert found.tiles["kept"].all()
+    assert found.tiles[[*METRICS]].isna().all(axis=None)
+    assert (found.tiles.dtypes == judged.tiles.dtypes).all()
+    np.testing.assert_array_equal(found.histogram, judged.histogram)
+
+
+def test_without_a_filter_glass_alone_is_kept_and_has_no_colours(tmp_path):
+    with slide_of(tmp_path, np.full((600, 700, 3), 255, np.uint8)) as slide:
+        found = filter_tiles(slide, tiles_of(slide), False)
+    assert found.tiles["kept"].all()
+    assert not found.histogram.any()
+
+
 def test_a_white_slide_keeps_nothing(tmp_path, settings):
     with slide_of(tmp_path, np.full((600, 700, 3), 255, np.uint8)) as slide:
         filtered = filter_tiles(slide, tiles_of(slide), settings["filter"])
@@ -277,8 +309,7 @@ def test_glass_beyond_the_tissue_of_a_kept_tile_stays_out_of_the_histogram(tmp_p
     image = glass(1024, 1024)
     image[:, :128] = np.tile(coloured(texture(5))[:, :128], (4, 1, 1))
     with slide_of(tmp_path, image) as slide:
-        limits = {name: 1 if name.startswith("max") else 0 for name in settings["filter"]}
-        filtered = filter_tiles(slide, tiles_of(slide, 1024), limits)
+        filtered = filter_tiles(slide, tiles_of(slide, 1024), loose(settings))
     assert filtered.tiles["kept"].all()
     tissue = np.bincount(image[:, :128, 0].ravel(), minlength=256)
     bright = filtered.histogram[0, 240:].sum()
@@ -323,13 +354,15 @@ def test_tissue_of_a_real_slide_is_kept_and_its_colours_counted(cmu, settings):
     assert cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).mean() == pytest.approx(mean.mean(), abs=40)
 
 
-def test_tiles_that_cannot_be_decoded_are_named_and_the_others_judged(damaged, settings):
+@pytest.mark.parametrize("off", [False, True])
+def test_tiles_that_cannot_be_decoded_are_named_and_the_others_judged(damaged, settings, off):
     with Slide(damaged) as slide:
         tiles = slide_grids(slide.facts, settings["tiling"] | {"tile_px": 256, "halo_px": 0})
-        found = filter_tiles(slide, tiles, settings["filter"], threads=2)
+        found = filter_tiles(slide, tiles, False if off else settings["filter"], threads=2)
     rejected = found.tiles.set_index("tile_id")["rejected_by"]
     assert rejected["x000256_y000256"] == UNREADABLE
     assert (rejected == UNREADABLE).sum() == 1
     assert list(found.unreadable) == ["x000256_y000256"]
     assert "cannot be read at x 256, y 256" in found.unreadable["x000256_y000256"]
     assert found.tiles["kept"].sum() >= 9
+    assert not off or found.tiles["kept"].sum() == 11

@@ -86,7 +86,7 @@ def look(tiles: pd.DataFrame, shapes: np.ndarray, size: tuple[int, int], *, jitt
 
 
 def settle(tiles: pd.DataFrame, seen: Seen, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    objects = Seams(tiles, *size, slide_mpp=MPP, overlap=OVERLAP).settle(seen.polygons, seen.tile)
+    objects = Seams(tiles, *size, slide_mpp=MPP, overlap=OVERLAP, merge=False).settle(seen.polygons, seen.tile)
     return objects.index.to_numpy(), objects["truncated"].to_numpy()
 
 
@@ -251,7 +251,7 @@ def two_tiles(halo: int = 20) -> pd.DataFrame:
 
 def chosen_of(tiles: pd.DataFrame, *views: tuple[int, shapely.Polygon]) -> tuple[list[int], list[bool]]:
     polygons = np.array([polygon for _, polygon in views], object)
-    seams = Seams(tiles, 200, 100, slide_mpp=MPP, overlap=OVERLAP)
+    seams = Seams(tiles, 200, 100, slide_mpp=MPP, overlap=OVERLAP, merge=False)
     objects = seams.settle(polygons, np.array([tile for tile, _ in views], int))
     return objects.index.tolist(), objects["truncated"].tolist()
 

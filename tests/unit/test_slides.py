@@ -10,8 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.slide import slide as slides
-from clusterfirst.slide.slide import UNREADABLE_GREY, Slide, UnreadableError
+from clusterfirst.slide.slide import UNREADABLE_GREY, Slide, UnreadableError, _decode
 
 from ..conftest import DAMAGED
 
@@ -185,7 +184,7 @@ def test_no_read_is_smaller_than_a_pixel(png):
 
 
 def test_a_large_read_in_blocks_equals_a_direct_one(png, image, monkeypatch):
-    monkeypatch.setattr(slides, "_BLOCK_PX", 64)
+    monkeypatch.setattr("clusterfirst.slide.slide._BLOCK_PX", 64)
     with Slide(png, mpp=0.5) as slide:
         np.testing.assert_array_equal(slide.read(-10, 5, 500, 380)[:, 10:], image[5:385, :490])
 
@@ -194,7 +193,7 @@ def test_a_large_read_in_blocks_equals_a_direct_one(png, image, monkeypatch):
 def test_a_large_resampled_read_in_blocks_resembles_a_direct_one(png, monkeypatch, mpp):
     with Slide(png, mpp=0.5) as slide:
         direct = slide.read(3, 5, 490, 391, mpp=mpp)
-        monkeypatch.setattr(slides, "_BLOCK_PX", 64)
+        monkeypatch.setattr("clusterfirst.slide.slide._BLOCK_PX", 64)
         blocks = slide.read(3, 5, 490, 391, mpp=mpp)
     assert blocks.shape == direct.shape
     difference = np.abs(blocks.astype(int) - direct)
@@ -247,17 +246,17 @@ def test_damage_is_patched_with_grey_on_request_and_in_thumbnails(damaged):
 
 
 def test_an_error_that_passes_costs_nothing(damaged, monkeypatch, caplog):
-    decode, failed = slides._decode, threading.Event()
+    failed = threading.Event()
 
     def hiccup(*where):
         if not failed.is_set():
             failed.set()
             raise OSError("stale file handle")
-        return decode(*where)
+        return _decode(*where)
 
     with Slide(damaged) as slide:
         expected = slide.read(0, 0, 200, 100)
-        monkeypatch.setattr(slides, "_decode", hiccup)
+        monkeypatch.setattr("clusterfirst.slide.slide._decode", hiccup)
         assert (slide.read(0, 0, 200, 100) == expected).all()
     assert "second attempt (stale file handle)" in caplog.text
 

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import weights as models
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import exchange
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.slide.slide import Slide
+from clusterfirst.weights import WEIGHTS, fetch
 
 from ..conftest import absent
 
@@ -75,7 +75,7 @@ class Project:
 def weights(repo):
     """The real InstanSeg weights, fetched if they are not there."""
     try:
-        return models.fetch(models.WEIGHTS["instanseg"], repo / "resources/models")
+        return fetch(WEIGHTS["instanseg"], repo / "resources/models")
     except ClusterfirstError as error:
         absent(str(error))
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import weights as models
 from clusterfirst.io import read_metadata
+from clusterfirst.weights import WEIGHTS
 
 from .conftest import SMALL
 
@@ -43,7 +43,7 @@ def check_contract(folder):
     drawn = {path.stem for path in (folder / "annotated").glob("*.png")}
     assert drawn == {"gallery", "overview", "umap", *filtered.loc[filtered["kept"], "tile_id"]}
     assert not list(folder.rglob(".*part-*"))
-    assert read_metadata(folder / "masks.parquet")["weights_sha256"] == models.WEIGHTS["instanseg"].sha256
+    assert read_metadata(folder / "masks.parquet")["weights_sha256"] == WEIGHTS["instanseg"].sha256
     return count
 
 

@@ -17,6 +17,7 @@ from shapely.geometry import mapping
 
 from clusterfirst import weights
 from clusterfirst.io import read_json, read_metadata
+from clusterfirst.slide.tissue import METRICS
 
 from .conftest import SMALL
 from .test_runs import wait_for
@@ -54,7 +55,7 @@ def test_a_killed_shard_alone_is_done_again_and_shards_change_nothing(finished, 
 
 @pytest.fixture(scope="module")
 def mixed_run(finished, new_project, tissue, damaged):
-    """A damaged slide, the same with no damage allowed, and one whose outlines come from elsewhere: project and run."""
+    """Project and run: a damaged slide, unfiltered; the same with no damage allowed; outlines from elsewhere."""
     project = new_project("mixed")
     cells = geopandas.read_parquet(finished.results("a") / "masks.parquet")
     features = [{"type": "Feature", "geometry": mapping(polygon), "properties": {}} for polygon in cells.geometry]
@@ -67,7 +68,7 @@ def mixed_run(finished, new_project, tissue, damaged):
         {"slide": "given", "path": tissue / "a.png", "mpp": 0.499} | given,
     ]
     tissues = {
-        "tolerant": {"segmentation": {"max_failed_tiles": 0.2}},
+        "tolerant": {"filter": False, "segmentation": {"max_failed_tiles": 0.2}},
         "given": {"segmentation": {"model": "precomputed"}, "export": {"nuclei_mask": True}},
     }
     project.write(rows, SMALL | {"tissues": tissues})
@@ -99,6 +100,24 @@ def test_a_damaged_slide_is_finished_without_the_tiles_that_cannot_be_read(mixed
     assert len(cells) > 50
     assert not cells["tile_id"].isin(failed["tile_id"]).any()
     assert (folder / "annotated/overview.png").exists()
+
+
+def test_a_slide_that_is_not_filtered_keeps_all_tiles_that_can_be_read_and_looks_for_cells_in_them(mixed):
+    folder, filtered = mixed.results("damaged"), mixed.results("strict")
+    tiles, judged = (pd.read_parquet(one / "filtered.parquet") for one in (folder, filtered))
+    damaged = tiles["tile_id"] == "x000256_y000256"
+    assert tiles["rejected_by"].tolist() == ["unreadable" if one else "" for one in damaged]
+    assert (tiles["kept"] == (tiles["rejected_by"] == "")).all()
+    assert tiles.dtypes.equals(judged.dtypes)
+    assert tiles[[*METRICS]].isna().all(axis=None)
+    assert judged.loc[judged["kept"], [*METRICS]].notna().all(axis=None)
+    facts = read_metadata(folder / "filtered.parquet")
+    assert (facts["settings"], facts["kept"], [*facts["unreadable"]]) == (False, 11, ["x000256_y000256"])
+    assert np.sum(facts["histogram"]) > 0
+    assert (folder / "filtered.png").stat().st_size > 1000
+    assert "filter: false\n" in (folder / "settings.yaml").read_text()
+    assert {path.stem for path in (folder / "annotated").glob("x*.png")} == set(tiles.loc[tiles["kept"], "tile_id"])
+    assert mixed.jobs("results/damaged/annotated") == set()
 
 
 def test_outlines_from_elsewhere_go_through_the_whole_workflow(mixed, finished):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst import weights as models
+from clusterfirst.weights import WEIGHTS
 
 from .conftest import SMALL
 
@@ -138,7 +138,7 @@ def test_results_lie_in_the_bucket(bucketed):
 def test_weights_come_from_the_bucket(bucketed):
     used = json.loads(bucketed.server.read("results/a/embeddings.json"))["models"]
     digests = {model["model"]: model["weights_sha256"] for model in used}
-    assert digests == {"morphology": None, "instanseg": models.WEIGHTS["instanseg"].sha256}
+    assert digests == {"morphology": None, "instanseg": WEIGHTS["instanseg"].sha256}
     # They were there already: nothing was fetched.
     assert not any(key.startswith("models/logs") for key in bucketed.server.listed())
     assert not (bucketed.project.folder / "models").exists()

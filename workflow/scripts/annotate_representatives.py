@@ -12,7 +12,8 @@ from clusterfirst.slide.slide import Slide
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    settings = snakemake.params.settings
+    # All that were chosen are drawn.
+    settings = {**snakemake.params.settings, "max_tiles": None}
     tiles = pd.read_parquet(snakemake.input.tiles)
     facts = SlideFacts.of(snakemake.input.tiles)
     clusters = Clustering.read(snakemake.input.clusters)
@@ -36,6 +37,6 @@ if __name__ == "__main__":
             tiles[tiles["tile_id"].isin(chosen)],
             cells,
             folder,
-            drawing.Style.of(settings),
+            settings,
             threads=snakemake.threads,
         )

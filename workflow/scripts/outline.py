@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst import weights as models
 from clusterfirst.devices import torch_device
 from clusterfirst.io import log_to, read_metadata
 from clusterfirst.segmentation import pipeline, shards
 from clusterfirst.slide.facts import SlideFacts
+from clusterfirst.weights import checked_sha256
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
     (weights,) = snakemake.input.weights
-    made_with = {"settings": settings, "weights_sha256": models.checked_sha256(weights)}
+    made_with = {"settings": settings, "weights_sha256": checked_sha256(weights)}
     views = pipeline.outline_tiles(
         snakemake.input.slide,
         pd.read_parquet(snakemake.input.tiles).query("kept"),

@@ -4,8 +4,8 @@ import pandas as pd
 
 from clusterfirst.io import log, log_to, write_table
 from clusterfirst.slide import grid
-from clusterfirst.slide import tissue as quality
 from clusterfirst.slide.slide import Slide
+from clusterfirst.slide.tissue import find_tissue, tissue_fraction
 
 
 def tiles_of(slide, settings):
@@ -14,8 +14,8 @@ def tiles_of(slide, settings):
     wanted = settings["num_tiles"]
     if wanted is None:
         return tiles
-    _, mask, scale = quality.find_tissue(slide)
-    tissue = quality.tissue_fraction(mask, tiles, scale=scale)
+    _, mask, scale = find_tissue(slide)
+    tissue = tissue_fraction(mask, tiles, scale=scale)
     parts = [
         part[grid.thin(worth_sampling(tissue[part.index], wanted), wanted)]
         for _, part in tiles.groupby("magnification", sort=False)

@@ -6,14 +6,13 @@ from .legends import beside, percent, save, scale_bar, typeface
 from .overview import annotate_slide, filter_map, overview
 from .plots import new_figure, plot_clusters, plot_umap, save_figure
 from .selection import Cells, Named, read_classes, select_cells
-from .tiles import Style, annotate_tiles, export_tiles, tiles_to_draw
+from .tiles import annotate_tiles, export_tiles, tiles_to_draw
 
 __all__ = [
     "CLUSTERS",
     "Cells",
     "ColourKey",
     "Named",
-    "Style",
     "annotate_slide",
     "annotate_tiles",
     "beside",

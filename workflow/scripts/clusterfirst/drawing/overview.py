@@ -18,7 +18,7 @@ from .cells import draw_cells, vertices
 from .legends import beside, save, scale_bar
 from .plots import plot_umap
 from .selection import Cells, noted
-from .tiles import Style, annotate_tiles
+from .tiles import annotate_tiles
 
 _NUCLEUS_UM = 8.0
 _MAP_PX = 1600
@@ -98,8 +98,7 @@ def annotate_slide(
     """
     folder = Path(folder)
     in_tiles = cells.take(np.isin(cells.cell_id, typical)) if settings["cells"] == "typical" else cells
-    limits = {"max_tiles": settings["max_tiles"], "threads": threads}
-    annotate_tiles(slide, tiles, in_tiles, folder, Style.of(settings), **limits)
+    annotate_tiles(slide, tiles, in_tiles, folder, settings, threads=threads)
     overview(slide, cells, folder / "overview.png", title=title, longest=settings["overview_px"])
     plot_umap(plane, cells, folder / "umap.png", title=title)
 

@@ -32,9 +32,9 @@ def write(
     title: str,
     shapes: Sequence[str],
     line_px: float,
-    light_px: float = 0,
-    words: Sequence[Text] = (),
-    legend: Column | None = None,
+    light_px: float,
+    words: Sequence[Text],
+    legend: Column | None,
 ) -> None:
     """Write a tile as SVG 1.1: the tile as an embedded JPEG, cells grouped by colour, texts, legend.
 
@@ -57,9 +57,9 @@ def write(
     line_px
         Width of lines.
     light_px
-        Draw a white line, so much wider, under each.
+        Draw a white line, so much wider, under each; 0: none.
     words, legend
-        What is written into the tile, and beside it.
+        What is written into the tile, and beside it; None: nothing.
     """
     high, wide = image.shape[:2]
     size = (legend.width, legend.height) if legend else (wide, high)

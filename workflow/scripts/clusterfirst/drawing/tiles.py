@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,26 +26,6 @@ from .selection import Cells, noted
 _TYPE_PX = 13
 
 
-@dataclass(frozen=True)
-class Style:
-    """How tiles are drawn: keys of the ``annotation`` section (see the schema)."""
-
-    shapes: Sequence[str] = ("polygons",)
-    text: Sequence[str] = ()
-    text_scale: float = 0.8
-    max_labels: int | None = None
-    label_seed: int | None = None
-    line_um: float = 1.0
-    legend: bool = True
-    svg: bool = False
-    cells: str = "all"
-
-    @classmethod
-    def of(cls, settings: Mapping) -> Style:
-        """Take from a section of the configuration what is about tiles."""
-        return cls(**{field.name: settings[field.name] for field in fields(cls)})
-
-
 def tiles_to_draw(path: str | os.PathLike, cells: pd.DataFrame) -> pd.DataFrame:
     """Return the tiles of ``filtered.parquet`` that are kept or have cells."""
     return with_cells(pd.read_parquet(path), cells["tile_id"])
@@ -55,14 +36,14 @@ def annotate_tiles(
     tiles: pd.DataFrame,
     cells: Cells,
     folder: str | os.PathLike,
-    style: Style,
+    settings: Mapping[str, Any],
     *,
-    max_tiles: int | None = None,
     threads: int = 1,
 ) -> None:
     """Write ``{tile_id}.png`` for every tile: its core, with every cell that reaches into it, and a legend beside.
 
-    With ``style.svg`` also ``{tile_id}.svg``, with each cell an element of its own.
+    With ``svg`` also ``{tile_id}.svg``, with each cell an element of its own. Of more than ``max_tiles`` tiles, so many
+    are drawn, evenly spread.
 
     Parameters
     ----------
@@ -72,21 +53,20 @@ def annotate_tiles(
         What to draw.
     folder
         Existing folder.
-    style
-        How to draw.
-    max_tiles
-        Draw no more than this many, evenly spread.
+    settings
+        The ``annotation`` section of the configuration.
     threads
         Tiles are drawn by this many threads.
     """
-    if max_tiles is not None:
-        tiles = tiles[thin(np.ones(len(tiles), bool), max_tiles)] if max_tiles else tiles.iloc[:0]
+    most = settings["max_tiles"]
+    if most is not None:
+        tiles = tiles[thin(np.ones(len(tiles), bool), most)] if most else tiles.iloc[:0]
     view = CellsInView(cells.polygons)
 
     def draw(tile) -> None:
         image = slide.read(tile.x, tile.y, tile.width, tile.height, mpp=tile.mpp, patch=True)
         rows, parts = view(tile.x, tile.y, tile.width, tile.height, scale=slide.mpp / tile.mpp)
-        _draw(image, cells.take(rows), parts, tile, Path(folder), style)
+        _draw(image, cells.take(rows), parts, tile, Path(folder), settings)
 
     _each(draw, tiles, what="annotate", threads=threads)
 
@@ -98,58 +78,58 @@ def _each(draw, tiles: pd.DataFrame, *, what: str, threads: int) -> None:
             pass
 
 
-def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder: Path, style: Style) -> None:
+def _draw(image: np.ndarray, cells: Cells, parts: list[np.ndarray], tile, folder: Path, settings: Mapping) -> None:
     """Draw a tile with its cells."""
     rings, numbers = [], [cells.number[:0]]
     for kind, shape in (("polygons", np.asarray), ("boxes", box_of)):
-        if kind in style.shapes:
+        if kind in settings["shapes"]:
             rings += map(shape, parts)
             numbers.append(cells.number)
-    line_px, number, drawn = style.line_um / tile.mpp, np.concatenate(numbers), image
+    line_px, number, drawn = settings["line_um"] / tile.mpp, np.concatenate(numbers), image
     guessed = np.resize(cells.guessed.astype(bool), len(number))
     # On a light line every colour is seen, on pink and on dark tissue.
-    drawn = light_rim(drawn, rings, parts, line_px=max(1, line_px) + _light_px(style))
+    drawn = light_rim(drawn, rings, parts, line_px=max(1, line_px) + _light_px(settings))
     drawn = draw_cells(drawn, rings, number, line_px=line_px, key=cells.key, dashed=guessed)
-    words = _texts(cells, parts, tile, (image.shape[1], image.shape[0]), style)
+    words = _texts(cells, parts, tile, (image.shape[1], image.shape[0]), settings)
     if words:
         drawn = texts.paint(drawn, words)
-    legend = _legend(cells, tile, (image.shape[1], image.shape[0])) if style.legend else None
+    legend = _legend(cells, tile, (image.shape[1], image.shape[0])) if settings["legend"] else None
     if legend:
         drawn = np.asarray(legend.paint(Image.fromarray(drawn)))
     save(drawn, folder / f"{tile.tile_id}.png")
-    if style.svg:
+    if settings["svg"]:
         svg.write(
             folder / f"{tile.tile_id}.svg",
             image,
             cells,
             parts,
             title=tile.tile_id,
-            shapes=style.shapes,
+            shapes=settings["shapes"],
             # There, it lies on the inside of cells, too.
-            light_px=_light_px(style) / 2,
+            light_px=_light_px(settings) / 2,
             line_px=max(1.0, line_px),
             words=words,
             legend=legend,
         )
 
 
-def _light_px(style: Style) -> int:
+def _light_px(settings: Mapping) -> int:
     """How much wider the light line is than the coloured one on it: few cells are to be found among many."""
-    return 4 if style.cells == "typical" else 2
+    return 4 if settings["cells"] == "typical" else 2
 
 
-def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], style: Style) -> list[texts.Text]:
+def _texts(cells: Cells, parts: list[np.ndarray], tile, size: tuple[int, int], settings: Mapping) -> list[texts.Text]:
     """What is written into a tile, and where."""
-    if not style.text or not parts or style.max_labels == 0:
+    if not settings["text"] or not parts or settings["max_labels"] == 0:
         return []
-    order = np.arange(len(parts))
-    if style.label_seed is not None:
+    order, seed = np.arange(len(parts)), settings["label_seed"]
+    if seed is not None:
         # Of each tile others, but the same every time.
-        order = np.random.default_rng([style.label_seed, tile.x, tile.y]).permutation(order)
+        order = np.random.default_rng([seed, tile.x, tile.y]).permutation(order)
     boxes = np.array([box_of(xy)[[0, 2]].ravel() for xy in parts])
-    told = [cells.text(row, style.text) for row in range(len(parts))]
-    found = texts.place(boxes, told, size, scale=style.text_scale, most=style.max_labels, order=order)
-    return [replace(text, colour=palette.dark(cells.key.colour(cells.number[text.row]))) for text in found]
+    words = [cells.text(row, settings["text"]) for row in range(len(parts))]
+    placed = texts.place(boxes, words, size, scale=settings["text_scale"], most=settings["max_labels"], order=order)
+    return [replace(text, colour=palette.dark(cells.key.colour(cells.number[text.row]))) for text in placed]
 
 
 def _legend(cells: Cells, tile, size: tuple[int, int]):

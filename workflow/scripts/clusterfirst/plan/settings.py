@@ -6,7 +6,7 @@ import copy
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from .trials import ORDER
 
@@ -15,11 +15,11 @@ from .trials import ORDER
 class Settings:
     """All settings that hold for a slide: sections of the configuration, values by key. Nobody changes them.
 
-    ``sweep`` has lists of values to be tried, by ``section.key``.
+    ``filter`` is False where nothing is filtered. ``sweep`` has lists of values to be tried, by ``section.key``.
     """
 
     tiling: Mapping[str, Any]
-    filter: Mapping[str, Any]
+    filter: Mapping[str, Any] | Literal[False]
     segmentation: Mapping[str, Any]
     embedding: Mapping[str, Any]
     reduction: Mapping[str, Any]
@@ -58,7 +58,7 @@ SECTIONS = tuple(field.name for field in fields(Settings) if field.name not in (
 
 def defaults(schema: dict) -> Any:
     """Return the defaults a JSON schema states, nested objects included."""
-    if schema.get("type") == "object" and "properties" in schema:
+    if "properties" in schema and "default" not in schema:
         return {key: defaults(sub) for key, sub in schema["properties"].items()}
     return copy.deepcopy(schema.get("default"))
 
@@ -74,11 +74,26 @@ def merge(base: dict, over: dict) -> dict:
 
 def resolve(config: dict, schema: dict, tissue: str | None = None, *, trial: dict | None = None) -> Settings:
     """Return the settings for one tissue: schema defaults, config, the tissue's own, then a trial's."""
-    full = merge(defaults(schema), config)
+    usual = defaults(schema)
+    full = merge(usual, config)
     own = (config.get("tissues") or {}).get(tissue) or {}
-    # A value that is itself a dict is one value: it is replaced, not merged.
-    sections = {name: merge(full[name], own.get(name) or {}) | (trial or {}).get(name, {}) for name in SECTIONS}
+
+    def section(name: str) -> dict | Literal[False]:
+        settled = _of_tissue(usual[name], full[name], own.get(name))
+        # What is off has nothing to try. A value that is itself a dict is one value: it is replaced, not merged.
+        return False if settled is False else settled | (trial or {}).get(name, {})
+
+    sections = {name: section(name) for name in SECTIONS}
     return Settings(**sections, gpu=full["gpu"], sweep=own.get("sweep", full["sweep"]) or {})
+
+
+def _of_tissue(usual: dict, general: dict | Literal[False], own: dict | Literal[False] | None) -> dict | Literal[False]:
+    """Lay a tissue's section over the general one: False switches it off, an object on, over the defaults."""
+    if own is None:
+        return general
+    if own is False:
+        return False
+    return merge(usual if general is False else general, own)
 
 
 def draws_classes(annotation: Mapping) -> bool:
@@ -96,6 +111,7 @@ def check_config(config: dict, schema: dict) -> list[str]:
     """
     problems = list(_violations(config, schema, ()))
     problems += _sweep_problems(config.get("sweep"), schema, ("sweep",))
+    problems += _swept_in_vain(config, ())
     stages = _sections(schema)
     stages["properties"]["sweep"] = schema["properties"]["sweep"]
     tissues = config.get("tissues") or {}
@@ -104,6 +120,9 @@ def check_config(config: dict, schema: dict) -> list[str]:
         if not isinstance(override, dict):
             continue
         problems += _sweep_problems(override.get("sweep"), schema, ("tissues", str(name), "sweep"))
+        if {"filter", "sweep"} & override.keys():
+            inherited = {key: config.get(key) for key in ("filter", "sweep")}
+            problems += _swept_in_vain(inherited | override, ("tissues", str(name)))
         own = override.get("segmentation")
         if isinstance(own, dict) and "shards" in own:
             problems.append(f"tissues.{name}.segmentation.shards: set it for all slides, under `segmentation:`")
@@ -132,6 +151,18 @@ def _sweep_problems(sweep: Any, schema: dict, where: tuple[str, ...]) -> Iterato
             for value in values:
                 for problem in _violations({section: {name: value}}, stages, ()):
                     yield f"{'.'.join(where)}: {problem}"
+
+
+def _swept_in_vain(config: dict, where: tuple[str, ...]) -> Iterator[str]:
+    """Keys of a filter that are to be swept while it is off: every trial would come out the same."""
+    if config.get("filter") is not False or not isinstance(config.get("sweep"), dict):
+        return
+    for key in config["sweep"]:
+        if str(key).startswith("filter."):
+            yield (
+                f"{'.'.join((*where, 'sweep', key))}: filtering is off here (filter: false), so no value of it would "
+                "change anything: give `filter` limits, or a sweep without it"
+            )
 
 
 def _violations(value: Any, schema: dict, where: tuple[str, ...]) -> Iterator[str]:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from ..clustering.document import Clustering
 from ..io import log, progress
-from ..labels import model as proposals
-from ..labels.model import UNSURE
+from ..labels.model import KIND, UNSURE, VERSION, verdict
 from . import answers, prompts
 from .budget import Budget, Spent
 from .cache import Cache, digest
@@ -283,7 +282,7 @@ def document(
     host: str,
     cost: Cost,
 ) -> dict:
-    """Return the content of ``classes.json`` (see `proposals`), ``stopped`` not yet said.
+    """Return the content of ``classes.json`` (see `labels.model`), ``stopped`` not yet said.
 
     Parameters
     ----------
@@ -300,11 +299,11 @@ def document(
     for entry in clustering.entries:
         own = [view for view in views if view.cluster == entry.id]
         told = [votes[view.file] for view in own if view.file in votes]
-        word, share = proposals.verdict(told, len(own))
+        word, share = verdict(told, len(own))
         clusters.append({"id": entry.id, "class": word, "share": share, "views": len(own), "votes": told})
     return {
-        "clusterfirst": proposals.KIND,
-        "version": proposals.VERSION,
+        "clusterfirst": KIND,
+        "version": VERSION,
         "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "model": model,
         "server": host,

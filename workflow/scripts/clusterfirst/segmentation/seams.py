@@ -107,8 +107,8 @@ class Seams:
     width: int
     height: int
     slide_mpp: float
-    overlap: float = 0.4
-    merge: bool = False
+    overlap: float
+    merge: bool
 
     def settle(self, polygons: np.ndarray, tile: np.ndarray) -> pd.DataFrame:
         """Choose among all that all tiles saw.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -181,7 +183,7 @@ class Filtered:
     Attributes
     ----------
     tiles : pandas.DataFrame
-        The tiles with ``tissue_fraction``, the six measures (NaN where a tile was not read), ``kept`` and
+        The tiles with ``tissue_fraction``, the six measures (NaN where a tile was not measured), ``kept`` and
         ``rejected_by`` (the failed measures, comma-separated, or ``unreadable``).
     histogram : numpy.ndarray
         3 × 256 counts of the red, green and blue values in the tissue of the kept tiles.
@@ -194,8 +196,13 @@ class Filtered:
     unreadable: dict[str, str]
 
 
-def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *, threads: int = 1) -> Filtered:
-    """Measure every tile that shows tissue on the thumbnail, and judge it.
+def filter_tiles(
+    slide: Slide, tiles: pd.DataFrame, limits: Mapping[str, float] | Literal[False], *, threads: int = 1
+) -> Filtered:
+    """Measure every tile that shows tissue on the thumbnail, and judge it; without limits, keep all that can be read.
+
+    Without limits nothing is measured but the tissue, for the histogram is of tissue; and every tile is read once,
+    glass too: what cannot be decoded must be known before others work on it.
 
     Parameters
     ----------
@@ -204,13 +211,14 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
     tiles
         See `grid.grid`. Measured is the core, at the tile's own µm per pixel.
     limits
-        The ``filter`` section of the configuration.
+        The ``filter`` section of the configuration; False to filter nothing.
     threads
         Tiles are read by this many threads.
     """
+    judged = limits is not False
     _, mask, scale = find_tissue(slide)
     tiles = tiles.assign(tissue_fraction=tissue_fraction(mask, tiles, scale=scale))
-    worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]]
+    worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]] if judged else tiles
 
     def look(tile) -> tuple[dict[str, float], np.ndarray] | UnreadableError:
         try:
@@ -221,7 +229,7 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
             slice(first := min(int(start * scale), end - 1), max(first + 1, round((start + length) * scale)))
             for start, length, end in ((tile.y, tile.height, mask.shape[0]), (tile.x, tile.width, mask.shape[1]))
         )
-        return measure(rgb), histogram(rgb, mask[rows, columns])
+        return measure(rgb) if judged else {}, histogram(rgb, mask[rows, columns])
 
     unreadable = {}
     counts = np.zeros((3, 256))
@@ -236,8 +244,10 @@ def filter_tiles(slide: Slide, tiles: pd.DataFrame, limits: dict[str, float], *,
                 unreadable[tiles.at[index, "tile_id"]] = str(result)
                 continue
             values, counted = result
-            failed = verdict({"tissue_fraction": tiles.at[index, "tissue_fraction"], **values}, limits)
-            measures.loc[index] = values
+            failed = []
+            if judged:
+                failed = verdict({"tissue_fraction": tiles.at[index, "tissue_fraction"], **values}, limits)
+                measures.loc[index] = values
             rejected_by[index] = ",".join(failed)
             if not failed:
                 counts += counted

@@ -83,7 +83,7 @@ def _opened(path: Path) -> np.ndarray:
 def _read_png(path: Path) -> np.ndarray:
     from PIL import Image
 
-    # People's own files, and big by nature (see `slides`).
+    # People's own files, and big by nature (see `slide.slide`).
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as image:
         return np.asarray(image)
