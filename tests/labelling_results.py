@@ -82,17 +82,18 @@ def write_tiles(folder: Path, centres: np.ndarray, edge: int) -> list[str]:
     """Write ``filtered.parquet`` of all tiles, those without cells not kept; return each cell's tile."""
     name = "x{:06d}_y{:06d}".format
     corners = [(x, y) for y in range(0, edge, TILE_PX) for x in range(0, edge, TILE_PX)]
-    own = [name(*corner) for corner in (centres // TILE_PX * TILE_PX).astype(int).tolist()]
+    tiles = [name(*corner) for corner in (centres // TILE_PX * TILE_PX).astype(int).tolist()]
+    with_cells = set(tiles)
     columns = {
         "tile_id": [name(*corner) for corner in corners],
         "x": [x for x, _ in corners],
         "y": [y for _, y in corners],
         "width": [min(TILE_PX, edge - x) for x, _ in corners],
         "height": [min(TILE_PX, edge - y) for _, y in corners],
-        "kept": [name(*corner) in set(own) for corner in corners],
+        "kept": [name(*corner) in with_cells for corner in corners],
     }
     write_table(pa.table(columns), folder / "filtered.parquet")
-    return own
+    return tiles
 
 
 def write_clusters(folder: Path, slides: dict[str, int], *, leaves, groups, noise, rng, scope="slide") -> None:
