@@ -7,7 +7,7 @@ from pathlib import Path
 import playwright
 import pytest
 
-from clusterfirst.labelling.server.routes import STATIC
+from clusterfirst.labelling.server.pages import STATIC
 
 NODE = Path(playwright.__file__).parent / "driver/node"
 

@@ -14,12 +14,14 @@ import shapely
 
 from clusterfirst.io import ClusterfirstError, read_json, write_json
 from clusterfirst.labelling.cells import outlines
+from clusterfirst.labelling.cells.group import load_group
+from clusterfirst.labelling.cells.packed import pack
 from clusterfirst.labelling.cells.pyramid import Cache, Pyramids
-from clusterfirst.labelling.cells.results import head, load_group, open_results, pack
+from clusterfirst.labelling.cells.results import head, open_results
 from clusterfirst.labelling.record.history import Entry, History
 from clusterfirst.labelling.server.view import BrowserState
 from clusterfirst.labels import model
-from clusterfirst.plan.settings import RESERVED
+from clusterfirst.plan.layout import RESERVED
 
 from ..labelling_results import make
 
@@ -346,7 +348,7 @@ def test_outlines_of_many_slides_do_not_pile_up(tmp_path):
 
 def test_outlines_of_other_cells_are_not_shown(results):
     slide = open_results(results).slides["a"]
-    pq.write_table(pq.read_table(slide.masks).slice(1), slide.masks)
+    pq.write_table(pq.read_table(slide.folder.cells).slice(1), slide.folder.cells)
     with pytest.raises(ClusterfirstError, match="segmented again meanwhile"):
         outlines.read(slide)
 

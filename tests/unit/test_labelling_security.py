@@ -18,9 +18,9 @@ import uvicorn
 from clusterfirst.labelling import cli
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import security
-from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.app import create_app
 from clusterfirst.labelling.server.security import Guard
-from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labelling.server.workspace import Workspace
 
 from ..labelling_results import make
 
@@ -74,9 +74,11 @@ class Server:
 
 @contextmanager
 def running(results, guard: Guard):
-    desk = Desk(open_results(results))
+    workspace = Workspace(open_results(results))
     listening = socket.create_server(("127.0.0.1", 0))
-    settings = uvicorn.Config(create_app(desk, guard), log_level="error", timeout_graceful_shutdown=1, **cli.PROTOCOL)
+    settings = uvicorn.Config(
+        create_app(workspace, guard), log_level="error", timeout_graceful_shutdown=1, **cli.PROTOCOL
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -13,6 +13,9 @@ import numpy as np
 
 from ...io import ClusterfirstError, atomic
 
+SHORT = 12
+"""So many digits of fingerprints, and of `Leaves.cells`, stand in names of files and in messages."""
+
 
 @dataclass(frozen=True)
 class Leaves:
