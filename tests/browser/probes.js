@@ -106,10 +106,10 @@
   },
 
   async pure() {
-    const { encodeRanges, decodeRanges } = await import("/static/ranges.js");
-    const { inPolygon, roundLength, View } = await import("/static/geometry.js");
-    const { PointGrid } = await import("/static/grid.js");
-    const { difference, inkOn, nextColour, packed } = await import("/static/colour.js");
+    const { encodeRanges, decodeRanges } = await import("/static/data/ranges.js");
+    const { inPolygon, roundLength, View } = await import("/static/viewer/geometry.js");
+    const { PointGrid } = await import("/static/data/grid.js");
+    const { difference, inkOn, nextColour, packed } = await import("/static/ui/colour.js");
     const square = [0, 0, 10, 0, 10, 10, 0, 10];
     const random = ((seed) => () => (seed = (seed * 16807) % 2147483647) / 2147483647)(7);
     const x = Float32Array.from({ length: 2000 }, () => 1000 * random()), y = Float32Array.from(x, () => 500 * random());

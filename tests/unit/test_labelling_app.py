@@ -130,14 +130,15 @@ def test_the_page_and_the_project(start):
 def test_files_of_the_page_are_served(start, monkeypatch, tmp_path):
     ada = Browser(start(), None)
     folder = tmp_path / "static"
-    folder.mkdir()
+    (folder / "viewer").mkdir(parents=True)
     (folder / "index.html").write_text("<p>cells</p>")
-    (folder / "main.js").write_text("export {}")
-    (folder / "notes.py").write_text("secret")
+    (folder / "viewer/tiles.js").write_text("export {}")
+    (folder / "viewer/notes.py").write_text("secret")
     monkeypatch.setattr("clusterfirst.labelling.server.pages.STATIC", folder)
     assert ada.http.get("/").text == "<p>cells</p>"
-    assert ada.http.get("/static/main.js").headers["content-type"].startswith("text/javascript")
-    assert ada.http.get("/static/notes.py").status_code == 404
+    assert ada.http.get("/static/viewer/tiles.js").headers["content-type"].startswith("text/javascript")
+    for name in ("viewer/notes.py", "viewer", "viewer/", "viewer//tiles.js", "tiles.js", "viewer/%2e%2e/index.html"):
+        assert ada.http.get(f"/static/{name}").status_code == 404, name
     assert STATIC.is_dir()
 
 

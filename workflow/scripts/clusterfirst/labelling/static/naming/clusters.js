@@ -1,9 +1,9 @@
 /** The list of clusters. Only the rows that can be seen are in the page. */
 
-import { cropUrl } from "./api.js";
-import { $, count, h, oncePerFrame, percent } from "./dom.js";
-import { inkOn } from "./colour.js";
-import { NOISE_KEY } from "./store.js";
+import { cropUrl } from "../data/api.js";
+import { $, count, h, oncePerFrame, percent } from "../ui/dom.js";
+import { inkOn } from "../ui/colour.js";
+import { NOISE_KEY } from "../data/store.js";
 import { suggestion, support } from "./suggestions.js";
 
 const ROW_PX = 54;

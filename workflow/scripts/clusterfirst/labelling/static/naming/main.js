@@ -1,36 +1,50 @@
 /** The app: opens a group, joins the views, and says what each key does. */
 
-import { Actions, warnBeforeLeaving } from "./actions.js";
-import { getBuffer, getJson, groupUrl, newId, post, setVersion, slideUrl } from "./api.js";
-import { decodeCells } from "./cells.js";
+import { Actions, warnBeforeLeaving } from "../data/actions.js";
+import { getBuffer, getJson, groupUrl, newId, outlinesUrl, post, setVersion, slideUrl } from "../data/api.js";
+import { decodeCells } from "../data/cells.js";
+import { NOISE_KEY, Store } from "../data/store.js";
+import { ask, askText, complain, hush, say } from "../ui/dialogs.js";
+import { $, h, plural } from "../ui/dom.js";
+import { Hint } from "../ui/hint.js";
+import { bindKeys, showHelp } from "../ui/keys.js";
+import { Saved, Status, banner, unbanner } from "../ui/status.js";
+import { bindTheme } from "../ui/theme.js";
+import { keepPlace, readPlace } from "../ui/urlstate.js";
+import { MiniMap } from "../viewer/minimap.js";
+import { Readout } from "../viewer/readout.js";
+import { Scatter } from "../viewer/scatter.js";
+import { SlideView } from "../viewer/slideview.js";
 import { ClusterList, clusterTitle } from "./clusters.js";
 import { Detail } from "./detail.js";
-import { ask, askText, complain, hush, say } from "./dialogs.js";
-import { $, h, plural } from "./dom.js";
-import { Hint } from "./hint.js";
-import { bindKeys, showHelp } from "./keys.js";
-import { MiniMap } from "./minimap.js";
+import { Facts } from "./facts.js";
+import { exportLabels, importLabels } from "./files.js";
 import { Naming } from "./naming.js";
-import { Readout } from "./readout.js";
 import { Review } from "./review.js";
-import { Scatter } from "./scatter.js";
-import { SlideView } from "./slideview.js";
-import { Saved, Status, banner, unbanner } from "./status.js";
-import { NOISE_KEY, Store } from "./store.js";
-import { clustersOf, thing } from "./telling.js";
 import { Suggestions } from "./suggestions.js";
-import { bindTheme } from "./theme.js";
-import { keepPlace, readPlace } from "./urlstate.js";
+import { clustersOf, thing } from "./telling.js";
+import { ViewBar } from "./viewbar.js";
 
 const store = new Store();
-const slideView = new SlideView($("#slide-view"), store, moved, picked);
+const slideView = new SlideView($("#slide-view"), store, {
+  clicked: (row) => store.point(row),
+  // Only the cell is marked: were its whole cluster brought out, everything would flicker under a moving pointer.
+  hovered: (row) => store.hoverOver(null, row),
+  picked,
+  moved,
+});
 const miniMap = new MiniMap($("#minimap"), store, slideView);
-const readout = new Readout(store, slideView);
-const showCell = (row, closeUp = true) => goToCell(row, closeUp);
-const scatter = new Scatter($("#umap"), store, (row) => {
-  store.point(row);
-  showCell(row, false);
-}, picked);
+const readout = new Readout(slideView);
+new Facts(store);
+const scatter = new Scatter($("#umap"), store, {
+  clicked: (row) => {
+    if (row === null) return store.select(null);
+    store.point(row);
+    return goToCell(row, false);
+  },
+  hovered: (row) => store.hoverOver(row === null ? null : (store.labels.clusterAt(row)?.key ?? NOISE_KEY), row),
+  picked,
+});
 const status = new Status(store);
 const list = new ClusterList(store);
 new Hint(store);
@@ -45,9 +59,19 @@ const actions = new Actions(store, {
 });
 warnBeforeLeaving(actions);
 const naming = new Naming(store, actions, followOn);
-const review = new Review(store, actions, (row) => showCell(row));
+const review = new Review(store, actions, goToCell);
 const suggestions = new Suggestions(store, actions, naming, goToUnnamed);
-new Detail(store, { open: openCluster, merge: mergeTicked, accept: () => suggestions.accept(), review: () => review.start(), show: (row) => (store.point(row), showCell(row)) });
+const viewBar = new ViewBar(store);
+new Detail(store, {
+  open: openCluster,
+  merge: mergeTicked,
+  accept: () => suggestions.accept(),
+  review: () => review.start(),
+  show: (row) => {
+    store.point(row);
+    goToCell(row);
+  },
+});
 
 // ---- opening
 
@@ -102,9 +126,8 @@ async function openGroup(group, place = {}) {
 function openSlide(number) {
   store.slide = number;
   const info = store.infos[number];
-  slideView.open(info, number);
+  slideView.open(info, number, { slide: slideUrl(info.id), outlines: (block) => outlinesUrl(info.id, block) });
   miniMap.open(info);
-  readout.last = null;
   $("#slide").value = String(number);
   if (info.problem) say(info.problem, { kind: "problem", lasts: 15000 });
   store.emit("slide");
@@ -337,35 +360,6 @@ async function startReview() {
   await review.start(store.byKey.has(justNamed) ? justNamed : store.selected);
 }
 
-async function exportLabels(format = "labels") {
-  const [text, buttons] = {
-    labels: ["Run snakemake labels, with the same --configfile as your run (the demo: config/demo.yaml): it gives every cell its label, in cells.parquet, GeoJSON and pictures.", [["Cells for QuPath", "qupath"], ["Done", null, "primary"]]],
-    qupath: ["In QuPath: File, Import objects from file. What you change there comes back with Import.", [["Done", null, "primary"]]],
-  }[format];
-  try {
-    const { files } = await post(`${groupUrl(store.group.id)}/export`, { format });
-    $("#said").textContent = `Labels written to ${files.join(", ")}`;
-    const next = await ask("Labels written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], buttons);
-    if (next) await exportLabels(next);
-  } catch (error) {
-    complain(error);
-  }
-}
-
-async function importLabels(file) {
-  if (!file) return;
-  try {
-    const slide = store.group.slides[store.slide].id;
-    // The server takes no compressed files: nobody knows their size before they are opened.
-    const text = file.name.endsWith(".gz") ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))).text() : file.text();
-    const found = await post(`${groupUrl(store.group.id)}/import?slide=${encodeURIComponent(slide)}`, await text);
-    await reloadState();
-    say(found.message ?? `${file.name} imported.`);
-  } catch (error) {
-    complain(error);
-  }
-}
-
 /** Show a cell, on its own slide. */
 function goToCell(row, closeUp) {
   const number = store.cells.slide[row];
@@ -393,14 +387,7 @@ function deselect() {
   else if (store.selected !== null) store.select(null);
 }
 
-function setTool(tool) {
-  store.tool = tool;
-  store.emit("tool");
-}
-
-const toggle = (name) => store.show({ [name]: !store.display[name] });
 const turn = (by) => openSlide((store.slide + by + store.infos.length) % store.infos.length);
-const opacity = (by) => store.show({ opacity: Math.min(1, Math.max(0, store.display.opacity + by)) });
 
 const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 
@@ -421,19 +408,22 @@ const KEYS = [
   ["Clusters", "t", "Tick for merging", () => list.tick(store.selected)],
   ["Clusters", "m", "Merge the ticked", mergeTicked],
   ["Clusters", "r", "Review its least certain cells", startReview],
-  ["Clusters", "s", "Show it alone", () => toggle("alone")],
+  ["Clusters", "s", "Show it alone", () => viewBar.toggle("alone")],
   ["Cells", ". ,", "Next, previous cell of the cluster", (e) => stepCell(e.key === "." ? 1 : -1)],
   ["Cells", "Enter", "From the cell to its whole cluster", () => (store.cursor === null ? naming.find() : store.select(store.selected))],
-  ["Cells", "v l b", "Move, lasso, region", (e) => setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
+  ["Cells", "v l b", "Move, lasso, region", (e) => viewBar.setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
   ["Cells", "Escape", "Deselect", deselect],
   ["View", "c", "Colour by cluster or label", () => store.colourBy(store.display.by === "cluster" ? "label" : "cluster")],
-  ["View", "f", "Filled or outline", () => toggle("filled")],
-  ["View", "[ ]", "Cells fainter, stronger", (e) => opacity(e.key === "]" ? 0.1 : -0.1)],
-  ["View", "h g", "Hide noise, hide named", (e) => toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
+  ["View", "f", "Filled or outline", () => viewBar.toggle("filled")],
+  ["View", "[ ]", "Cells fainter, stronger", (e) => viewBar.fade(e.key === "]" ? 0.1 : -0.1)],
+  ["View", "h g", "Hide noise, hide named", (e) => viewBar.toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
   ["View", "+ - 0", "Closer, farther, whole slide", null],
   ["View", "PageUp PageDown", "Previous, next slide", (e) => turn(e.key === "PageDown" ? 1 : -1)],
-  ["View", "?", "This help", () => showHelp(KEYS)],
+  ["View", "?", "This help", () => help()],
 ];
+
+const ABOUT = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.";
+const help = () => showHelp(KEYS, ABOUT);
 
 bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey && !event.altKey && focusedView().key(event)));
 
@@ -442,59 +432,19 @@ bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey
 const click = (id, run) => $(id).addEventListener("click", run);
 click("#undo", () => turnBack("undo"));
 click("#redo", () => turnBack("redo"));
-click("#export", () => exportLabels());
+click("#export", () => exportLabels(store));
 click("#import", () => $("#import-file").click());
 $("#import-file").addEventListener("change", (event) => {
-  importLabels(event.target.files[0]);
+  importLabels(store, event.target.files[0], reloadState);
   event.target.value = "";
 });
-click("#help", () => showHelp(KEYS));
+click("#help", help);
 click("#blind", () => location.assign(`/static/blind.html#group=${encodeURIComponent(store.group.id)}`));
 click("#zoom-in", () => slideView.pan.zoomBy(1.8));
 click("#zoom-out", () => slideView.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => slideView.pan.fitAll());
 click("#map-all", () => scatter.pan.fitAll());
 click("#find-class", () => naming.find());
-click("#alone", () => toggle("alone"));
-click("#hide-noise", () => toggle("hideNoise"));
-click("#hide-named", () => toggle("hideNamed"));
-$("#opacity").addEventListener("input", (event) => store.show({ opacity: event.target.value / 100 }));
-
-/** One of several buttons is on; arrow keys go from one to the next. */
-function segment(id, topics, choose, chosen) {
-  const buttons = [...$(id).children];
-  const refresh = () =>
-    buttons.forEach((button) => {
-      const on = chosen(button.dataset);
-      button.setAttribute("aria-checked", String(on));
-      button.tabIndex = on ? 0 : -1;
-    });
-  buttons.forEach((button, i) => {
-    button.addEventListener("click", () => choose(button.dataset));
-    button.addEventListener("keydown", (event) => {
-      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!by) return;
-      event.preventDefault();
-      const next = buttons[(i + by + buttons.length) % buttons.length];
-      choose(next.dataset);
-      next.focus();
-    });
-  });
-  store.on(topics, refresh);
-  refresh();
-}
-
-segment("#tools", "tool", ({ tool }) => setTool(tool), ({ tool }) => tool === store.tool);
-segment("#colour-by", "display", ({ by }) => store.colourBy(by), ({ by }) => by === store.display.by);
-segment("#fill", "display", ({ filled }) => store.show({ filled: Boolean(filled) }), ({ filled }) => Boolean(filled) === store.display.filled);
-
-store.on("display", () => {
-  $("#opacity").value = Math.round(100 * store.display.opacity);
-  for (const [id, name] of [["#alone", "alone"], ["#hide-noise", "hideNoise"], ["#hide-named", "hideNamed"]]) $(id).setAttribute("aria-pressed", String(store.display[name]));
-});
-store.on("tool", () => {
-  for (const canvas of [$("#slide-view"), $("#umap")]) canvas.classList.toggle("crosshair", store.tool !== "move");
-});
 
 // ---- light and dark
 

@@ -1,8 +1,8 @@
 /** What a model would call clusters: to be accepted one by one, or all that most of the model's views agree on. */
 
-import { difference, nextColour } from "./colour.js";
-import { say } from "./dialogs.js";
-import { $, count, h, plural } from "./dom.js";
+import { difference, nextColour } from "../ui/colour.js";
+import { say } from "../ui/dialogs.js";
+import { $, count, h, plural } from "../ui/dom.js";
 
 /** Colours less different than this are taken for the same. */
 const ALIKE = 0.05;

@@ -1,7 +1,7 @@
 /** A tile of a blind evaluation: the slide in it, and outlines of its cells. */
 
-import { inPolygon } from "./geometry.js";
-import { place } from "./outlines.js";
+import { inPolygon } from "../viewer/geometry.js";
+import { place } from "../viewer/outlines.js";
 
 const CASING = "#0b1020";
 /** Of cells that have no answer: no colour at all, light on tissue, dark on glass. */

@@ -1,6 +1,6 @@
 /** The scale bar of a picture. */
 
-import { $, count } from "./dom.js";
+import { $, count } from "../ui/dom.js";
 import { roundLength } from "./geometry.js";
 
 const LONGEST_PX = 150;

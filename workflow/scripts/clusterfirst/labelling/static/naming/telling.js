@@ -1,7 +1,7 @@
 /** One's own actions in words: what was taken back, what is not done yet. What others did is said by the server. */
 
-import { plural } from "./dom.js";
-import { decodeRanges } from "./ranges.js";
+import { plural } from "../ui/dom.js";
+import { decodeRanges } from "../data/ranges.js";
 
 const MOST = 4;
 

@@ -1,10 +1,10 @@
 /** The review queue: the least certain cells of a cluster side by side, to be accepted together or corrected one by one. */
 
-import { cropUrl, getJson, groupUrl } from "./api.js";
+import { cropUrl, getJson, groupUrl } from "../data/api.js";
 import { chip, clusterTitle } from "./clusters.js";
-import { complain, say } from "./dialogs.js";
-import { $, h, icon, plural } from "./dom.js";
-import { encodeRanges } from "./ranges.js";
+import { complain, say } from "../ui/dialogs.js";
+import { $, h, icon, plural } from "../ui/dom.js";
+import { encodeRanges } from "../data/ranges.js";
 
 const COUNT = 24;
 

@@ -55,10 +55,8 @@ function name(event) {
 const SHOWN = { ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc", "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "Shift+Tab": "Shift Tab", PageUp: "Page ↑", PageDown: "Page ↓" };
 const shown = (key) => SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 
-const NAMING = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.";
-
 /** Show all keys. @param {string} text what stands above them */
-export function showHelp(table, text = NAMING) {
+export function showHelp(table, text) {
   const sections = new Map();
   for (const [section, keys, text] of table) {
     if (!sections.has(section)) sections.set(section, []);

@@ -1,11 +1,11 @@
 /** What came of blind labels: figures in words, what chance would give beside them, and where both differ. */
 
-import { slideUrl } from "./api.js";
-import { NEUTRAL, cellAt, outline, readTile } from "./blindtile.js";
-import { $, count, density, fit, h, oncePerFrame, percent, plural } from "./dom.js";
-import { View } from "./geometry.js";
-import { place } from "./outlines.js";
-import { Tiles } from "./tiles.js";
+import { slideUrl } from "../data/api.js";
+import { NEUTRAL, cellAt, outline, readTile } from "./tile.js";
+import { $, count, density, fit, h, oncePerFrame, percent, plural } from "../ui/dom.js";
+import { View } from "../viewer/geometry.js";
+import { place } from "../viewer/outlines.js";
+import { Tiles } from "../viewer/tiles.js";
 
 /** Told apart by shade and dash as well as by colour. */
 const LINES = {

@@ -20,7 +20,7 @@ export const setVersion = (fingerprint) => (version = fingerprint.slice(0, 12));
 
 /** A crop around a cell. */
 export const cropUrl = (group, row, um = 32) => `${groupUrl(group)}/crops/${row}.jpg?um=${um}&v=${version}`;
-export const outlinesUrl = (slide, block) => `${slide}/outlines/${block}.bin?v=${version}`;
+export const outlinesUrl = (slide, block) => `${slideUrl(slide)}/outlines/${block}.bin?v=${version}`;
 
 /** An id for a request. Browsers offer `randomUUID` to https and localhost only. */
 export const newId = () =>

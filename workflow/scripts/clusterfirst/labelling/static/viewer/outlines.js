@@ -1,6 +1,5 @@
 /** Cells from near: their outlines, fetched in blocks of 1024 × 1024 pixels of the slide and drawn as paths by colour. */
 
-import { outlinesUrl } from "./api.js";
 import { inPolygon } from "./geometry.js";
 
 export const BLOCK = 1024;
@@ -24,9 +23,9 @@ export function decodeBlock(buffer, bx, by, firstRow) {
 }
 
 export class Outlines {
-  /** @param {string} url of the slide @param {number} firstRow of the slide in its group */
-  constructor(url, firstRow, width, height, arrived) {
-    Object.assign(this, { url, firstRow, arrived });
+  /** @param {(block: string) => string} blockUrl @param {number} firstRow of the slide in its group */
+  constructor(blockUrl, firstRow, width, height, arrived) {
+    Object.assign(this, { blockUrl, firstRow, arrived });
     this.columns = Math.ceil(width / BLOCK);
     this.lines = Math.ceil(height / BLOCK);
     this.blocks = new Map();
@@ -62,7 +61,7 @@ export class Outlines {
     const stop = new AbortController();
     this.loading.set(key, stop);
     try {
-      const answer = await fetch(outlinesUrl(this.url, key), { signal: stop.signal });
+      const answer = await fetch(this.blockUrl(key), { signal: stop.signal });
       if (!answer.ok) throw new Error(`outlines ${key}: ${answer.status}`);
       this.blocks.set(key, decodeBlock(await answer.arrayBuffer(), bx, by, this.firstRow));
       if (this.blocks.size > KEPT) this.blocks.delete(this.blocks.keys().next().value);

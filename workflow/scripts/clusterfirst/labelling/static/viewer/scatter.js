@@ -4,40 +4,38 @@ import { bounds, inPolygon } from "./geometry.js";
 import { Layer } from "./layer.js";
 import { PanZoom } from "./panzoom.js";
 import { PointPicture } from "./points.js";
-import { NOISE_KEY } from "./store.js";
 
 export class Scatter {
-  /** @param {(row: number) => void} chosen a cell was clicked */
-  constructor(canvas, store, chosen, picked) {
-    this.store = store;
+  /**
+   * @param {HTMLCanvasElement} canvas @param {import("./slideview.js").Scene} scene
+   * @param {object} does `clicked(row)` and `hovered(row)`, null where there is no cell; `picked(rows, how)`
+   */
+  constructor(canvas, scene, does) {
+    this.scene = scene;
     this.pan = new PanZoom(canvas, {
       paint: (...args) => this.paint(...args),
-      click: (x, y) => {
-        const row = this.cellAt(x, y);
-        if (row === null) store.select(null);
-        else chosen(row);
-      },
-      hover: (x, y) => this.hover(x, y),
-      leave: () => store.hoverOver(null),
-      tool: (event) => (event.shiftKey ? "lasso" : event.altKey ? "region" : store.tool),
-      enclosed: (flat) => picked(this.cellsIn(flat), "lasso on the UMAP"),
+      click: (x, y) => does.clicked(this.cellAt(x, y)),
+      hover: (x, y) => scene.cells && does.hovered(this.cellAt(x, y)),
+      leave: () => does.hovered(null),
+      tool: (event) => (event.shiftKey ? "lasso" : event.altKey ? "region" : scene.tool),
+      enclosed: (flat) => does.picked(this.cellsIn(flat), "lasso on the UMAP"),
     });
     this.points = new PointPicture();
     this.layer = new Layer((context, view, ratio) => {
-      const { cells, labels, palette } = store;
+      const { cells, palette } = scene;
       const size = Math.max(this.dot, Math.min(this.dot * Math.sqrt(view.scale / this.pan.fitted.scale), 7));
-      this.points.paint(context, view, ratio, cells.map, labels, palette, size * ratio);
+      this.points.paint(context, view, ratio, cells.map, palette, size * ratio);
     });
-    store.on("group", () => this.open());
-    store.on("state selection hover display", () => {
+    scene.on("group", () => this.open());
+    scene.on("state selection hover display", () => {
       this.layer.stale = true;
       this.pan.invalidate();
     });
-    store.on("hover-row", () => this.pan.invalidate());
+    scene.on("hover-row", () => this.pan.invalidate());
   }
 
   open() {
-    const { map, n } = this.store.cells;
+    const { map, n } = this.scene.cells;
     const side = Math.max(map.right - map.left, map.bottom - map.top, 1e-3);
     this.dot = n > 100000 ? 1 : n > 20000 ? 2 : n > 3000 ? 3 : 4;
     this.pan.setWhole(map.left, map.top, map.right, map.bottom, (40 * this.pan.view.width) / side);
@@ -48,13 +46,14 @@ export class Scatter {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = this.ground ??= getComputedStyle(this.pan.canvas).backgroundColor;
     context.fillRect(0, 0, context.canvas.width, context.canvas.height);
-    if (!this.store.cells) return;
+    if (!this.scene.cells) return;
     this.layer.draw(context, view, ratio, moving, 1);
-    for (const row of new Set([this.store.hoverRow, this.store.cursor])) if (row !== null) this.ring(context, view, ratio, row);
+    const { hoverRow, cursor } = this.scene;
+    for (const row of new Set([hoverRow, cursor])) if (row !== null) this.ring(context, view, ratio, row);
   }
 
   ring(context, view, ratio, row) {
-    const { u, v } = this.store.cells;
+    const { u, v } = this.scene.cells;
     const [x, y] = view.toScreen(u[row], v[row]);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (const [colour, width] of [["#ffffff", 4], ["#0b1020", 2]]) {
@@ -67,19 +66,12 @@ export class Scatter {
   }
 
   cellAt(x, y) {
-    const { cells, palette } = this.store;
+    const { cells, palette } = this.scene;
     return cells.map.near(x, y, 7 / this.pan.view.scale, (row) => palette.of(row) >= 0)[0] ?? null;
   }
 
-  hover(x, y) {
-    if (!this.store.cells) return;
-    const row = this.cellAt(x, y);
-    const key = row === null ? null : (this.store.labels.clusterAt(row)?.key ?? NOISE_KEY);
-    this.store.hoverOver(key, row);
-  }
-
   cellsIn(flat) {
-    const { cells, palette } = this.store;
+    const { cells, palette } = this.scene;
     return cells.map.within(bounds(flat), (x, y) => inPolygon(x, y, flat)).filter((row) => palette.of(row) >= 0);
   }
 

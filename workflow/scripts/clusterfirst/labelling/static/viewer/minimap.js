@@ -1,12 +1,13 @@
 /** The whole slide in a corner: where we are, where the selected cluster lies; click or drag to go there. */
 
-import { fit, density, oncePerFrame } from "./dom.js";
+import { fit, density, oncePerFrame } from "../ui/dom.js";
 
 const LONGEST = 176;
 
 export class MiniMap {
-  constructor(canvas, store, slideView) {
-    Object.assign(this, { canvas, store, slideView });
+  /** @param {HTMLCanvasElement} canvas @param {import("./slideview.js").Scene} scene */
+  constructor(canvas, scene, slideView) {
+    Object.assign(this, { canvas, scene, slideView });
     this.paintSoon = oncePerFrame(() => this.paint());
     const go = (event) => {
       if (!(event.buttons & 1)) return;
@@ -18,7 +19,7 @@ export class MiniMap {
       go(event);
     });
     canvas.addEventListener("pointermove", go);
-    store.on("state selection hover display", () => this.repaint());
+    scene.on("state selection hover display", () => this.repaint());
   }
 
   open(info) {
@@ -57,9 +58,8 @@ export class MiniMap {
 
   /** Where the cluster brought out lies, one pixel a cell. */
   mark(width, height) {
-    const { store } = this;
-    const { palette, cells } = store;
-    if (!palette.dims && !store.display.alone) return null;
+    const { palette, cells, display } = this.scene;
+    if (!palette.dims && !display.alone) return null;
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);

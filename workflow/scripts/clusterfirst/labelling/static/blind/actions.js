@@ -1,7 +1,7 @@
 /** Answers on their way to the server: kept until they are on disk there, as all actions are. */
 
-import { Actions } from "./actions.js";
-import { groupUrl, post } from "./api.js";
+import { Actions } from "../data/actions.js";
+import { groupUrl, post } from "../data/api.js";
 
 export class BlindActions extends Actions {
   /** @param {(told: object, batch: object) => void} answered what the server says of the batch afterwards */

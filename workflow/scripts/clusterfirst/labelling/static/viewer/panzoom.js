@@ -1,7 +1,7 @@
 /** A canvas that is panned and zoomed: wheel, drag, pinch, double click, keys. What is on it is somebody else's idea. */
 
 import { View, rectangle } from "./geometry.js";
-import { calm, density, fit } from "./dom.js";
+import { calm, density, fit } from "../ui/dom.js";
 
 const EASE_MS = 70;
 const CLICK_PX = 4;

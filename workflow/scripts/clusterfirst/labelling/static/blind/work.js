@@ -1,16 +1,16 @@
 /** Labelling a batch: one tile at a time, cell by cell, without a word about clusters. */
 
-import { groupUrl, slideUrl } from "./api.js";
-import { dimAround, cellAt, NEUTRAL, outline, readTile, towards } from "./blindtile.js";
-import { inkOn, nextColour } from "./colour.js";
-import { ask, hush, say } from "./dialogs.js";
-import { findClass } from "./finder.js";
-import { $, count, h, plural } from "./dom.js";
-import { place } from "./outlines.js";
-import { PanZoom } from "./panzoom.js";
-import { decodeRanges, encodeRanges } from "./ranges.js";
-import { showScale } from "./scalebar.js";
-import { Tiles } from "./tiles.js";
+import { groupUrl, slideUrl } from "../data/api.js";
+import { dimAround, cellAt, NEUTRAL, outline, readTile, towards } from "./tile.js";
+import { inkOn, nextColour } from "../ui/colour.js";
+import { ask, hush, say } from "../ui/dialogs.js";
+import { findClass } from "../ui/finder.js";
+import { $, count, h, plural } from "../ui/dom.js";
+import { place } from "../viewer/outlines.js";
+import { PanZoom } from "../viewer/panzoom.js";
+import { decodeRanges, encodeRanges } from "../data/ranges.js";
+import { showScale } from "../viewer/scalebar.js";
+import { Tiles } from "../viewer/tiles.js";
 
 /** The answer of a cell that cannot be told. */
 export const UNTOLD = "";
@@ -21,9 +21,9 @@ const DIGIT_PX = 14;
 const NUCLEUS_UM = 8;
 
 export class Work {
-  /** @param {object} desk `actions`, `infos` (facts of slides by id), `moved()`, `finished()` */
-  constructor(desk) {
-    this.desk = desk;
+  /** @param {object} workspace `actions`, `infos` (facts of slides by id), `moved()`, `finished()` */
+  constructor(workspace) {
+    this.workspace = workspace;
     this.cursor = null;
     this.all = false;
     this.bare = false;
@@ -77,7 +77,7 @@ export class Work {
     hush();
     this.at = at;
     const { tile } = this;
-    const info = this.desk.infos[tile.slide];
+    const info = this.workspace.infos[tile.slide];
     this.tiles?.close();
     this.tiles = new Tiles(info, slideUrl(tile.slide), () => this.pan.invalidate());
     this.um = info.mpp;
@@ -87,7 +87,7 @@ export class Work {
     if (info.problem) say(info.problem, { kind: "problem", lasts: 15000 });
     this.arm(false);
     this.point(this.left(tile)[0] ?? null);
-    this.desk.moved();
+    this.workspace.moved();
   }
 
   turn(by) {
@@ -177,7 +177,7 @@ export class Work {
 
   act(action) {
     const { study, cells, seed, number } = this.key;
-    return this.desk.actions.do({ batch: { study, cells, seed, number }, ...action });
+    return this.workspace.actions.do({ batch: { study, cells, seed, number }, ...action });
   }
 
   /** "All that are left" is on: the next answer is for them. */
@@ -220,11 +220,11 @@ export class Work {
 
   async finish() {
     const left = this.cells - this.answers.size;
-    if (this.batch.finished) return this.desk.finished();
+    if (this.batch.finished) return this.workspace.finished();
     if (left) return say(`${plural(left, "cell")} of this batch ${left === 1 ? "has" : "have"} no answer yet. X is for those you cannot tell.`);
     const text = "You will see how clusters compare with your answers. After that, the answers of this batch can no longer be changed.";
     if (!(await ask(`Finish batch ${this.key.number + 1}?`, [h("p", {}, text)], [["Not yet", false], ["Finish and show the result", true, "primary"]]))) return null;
-    return (await this.act({ do: "finish" })) && this.desk.finished();
+    return (await this.act({ do: "finish" })) && this.workspace.finished();
   }
 
   // ---- what is shown
@@ -254,7 +254,7 @@ export class Work {
     $("#redo").disabled = !this.batch.can_redo;
     $("#finish").classList.toggle("primary", this.isComplete);
     $("#finish").textContent = this.batch.finished ? "Show the result" : "Finish the batch";
-    this.desk.progress(this.answers.size, this.cells);
+    this.workspace.progress(this.answers.size, this.cells);
     this.describe();
     this.pan.invalidate();
   }
@@ -345,6 +345,6 @@ export class Work {
 
   get url() {
     const { cells, seed, number } = this.key;
-    return `${groupUrl(this.desk.group.id)}/blind/${number}?cells=${cells}&seed=${seed}`;
+    return `${groupUrl(this.workspace.group.id)}/blind/${number}?cells=${cells}&seed=${seed}`;
   }
 }

@@ -1,6 +1,6 @@
 /** Which colour each cell is drawn in now, as tables by leaf and by exception: nothing is computed per cell and frame. */
 
-import { CHOSEN, NOISE, UNNAMED, packed } from "./colour.js";
+import { CHOSEN, NOISE, UNNAMED, packed } from "../ui/colour.js";
 import { BY_LEAF, WITHOUT } from "./labels.js";
 
 export class Palette {

@@ -1,9 +1,9 @@
 /** The selected cluster: facts, what can be done with it, its gallery. */
 
-import { cropUrl } from "./api.js";
+import { cropUrl } from "../data/api.js";
 import { chip, clusterTitle } from "./clusters.js";
-import { $, count, h, percent, plural } from "./dom.js";
-import { NOISE_KEY } from "./store.js";
+import { $, count, h, percent, plural } from "../ui/dom.js";
+import { NOISE_KEY } from "../data/store.js";
 import { suggestion, support } from "./suggestions.js";
 
 export class Detail {

@@ -1,11 +1,11 @@
 /** The classes, their keys, and what a key would name now. */
 
-import { inkOn, nextColour } from "./colour.js";
+import { inkOn, nextColour } from "../ui/colour.js";
 import { clusterTitle } from "./clusters.js";
-import { ask, say } from "./dialogs.js";
-import { $, count, h, icon, percent, plural } from "./dom.js";
-import { findClass } from "./finder.js";
-import { encodeRanges } from "./ranges.js";
+import { ask, say } from "../ui/dialogs.js";
+import { $, count, h, icon, percent, plural } from "../ui/dom.js";
+import { findClass } from "../ui/finder.js";
+import { encodeRanges } from "../data/ranges.js";
 
 const NOTHING = "Select a cluster or a cell first. N goes to the largest cluster without a name.";
 

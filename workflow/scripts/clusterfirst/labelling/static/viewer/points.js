@@ -1,7 +1,5 @@
 /** Cells from afar: points painted straight into pixels, lighter where they are many, so that tissue shows through. */
 
-import { BY_LEAF } from "./labels.js";
-
 /** Pixels of a disc about a pixel, as steps in a picture so wide. */
 function offsets(diameter, width) {
   const steps = [], reach = (diameter - 1) / 2;
@@ -23,9 +21,10 @@ const RIM = (254 << 24) | 0xffffff;
  *
  * @param {Uint32Array} pixels of the picture, cleared
  * @param {import("./geometry.js").View} view at the picture's size
+ * @param {object} palette see `Scene`
  * @param {number} diameter of a point in pixels of the picture
  */
-export function paintPoints(pixels, width, height, view, ratio, grid, labels, palette, diameter) {
+export function paintPoints(pixels, width, height, view, ratio, grid, palette, diameter) {
   const size = Math.max(1, Math.min(9, Math.round(diameter)));
   const steps = offsets(size, width), large = size > 1 ? offsets(size + 1, width) : steps;
   // How opaque what is brought out is; nothing else is, by which it is known. Where cells are specks, tissue shows through.
@@ -33,20 +32,18 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
   const rim = size > 1 ? offsets(size + 3, width) : [];
   const scale = view.scale * ratio;
   const shiftX = width / 2 - view.x * scale, shiftY = height / 2 - view.y * scale;
-  const { x, y, rows } = grid, { leaf } = labels.cells, { exception } = labels;
-  const { ofLeaf, bright, mask, packed } = palette;
+  const { x, y, rows } = grid, { packed } = palette;
   const first = size > 1 ? 200 : 120, more = 24;
   const [left, top, right, bottom] = view.seen;
   const edge = size + 3;
   grid.runs(left, top, right, bottom, (from, to) => {
     for (let i = from; i < to; i++) {
-      const row = rows[i], l = leaf[row], e = exception[row];
-      const colour = e === BY_LEAF ? ofLeaf[l] : palette.ofException(e, l);
+      const row = rows[i], colour = palette.of(row);
       if (colour < 0) continue;
       const px = (x[i] * scale + shiftX) | 0, py = (y[i] * scale + shiftY) | 0;
       if (px < edge || py < edge || px >= width - edge || py >= height - edge) continue;
       const rgb = packed[colour] & 0xffffff, at = py * width + px;
-      if (mask ? mask[row] : bright[l]) {
+      if (palette.isBright(row)) {
         for (let s = 0; s < rim.length; s++) if (pixels[at + rim[s]] >>> 24 !== full) pixels[at + rim[s]] = RIM;
         for (let s = 0; s < large.length; s++) pixels[at + large[s]] = rgb | (full << 24);
       } else {
@@ -64,14 +61,14 @@ export function paintPoints(pixels, width, height, view, ratio, grid, labels, pa
 
 /** A canvas of points, ready to be drawn elsewhere; its pixels are kept from one painting to the next. */
 export class PointPicture {
-  paint(context, view, ratio, grid, labels, palette, diameter) {
+  paint(context, view, ratio, grid, palette, diameter) {
     const { width, height } = context.canvas;
     if (!width || !height) return;
     if (this.image?.width !== width || this.image?.height !== height) {
       this.image = new ImageData(width, height);
       this.pixels = new Uint32Array(this.image.data.buffer);
     } else this.pixels.fill(0);
-    paintPoints(this.pixels, width, height, view, ratio, grid, labels, palette, diameter);
+    paintPoints(this.pixels, width, height, view, ratio, grid, palette, diameter);
     context.putImageData(this.image, 0, 0);
   }
 }

@@ -1,21 +1,21 @@
 /** Blind evaluation: choose a batch, label its cells without seeing clusters, then see how both compare. */
 
-import { warnBeforeLeaving } from "./actions.js";
-import { Refused, getJson, groupUrl, post, slideUrl } from "./api.js";
-import { BlindActions } from "./blindactions.js";
-import { Result } from "./blindresult.js";
-import { UNTOLD, Work } from "./blindwork.js";
-import { ask, askText, complain, hush, say } from "./dialogs.js";
-import { $, count, h, percent, plural } from "./dom.js";
-import { bindKeys, showHelp } from "./keys.js";
-import { Saved, banner, unbanner, watchServer } from "./status.js";
-import { bindTheme } from "./theme.js";
-import { keepPlace, readPlace } from "./urlstate.js";
+import { warnBeforeLeaving } from "../data/actions.js";
+import { Refused, getJson, groupUrl, post, slideUrl } from "../data/api.js";
+import { BlindActions } from "./actions.js";
+import { Result } from "./result.js";
+import { UNTOLD, Work } from "./work.js";
+import { ask, askText, complain, hush, say } from "../ui/dialogs.js";
+import { $, count, h, percent, plural } from "../ui/dom.js";
+import { bindKeys, showHelp } from "../ui/keys.js";
+import { Saved, banner, unbanner, watchServer } from "../ui/status.js";
+import { bindTheme } from "../ui/theme.js";
+import { keepPlace, readPlace } from "../ui/urlstate.js";
 
 /** So many batches are listed that nobody has begun; the others follow. */
 const LISTED = 8;
 
-const desk = {
+const workspace = {
   project: null,
   group: null,
   doc: { seq: 0 },
@@ -32,7 +32,7 @@ const desk = {
 };
 
 const saved = new Saved();
-desk.actions = new BlindActions(desk, {
+workspace.actions = new BlindActions(workspace, {
   queued: (unsent) => saved.tell({ unsent }),
   waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
   connected: () => (unbanner("unsent"), saved.lost && saved.tell({ lost: false })),
@@ -41,59 +41,59 @@ desk.actions = new BlindActions(desk, {
   if (work.key && batch.number === work.key.number && batch.cells === work.key.cells && batch.seed === work.key.seed) work.take(told);
 });
 
-warnBeforeLeaving(desk.actions);
+warnBeforeLeaving(workspace.actions);
 watchServer((lost) => saved.tell({ lost }));
 
-const work = new Work(desk);
-const result = new Result(desk.infos);
+const work = new Work(workspace);
+const result = new Result(workspace.infos);
 
 // ---- opening
 
 async function begin() {
   try {
-    desk.project = await getJson("/api/project");
+    workspace.project = await getJson("/api/project");
   } catch (error) {
     $("#cover-text").textContent = `The results cannot be opened: ${error.message}`;
     return;
   }
   const place = readPlace();
-  const { groups, who } = desk.project;
+  const { groups, who } = workspace.project;
   $("#group").replaceChildren(...groups.map(({ id, name }) => h("option", { value: id }, name)));
   $("#group-pick").hidden = groups.length < 2;
-  if (Number(place.cells)) desk.sample.cells = Number(place.cells);
-  if (Number(place.seed)) desk.sample.seed = Number(place.seed);
+  if (Number(place.cells)) workspace.sample.cells = Number(place.cells);
+  if (Number(place.seed)) workspace.sample.seed = Number(place.seed);
   await openGroup(groups.find((group) => group.id === place.group) ?? groups[0], place);
   if (!who) nameMyself();
 }
 
 async function openGroup(group, place = {}) {
-  desk.group = group;
+  workspace.group = group;
   $("#group").value = group.id;
   $("#naming").href = `/#group=${encodeURIComponent(group.id)}`;
   try {
     const infos = await Promise.all(group.slides.map((slide) => getJson(slideUrl(slide.id))));
-    group.slides.forEach((slide, i) => (desk.infos[slide.id] = { ...slide, ...infos[i] }));
+    group.slides.forEach((slide, i) => (workspace.infos[slide.id] = { ...slide, ...infos[i] }));
     const number = place.batch === undefined ? NaN : Number(place.batch);
     if (place.page === "work" && number >= 0) await openBatch(number, Number(place.tile ?? NaN));
     else if (place.page === "result") await openResult(number >= 0 ? number : null);
     else await openStart();
   } catch (error) {
-    if (!(error instanceof Refused) || desk.page === "start") return fail(error);
+    if (!(error instanceof Refused) || workspace.page === "start") return fail(error);
     await openStart().catch(fail);
   }
-  desk.actions.resume();
+  workspace.actions.resume();
   $("#cover").hidden = true;
   return null;
 }
 
 function fail(error) {
   $("#cover").hidden = false;
-  $("#cover-text").textContent = `Blind evaluation of ${desk.group.name} cannot be opened: ${error.message}`;
+  $("#cover-text").textContent = `Blind evaluation of ${workspace.group.name} cannot be opened: ${error.message}`;
 }
 
 function turnTo(page) {
   hush();
-  desk.page = page;
+  workspace.page = page;
   for (const name of ["start", "work", "result"]) $(`#${name}`).hidden = name !== page;
   for (const id of ["#progress", "#undo", "#redo"]) $(id).hidden = page !== "work";
   $("#pause").hidden = page === "start";
@@ -103,25 +103,25 @@ function turnTo(page) {
 }
 
 const query = ({ cells, seed }) => `cells=${cells}&seed=${seed}`;
-const blindUrl = (rest = "") => `${groupUrl(desk.group.id)}/blind${rest}`;
+const blindUrl = (rest = "") => `${groupUrl(workspace.group.id)}/blind${rest}`;
 
 const keep = () => keepPlace(() => ({
-  group: desk.group.id,
-  ...desk.sample,
-  page: desk.page === "start" ? null : desk.page,
-  batch: desk.page === "work" ? work.key.number : desk.page === "result" ? desk.shown : null,
-  tile: desk.page === "work" ? work.at : null,
+  group: workspace.group.id,
+  ...workspace.sample,
+  page: workspace.page === "start" ? null : workspace.page,
+  batch: workspace.page === "work" ? work.key.number : workspace.page === "result" ? workspace.shown : null,
+  tile: workspace.page === "work" ? work.at : null,
 }));
 
 // ---- all batches
 
 async function openStart() {
-  desk.overview = await getJson(`${blindUrl()}?${query(desk.sample)}`);
+  workspace.overview = await getJson(`${blindUrl()}?${query(workspace.sample)}`);
   turnTo("start");
-  const { batches, cells, tiles, begun } = desk.overview;
-  const { sample } = desk;
+  const { batches, cells, tiles, begun } = workspace.overview;
+  const { sample } = workspace;
   $("#sample-facts").textContent = batches.length
-    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(desk.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of whole tiles: about ${count(sample.cells)} cells each, ${span(batches.map((batch) => batch.cells))} as tiles have them (seed ${sample.seed}).`
+    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(workspace.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of whole tiles: about ${count(sample.cells)} cells each, ${span(batches.map((batch) => batch.cells))} as tiles have them (seed ${sample.seed}).`
     : "There are no cells to label.";
   $("#sample-cells").value = sample.cells;
   $("#sample-seed").value = sample.seed;
@@ -155,17 +155,17 @@ function batchRow(batch, first) {
 }
 
 function choose(sample) {
-  desk.sample = { cells: sample.cells, seed: sample.seed };
+  workspace.sample = { cells: sample.cells, seed: sample.seed };
   return openStart().catch(complain);
 }
 
 async function openBatch(number, tile = null) {
-  const study = desk.overview?.study ?? (await getJson(`${blindUrl()}?${query(desk.sample)}`)).study;
-  const told = await getJson(`${blindUrl(`/${number}`)}?${query(desk.sample)}`);
+  const study = workspace.overview?.study ?? (await getJson(`${blindUrl()}?${query(workspace.sample)}`)).study;
+  const told = await getJson(`${blindUrl(`/${number}`)}?${query(workspace.sample)}`);
   if (told.finished) return openResult(number);
   $("#work").hidden = false; // so that the canvas has a size
   work.at = undefined;
-  work.open({ ...desk.sample, number, study }, told, tile);
+  work.open({ ...workspace.sample, number, study }, told, tile);
   $("#batch-title").textContent = `Batch ${number + 1}`;
   turnTo("work");
   $("#tile-view").focus({ preventScroll: true });
@@ -174,8 +174,8 @@ async function openBatch(number, tile = null) {
 
 /** @param {number|null} number null: all finished batches */
 async function openResult(number) {
-  const told = await getJson(`${blindUrl("/score")}?${query(desk.sample)}${number === null ? "" : `&batch=${number}`}`);
-  desk.shown = number;
+  const told = await getJson(`${blindUrl("/score")}?${query(workspace.sample)}${number === null ? "" : `&batch=${number}`}`);
+  workspace.shown = number;
   turnTo("result");
   result.open(told);
   $("#result-title").focus({ preventScroll: true });
@@ -183,7 +183,7 @@ async function openResult(number) {
 
 async function writeTruth() {
   try {
-    const { files } = await post(blindUrl("/truth"), desk.sample);
+    const { files } = await post(blindUrl("/truth"), workspace.sample);
     const text = "Name each file in column “truth” of the slide sheet, then run snakemake evaluate: it scores the clusters by your answers.";
     ask("Answers written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], [["Done", true, "primary"]]);
   } catch (error) {
@@ -192,11 +192,11 @@ async function writeTruth() {
 }
 
 async function nameMyself() {
-  const name = await askText("Who are you?", "Answers carry the name of who gave them.", desk.project.who ?? "");
+  const name = await askText("Who are you?", "Answers carry the name of who gave them.", workspace.project.who ?? "");
   if (!name) return;
   try {
-    desk.project.who = (await post("/api/who", { who: name })).who;
-    if (desk.page === "start") openStart().catch(complain);
+    workspace.project.who = (await post("/api/who", { who: name })).who;
+    if (workspace.page === "start") openStart().catch(complain);
   } catch (error) {
     complain(error);
   }
@@ -204,14 +204,14 @@ async function nameMyself() {
 
 /** The server does not take an answer: what it has counts. */
 async function refused(error) {
-  if (error.status === 403 && !desk.project.who) nameMyself();
+  if (error.status === 403 && !workspace.project.who) nameMyself();
   else complain(error);
-  if (desk.page === "work") work.take(await getJson(work.url));
+  if (workspace.page === "work") work.take(await getJson(work.url));
 }
 
 // ---- keys
 
-const inWork = (run) => (event) => desk.page === "work" && run(event);
+const inWork = (run) => (event) => workspace.page === "work" && run(event);
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const KEYS = [
@@ -238,7 +238,7 @@ const ABOUT = "Say of every cell what it is, as you see it in the slide. Cluster
 const help = () => showHelp(KEYS, ABOUT);
 
 bindKeys(KEYS, (event) => {
-  if (desk.page !== "work" || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (workspace.page !== "work" || event.ctrlKey || event.metaKey || event.altKey) return false;
   if (event.key === "Tab") return stepByTab(event);
   if (ARROWS[event.key]) return work.arrow(ARROWS[event.key]), work.tellCell(), true;
   return ["+", "=", "-", "_", "0"].includes(event.key) && work.pan.key(event);
@@ -272,7 +272,7 @@ click("#zoom-out", () => work.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => work.pan.fitAll());
 click("#all-results", () => openResult(null).catch(complain));
 click("#write-truth", writeTruth);
-$("#group").addEventListener("change", (event) => openGroup(desk.project.groups.find((group) => group.id === event.target.value)));
+$("#group").addEventListener("change", (event) => openGroup(workspace.project.groups.find((group) => group.id === event.target.value)));
 $("#sample").addEventListener("submit", (event) => {
   event.preventDefault();
   choose({ cells: Number($("#sample-cells").value), seed: Number($("#sample-seed").value) });
@@ -284,6 +284,6 @@ bindTheme(() => {
 });
 
 /** What tests in a browser look at. */
-window.clusterfirst = { desk, work, result, say };
+window.clusterfirst = { workspace, work, result, say };
 
 begin().then(() => (document.body.dataset.ready = "true"));
