@@ -34,11 +34,15 @@ const workspace = {
 const saved = new Saved();
 workspace.actions = new BlindActions(workspace, {
   queued: (unsent) => saved.tell({ unsent }),
-  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
+  waiting: (n, seconds, retry, why) => {
+    const text = `${why}: ${plural(n, "answer")} not saved yet. Trying again in ${seconds} s.`;
+    banner(text, { text: "Try now", run: retry }, "unsent");
+  },
   connected: () => (unbanner("unsent"), saved.lost && saved.tell({ lost: false })),
   refused,
 }, (told, batch) => {
-  if (work.key && batch.number === work.key.number && batch.cells === work.key.cells && batch.seed === work.key.seed) work.take(told);
+  const { key } = work;
+  if (key && ["number", "cells", "seed"].every((name) => batch[name] === key[name])) work.take(told);
 });
 
 warnBeforeLeaving(workspace.actions);
@@ -121,7 +125,10 @@ async function openStart() {
   const { batches, cells, tiles, begun } = workspace.overview;
   const { sample } = workspace;
   $("#sample-facts").textContent = batches.length
-    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(workspace.group.slides.length, "slide")}, dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of whole tiles: about ${count(sample.cells)} cells each, ${span(batches.map((batch) => batch.cells))} as tiles have them (seed ${sample.seed}).`
+    ? `${count(cells)} cells on ${plural(tiles, "tile")} of ${plural(workspace.group.slides.length, "slide")}, `
+      + `dealt into ${count(batches.length)} ${batches.length === 1 ? "batch" : "batches"} of whole tiles: `
+      + `about ${count(sample.cells)} cells each, ${span(batches.map((batch) => batch.cells))} as tiles have them `
+      + `(seed ${sample.seed}).`
     : "There are no cells to label.";
   $("#sample-cells").value = sample.cells;
   $("#sample-seed").value = sample.seed;
@@ -130,11 +137,13 @@ async function openStart() {
   const rows = [...touched, ...fresh.slice(0, LISTED)].sort((a, b) => a.number - b.number);
   const first = rows.find((batch) => batch.answered && !batch.finished) ?? fresh[0];
   $("#batches").replaceChildren(...rows.map((batch) => batchRow(batch, batch === first)));
-  $("#more-batches").textContent = fresh.length > LISTED ? `And ${count(fresh.length - LISTED)} more, once these are begun.` : "";
+  const more = fresh.length - LISTED;
+  $("#more-batches").textContent = more > 0 ? `And ${count(more)} more, once these are begun.` : "";
   const finished = batches.filter((batch) => batch.finished).length;
   for (const id of ["#all-results", "#write-truth"]) $(id).disabled = !finished;
   const others = begun.filter((one) => one.cells !== sample.cells || one.seed !== sample.seed);
-  $("#other-samples").replaceChildren(...others.map((one) => h("button", { onclick: () => choose(one) }, `About ${one.cells} cells, seed ${one.seed}`)));
+  $("#other-samples").replaceChildren(...others.map((one) =>
+    h("button", { onclick: () => choose(one) }, `About ${one.cells} cells, seed ${one.seed}`)));
   $("#other-samples-row").hidden = !others.length;
 }
 
@@ -150,8 +159,17 @@ function batchRow(batch, first) {
   const name = `Batch ${number + 1}`;
   const button = finished
     ? h("button", { "aria-label": `${name}: result`, onclick: () => openResult(number).catch(complain) }, "Result")
-    : h("button", { class: first ? "primary" : "", "aria-label": `${name}: ${answered ? "go on" : "begin"}`, onclick: () => openBatch(number).catch(complain) }, answered ? "Go on" : "Begin");
-  return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, count(cells)), h("td", {}, count(tiles)), h("td", {}, count(slides)), h("td", { class: "words" }, state), h("td", {}, others ? count(others) : "–"), h("td", {}, button));
+    : h("button", {
+      class: first ? "primary" : "",
+      "aria-label": `${name}: ${answered ? "go on" : "begin"}`,
+      onclick: () => openBatch(number).catch(complain),
+    }, answered ? "Go on" : "Begin");
+  return h("tr", {},
+    h("th", { scope: "row" }, name),
+    ...[cells, tiles, slides].map((number) => h("td", {}, count(number))),
+    h("td", { class: "words" }, state),
+    h("td", {}, others ? count(others) : "–"),
+    h("td", {}, button));
 }
 
 function choose(sample) {
@@ -174,7 +192,8 @@ async function openBatch(number, tile = null) {
 
 /** @param {number|null} number null: all finished batches */
 async function openResult(number) {
-  const told = await getJson(`${blindUrl("/score")}?${query(workspace.sample)}${number === null ? "" : `&batch=${number}`}`);
+  const batch = number === null ? "" : `&batch=${number}`;
+  const told = await getJson(`${blindUrl("/score")}?${query(workspace.sample)}${batch}`);
   workspace.shown = number;
   turnTo("result");
   result.open(told);
@@ -184,8 +203,10 @@ async function openResult(number) {
 async function writeTruth() {
   try {
     const { files } = await post(blindUrl("/truth"), workspace.sample);
-    const text = "Name each file in column “truth” of the slide sheet, then run snakemake evaluate: it scores the clusters by your answers.";
-    ask("Answers written", [h("p", {}, text), h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))))], [["Done", true, "primary"]]);
+    const text = "Name each file in column “truth” of the slide sheet, then run snakemake evaluate: "
+      + "it scores the clusters by your answers.";
+    const list = h("ul", { class: "files" }, files.map((file) => h("li", {}, h("code", {}, file))));
+    ask("Answers written", [h("p", {}, text), list], [["Done", true, "primary"]]);
   } catch (error) {
     complain(error);
   }
@@ -215,7 +236,8 @@ const inWork = (run) => (event) => workspace.page === "work" && run(event);
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const KEYS = [
-  ["Answer", "1 2 3 4 5 6 7 8 9", "Class of the cell; on to the next", inWork((e) => work.giveNumber(Number(e.key) - 1))],
+  ["Answer", "1 2 3 4 5 6 7 8 9", "Class of the cell; on to the next",
+    inWork((e) => work.giveNumber(Number(e.key) - 1))],
   ["Answer", "/", "Find a class by its name, or add one", inWork(() => work.find())],
   ["Answer", "x", "It cannot be told, or is no cell", inWork(() => work.give(UNTOLD))],
   ["Answer", "a", "All that are left in the tile: then the key of their class", inWork(() => work.arm(!work.all))],
@@ -227,14 +249,16 @@ const KEYS = [
   ["Move", "n", "Next cell without an answer", inWork(() => work.stepOpen())],
   ["Move", "Enter", "Next tile", inWork(() => work.nextTile())],
   ["Move", "PageUp PageDown", "Previous, next tile", inWork((e) => work.turn(e.key === "PageDown" ? 1 : -1))],
-  ["Move", "Escape", "Deselect the cell; Tab then leaves the picture", inWork(() => (work.all ? work.arm(false) : work.point(null)))],
+  ["Move", "Escape", "Deselect the cell; Tab then leaves the picture",
+    inWork(() => (work.all ? work.arm(false) : work.point(null)))],
   ["Look", "h", "Hide the outlines", inWork(() => work.hide(!work.bare))],
   ["Look", "+ - 0", "Closer, farther, whole tile", null],
   ["Look", "f", "Finish the batch", inWork(() => work.finish())],
   ["Look", "?", "This help", () => help()],
 ];
 
-const ABOUT = "Say of every cell what it is, as you see it in the slide. Clusters are shown only once you have finished a batch. Everything is saved at once: pause whenever you like.";
+const ABOUT = "Say of every cell what it is, as you see it in the slide. Clusters are shown only once you have "
+  + "finished a batch. Everything is saved at once: pause whenever you like.";
 const help = () => showHelp(KEYS, ABOUT);
 
 bindKeys(KEYS, (event) => {
@@ -272,7 +296,9 @@ click("#zoom-out", () => work.pan.zoomBy(1 / 1.8));
 click("#zoom-all", () => work.pan.fitAll());
 click("#all-results", () => openResult(null).catch(complain));
 click("#write-truth", writeTruth);
-$("#group").addEventListener("change", (event) => openGroup(workspace.project.groups.find((group) => group.id === event.target.value)));
+$("#group").addEventListener("change", (event) => {
+  openGroup(workspace.project.groups.find((group) => group.id === event.target.value));
+});
 $("#sample").addEventListener("submit", (event) => {
   event.preventDefault();
   choose({ cells: Number($("#sample-cells").value), seed: Number($("#sample-seed").value) });

@@ -82,7 +82,8 @@ export class Work {
     this.tiles = new Tiles(info, slideUrl(tile.slide), () => this.pan.invalidate());
     this.um = info.mpp;
     const margin = 0.05 * Math.max(tile.width, tile.height);
-    this.pan.setWhole(tile.x - margin, tile.y - margin, tile.x + tile.width + margin, tile.y + tile.height + margin, CLOSEST);
+    const { x, y, width, height } = tile;
+    this.pan.setWhole(x - margin, y - margin, x + width + margin, y + height + margin, CLOSEST);
     this.pan.fitAll(false);
     if (info.problem) say(info.problem, { kind: "problem", lasts: 15000 });
     this.arm(false);
@@ -145,7 +146,9 @@ export class Work {
 
   tellDone() {
     this.describe();
-    say(this.isComplete ? "Every cell of the batch has an answer. F finishes it." : "This tile is done. Enter goes to the next.");
+    say(this.isComplete
+      ? "Every cell of the batch has an answer. F finishes it."
+      : "This tile is done. Enter goes to the next.");
   }
 
   arrow(direction) {
@@ -161,7 +164,8 @@ export class Work {
   give(word) {
     if (this.batch.finished) return say("This batch is finished: it stays as it is.");
     const cells = this.all ? this.left(this.tile) : this.cursor ? [this.cursor] : [];
-    if (!cells.length) return say(this.all ? "No cell of this tile is left." : "Choose a cell first: Tab, the arrows, or a click.");
+    const choose = "Choose a cell first: Tab, the arrows, or a click.";
+    if (!cells.length) return say(this.all ? "No cell of this tile is left." : choose);
     for (const cell of cells) word === null ? this.answers.delete(cell.row) : this.answers.set(cell.row, word);
     this.act({ do: "label", rows: encodeRanges(cells.map((cell) => cell.row)), class: word });
     this.batch.can_undo = true;
@@ -221,9 +225,14 @@ export class Work {
   async finish() {
     const left = this.cells - this.answers.size;
     if (this.batch.finished) return this.workspace.finished();
-    if (left) return say(`${plural(left, "cell")} of this batch ${left === 1 ? "has" : "have"} no answer yet. X is for those you cannot tell.`);
-    const text = "You will see how clusters compare with your answers. After that, the answers of this batch can no longer be changed.";
-    if (!(await ask(`Finish batch ${this.key.number + 1}?`, [h("p", {}, text)], [["Not yet", false], ["Finish and show the result", true, "primary"]]))) return null;
+    if (left) {
+      const have = left === 1 ? "has" : "have";
+      return say(`${plural(left, "cell")} of this batch ${have} no answer yet. X is for those you cannot tell.`);
+    }
+    const text = "You will see how clusters compare with your answers. After that, the answers of this batch can no "
+      + "longer be changed.";
+    const buttons = [["Not yet", false], ["Finish and show the result", true, "primary"]];
+    if (!(await ask(`Finish batch ${this.key.number + 1}?`, [h("p", {}, text)], buttons))) return null;
     return (await this.act({ do: "finish" })) && this.workspace.finished();
   }
 
@@ -247,8 +256,16 @@ export class Work {
     );
     $("#tile-list").replaceChildren(...tiles.map((tile, i) => {
       const done = tile.cells.length - this.left(tile).length;
-      return h("li", {}, h("button", { class: "tile-chip", "aria-current": i === this.at ? "true" : null, "aria-label": `Tile ${i + 1}, ${tile.slide}: ${done} of ${plural(tile.cells.length, "cell")} answered`, onclick: () => this.show(i) },
-        h("b", {}, `${i + 1}`), h("span", { class: "tile-slide" }, tile.slide), h("span", { class: "tally" }, done === tile.cells.length ? `✓ ${done}` : `${done} / ${tile.cells.length}`)));
+      const all = tile.cells.length;
+      return h("li", {}, h("button", {
+        class: "tile-chip",
+        "aria-current": i === this.at ? "true" : null,
+        "aria-label": `Tile ${i + 1}, ${tile.slide}: ${done} of ${plural(all, "cell")} answered`,
+        onclick: () => this.show(i),
+      },
+        h("b", {}, `${i + 1}`),
+        h("span", { class: "tile-slide" }, tile.slide),
+        h("span", { class: "tally" }, done === all ? `✓ ${done}` : `${done} / ${all}`)));
     }));
     $("#undo").disabled = !this.batch.can_undo;
     $("#redo").disabled = !this.batch.can_redo;
@@ -265,11 +282,14 @@ export class Work {
     const left = this.left(this.tile).length;
     const word = this.cursor && this.answers.get(this.cursor.row);
     const said = word === undefined ? "no answer yet" : word === UNTOLD ? "cannot be told" : word;
+    const open = `${count(left)} without an answer in this tile`;
     const [over, title, under] =
       this.all ? ["All that are left in this tile", plural(left, "cell"), "Press the key of their class; Esc: only one"]
-      : this.cursor ? [`Cell ${cells.indexOf(this.cursor) + 1} of ${cells.length}`, said, left ? `${count(left)} without an answer in this tile` : "Enter: next tile"]
-      : left ? ["No cell chosen", "Tab, arrows or a click", `${count(left)} without an answer in this tile`]
-      : ["This tile is done", this.isComplete ? "The batch is complete" : "Enter: next tile", this.isComplete ? "F finishes it" : `${plural(cells.length, "cell")} answered`];
+      : this.cursor
+        ? [`Cell ${cells.indexOf(this.cursor) + 1} of ${cells.length}`, said, left ? open : "Enter: next tile"]
+      : left ? ["No cell chosen", "Tab, arrows or a click", open]
+      : this.isComplete ? ["This tile is done", "The batch is complete", "F finishes it"]
+      : ["This tile is done", "Enter: next tile", `${plural(cells.length, "cell")} answered`];
     const target = $("#target");
     target.dataset.kind = this.all ? "cells" : this.cursor ? "cluster" : "none";
     target.replaceChildren(h("span", { class: "over" }, over), h("b", {}, title), h("span", { class: "under" }, under));
@@ -299,7 +319,8 @@ export class Work {
     const word = this.answers.get(cell.row);
     const meant = this.all && word === undefined;
     const casing = word === undefined ? undefined : "#ffffff";
-    outline(context, cell.path, scale, { colour: this.colourOf(word), width: meant ? 4 : word === undefined ? 1.6 : 2.4, casing });
+    const width = meant ? 4 : word === undefined ? 1.6 : 2.4;
+    outline(context, cell.path, scale, { colour: this.colourOf(word), width, casing });
   }
 
   /** The key of each answer beside its cell: colours alone would not do. */

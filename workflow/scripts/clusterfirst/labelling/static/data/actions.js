@@ -15,8 +15,9 @@ const LATER = new Set([401, 423]);
 export class Actions {
   /**
    * @param {import("./store.js").Store} store
-   * @param {object} tells `waiting(number, seconds, retryNow, why)`, `connected()`, `refused(error)`, `conflict(conflict, action) → Promise<boolean>`
-   *   (true: do it all the same), `reload() → Promise` (fetch the whole state)
+   * @param {object} tells `waiting(number, seconds, retryNow, why)`, `connected()`, `refused(error)`,
+   *   `conflict(conflict, action) → Promise<boolean>` (true: do it all the same), `reload() → Promise` (fetch the whole
+   *   state)
    */
   constructor(store, tells) {
     this.store = store;

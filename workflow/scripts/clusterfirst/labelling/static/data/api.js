@@ -14,7 +14,9 @@ const HEADERS = { "X-Clusterfirst": "1", "Content-Type": "application/json" };
 export const groupUrl = (group) => `/api/groups/${encodeURIComponent(group)}`;
 export const slideUrl = (slide) => `/api/slides/${encodeURIComponent(slide)}`;
 
-/** Of the clustering shown. Browsers keep pictures and outlines by row, and rows are other cells after segmenting anew. */
+/**
+ * Of the clustering shown. Browsers keep pictures and outlines by row, and rows are other cells after segmenting anew.
+ */
 let version = "";
 export const setVersion = (fingerprint) => (version = fingerprint.slice(0, 12));
 
@@ -24,7 +26,8 @@ export const outlinesUrl = (slide, block) => `${slideUrl(slide)}/outlines/${bloc
 
 /** An id for a request. Browsers offer `randomUUID` to https and localhost only. */
 export const newId = () =>
-  crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  crypto.randomUUID?.()
+  ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function body(answer) {
   const text = await answer.text();

@@ -1,4 +1,6 @@
-/** Which colour each cell is drawn in now, as tables by leaf and by exception: nothing is computed per cell and frame. */
+/**
+ * Which colour each cell is drawn in now, as tables by leaf and by exception: nothing is computed per cell and frame.
+ */
 
 import { CHOSEN, NOISE, UNNAMED, packed } from "../ui/colour.js";
 import { BY_LEAF, WITHOUT } from "./labels.js";
@@ -23,13 +25,18 @@ export class Palette {
     this.bright = new Uint8Array(cells.leaves + 1);
     /** 1 where a leaf may be seen at all; its exceptions follow it. */
     this.shown = new Uint8Array(cells.leaves + 1);
-    // By label, what has no name is grey: had it the colour of its cluster when brought out, it would look like a class.
+    // By label, what has no name is grey: in the colour of its cluster when brought out it would look like a class.
     for (let leaf = 0; leaf <= cells.leaves; leaf++) {
       const at = labels.clusterOf[leaf], name = labels.classOf[leaf];
       const inside = !emphasis || emphasis.has(leaf);
       this.bright[leaf] = emphasis && inside ? 1 : 0;
       this.shown[leaf] = (display.alone && !inside) || (display.hideNoise && at < 0) ? 0 : 1;
-      const own = at < 0 && !(byLabel && name >= 0) ? noise : !byLabel ? first + at : name >= 0 ? name : emphasis && inside ? chosen : unnamed;
+      const own =
+        at < 0 && !(byLabel && name >= 0) ? noise
+        : !byLabel ? first + at
+        : name >= 0 ? name
+        : emphasis && inside ? chosen
+        : unnamed;
       this.ofLeaf[leaf] = !this.shown[leaf] || (display.hideNamed && name >= 0) ? -1 : own;
     }
     this.byLabel = byLabel;
@@ -39,7 +46,7 @@ export class Palette {
     this.dims = Boolean(mask) || (Boolean(emphasis) && !display.alone);
   }
 
-  /** Does a colour step back while something else is brought out? Those of classes never do: they are what was done so far. */
+  /** Does a colour step back while something else is brought out? Those of classes never do: what was done stays. */
   isFaint(colour) {
     return this.dims && !(this.byLabel && colour < this.unnamed);
   }

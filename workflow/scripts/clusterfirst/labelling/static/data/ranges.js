@@ -18,7 +18,8 @@ export function eachRange(text, visit) {
   if (!text) return;
   for (const part of text.split(",")) {
     const [start, end = start] = part.split("-").map(Number);
-    if (!Number.isInteger(start) || !Number.isInteger(end) || end < start) throw new RangeError(`not a range: "${part}"`);
+    const isRange = Number.isInteger(start) && Number.isInteger(end) && end >= start;
+    if (!isRange) throw new RangeError(`not a range: "${part}"`);
     visit(start, end);
   }
 }

@@ -59,7 +59,8 @@ export class Store {
 
   /** Take another group: its cells and its whole state. */
   open(group, cells, doc) {
-    Object.assign(this, { group, cells, doc: null, slide: 0, selected: null, picked: null, cursor: null, justNamed: null, hover: null });
+    Object.assign(this, { group, cells, doc: null, slide: 0 });
+    Object.assign(this, { selected: null, picked: null, cursor: null, justNamed: null, hover: null });
     this.ticked.clear();
     this.labels = new Labels(cells);
     this.merge(doc);
@@ -98,7 +99,10 @@ export class Store {
     for (const key of this.ticked) if (!this.byKey.has(key)) this.ticked.delete(key);
   }
 
-  /** Select a cluster; the cell cursor and what was picked are let go. @param {number} [justNamed] it follows that one by itself */
+  /**
+   * Select a cluster; the cell cursor and what was picked are let go.
+   * @param {number|null} key @param {number|null} justNamed it follows that one by itself
+   */
   select(key, justNamed = null) {
     Object.assign(this, { selected: key, picked: null, cursor: null, justNamed });
     this.emit("selection");

@@ -47,7 +47,11 @@ export class ClusterList {
     const { store } = this;
     this.listed = [...store.clusters].sort(ORDERS[this.order.value]);
     const { noise } = store.doc;
-    if (noise?.size) this.listed.push({ key: NOISE_KEY, size: noise.size, share: noise.size / store.cells.n, name: null, leaves: [], representatives: [], colour: "#98a2ae" });
+    if (noise?.size) {
+      const share = noise.size / store.cells.n;
+      const none = { name: null, leaves: [], representatives: [], colour: "#98a2ae" };
+      this.listed.push({ key: NOISE_KEY, size: noise.size, share, ...none });
+    }
     this.most = Math.max(...this.listed.map((c) => c.share), 1e-9);
     this.sheet.style.height = `${this.listed.length * ROW_PX}px`;
     this.reveal();
@@ -78,15 +82,20 @@ export class ClusterList {
   /** Rows are kept as long as nothing in them changes: their pictures must not flicker. */
   row(cluster, at) {
     const { store } = this;
-    const selected = store.selected === cluster.key, ticked = store.ticked.has(cluster.key), lit = store.hover === cluster.key;
+    const selected = store.selected === cluster.key, lit = store.hover === cluster.key;
+    const ticked = store.ticked.has(cluster.key);
     const colour = store.doc.classes.find((c) => c.name === cluster.name)?.colour;
-    const sign = JSON.stringify([cluster.key, cluster.title, cluster.size, cluster.name, colour, cluster.mixed, suggestion(cluster)?.class, at, selected, ticked, lit, this.listed.length, this.most]);
+    const sign = JSON.stringify([
+      cluster.key, cluster.title, cluster.size, cluster.name, colour, cluster.mixed, suggestion(cluster)?.class,
+      at, selected, ticked, lit, this.listed.length, this.most,
+    ]);
     this.kept ??= new Map();
     const kept = this.kept.get(cluster.key);
     if (kept?.sign === sign && kept.group === store.group) return kept.element;
     const element = this.make(cluster, at, { selected, ticked, lit });
     const pictures = kept?.group === store.group && kept.element.querySelector(".thumbs");
-    if (pictures && kept.rows === String(cluster.representatives)) element.querySelector(".thumbs").replaceWith(pictures);
+    const samePictures = pictures && kept.rows === String(cluster.representatives);
+    if (samePictures) element.querySelector(".thumbs").replaceWith(pictures);
     this.kept.set(cluster.key, { sign, element, group: store.group, rows: String(cluster.representatives) });
     return element;
   }
@@ -96,7 +105,10 @@ export class ClusterList {
     const noise = cluster.key === NOISE_KEY;
     const sure = noise ? "" : `confidence ${percent(cluster.mean_confidence)}`;
     const proposal = suggestion(cluster);
-    const name = cluster.mixed ? "several names" : (cluster.name ?? (proposal ? `no name, suggested ${proposal.class}, ${support(proposal)}` : "no name"));
+    const unnamed = proposal ? `no name, suggested ${proposal.class}, ${support(proposal)}` : "no name";
+    const name = cluster.mixed ? "several names" : (cluster.name ?? unnamed);
+    const size = `${count(cluster.size)} cells, ${percent(cluster.share)}`;
+    const isTick = (event) => event.target.closest(".tick") || event.ctrlKey || event.metaKey;
     const option = h("div", {
       class: `cluster${lit ? " lit" : ""}`,
       id: `cluster-${cluster.key}`,
@@ -106,20 +118,40 @@ export class ClusterList {
       "aria-checked": noise ? null : String(ticked),
       "aria-posinset": at + 1,
       "aria-setsize": this.listed.length,
-      "aria-label": `${clusterTitle(cluster)}, ${name}, ${count(cluster.size)} cells, ${percent(cluster.share)}, ${sure}${ticked ? ", ticked" : ""}`,
-      onclick: (event) => (event.target.closest(".tick") || event.ctrlKey || event.metaKey ? this.tick(cluster.key) : store.select(cluster.key)),
+      "aria-label": `${clusterTitle(cluster)}, ${name}, ${size}, ${sure}${ticked ? ", ticked" : ""}`,
+      onclick: (event) => (isTick(event) ? this.tick(cluster.key) : store.select(cluster.key)),
       onpointerenter: () => store.hoverOver(cluster.key),
     });
     option.append(
-      h("span", { class: `tick${noise ? " none" : ""}`, title: noise ? null : "Tick for merging (T)", "aria-hidden": "true" }),
+      h("span", {
+        class: `tick${noise ? " none" : ""}`,
+        title: noise ? null : "Tick for merging (T)",
+        "aria-hidden": "true",
+      }),
       h("span", { class: "swatch", style: { background: cluster.colour } }),
-      h("span", { class: "thumbs" }, cluster.representatives.slice(0, 3).map((row) => h("img", { src: cropUrl(store.group.id, row), alt: "", width: 40, height: 40, loading: "lazy", decoding: "async", draggable: "false" }))),
+      h("span", { class: "thumbs" }, cluster.representatives.slice(0, 3).map((row) => this.thumb(row))),
       h("span", { class: "what" },
-        h("span", { class: "title" }, cluster.name ? chip(cluster.name, store.doc.classes) : h("b", { title: clusterTitle(cluster) }, clusterTitle(cluster)), cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
-        h("span", { class: "size" }, cluster.name ? `${clusterTitle(cluster)} · ${count(cluster.size)}` : `${count(cluster.size)} · ${proposal ? `${proposal.class}?` : percent(cluster.share)}`)),
-      noise ? h("span") : h("span", { class: "sure", title: sure }, h("i", { style: { width: `${Math.round(100 * cluster.mean_confidence)}%` } })),
+        h("span", { class: "title" },
+          cluster.name
+            ? chip(cluster.name, store.doc.classes)
+            : h("b", { title: clusterTitle(cluster) }, clusterTitle(cluster)),
+          cluster.mixed ? h("span", { class: "mixed" }, "mixed") : null),
+        h("span", { class: "size" },
+          cluster.name
+            ? `${clusterTitle(cluster)} · ${count(cluster.size)}`
+            : `${count(cluster.size)} · ${proposal ? `${proposal.class}?` : percent(cluster.share)}`)),
+      noise
+        ? h("span")
+        : h("span", { class: "sure", title: sure },
+          h("i", { style: { width: `${Math.round(100 * cluster.mean_confidence)}%` } })),
     );
     return option;
+  }
+
+  thumb(row) {
+    const src = cropUrl(this.store.group.id, row);
+    const facts = { alt: "", width: 40, height: 40, loading: "lazy", decoding: "async", draggable: "false" };
+    return h("img", { src, ...facts });
   }
 
   tick(key) {
@@ -133,7 +165,8 @@ export class ClusterList {
   step(by) {
     if (!this.listed?.length) return;
     const at = this.listed.findIndex((c) => c.key === this.store.selected);
-    const next = at < 0 ? (by > 0 ? 0 : this.listed.length - 1) : Math.max(0, Math.min(this.listed.length - 1, at + by));
+    const last = this.listed.length - 1;
+    const next = at < 0 ? (by > 0 ? 0 : last) : Math.max(0, Math.min(last, at + by));
     this.store.select(this.listed[next].key);
   }
 

@@ -51,7 +51,10 @@ new Hint(store);
 const saved = new Saved();
 const actions = new Actions(store, {
   queued: (unsent) => saved.tell({ unsent }),
-  waiting: (n, seconds, retry, why) => banner(`${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`, { text: "Try now", run: retry }, "unsent"),
+  waiting: (n, seconds, retry, why) => {
+    const text = `${why}: ${plural(n, "action")} not saved yet. Trying again in ${seconds} s.`;
+    banner(text, { text: "Try now", run: retry }, "unsent");
+  },
   connected: () => unbanner("unsent"),
   refused: (error) => (error.status === 403 && !store.project.who ? nameMyself() : complain(error)),
   conflict: askConflict,
@@ -138,7 +141,9 @@ function fillSelect(select, options) {
   select.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
 }
 
-$("#group").addEventListener("change", (event) => openGroup(store.project.groups.find((g) => g.id === event.target.value)));
+$("#group").addEventListener("change", (event) => {
+  openGroup(store.project.groups.find((group) => group.id === event.target.value));
+});
 $("#slide").addEventListener("change", (event) => openSlide(Number(event.target.value)));
 
 // ---- the place in the address
@@ -172,7 +177,8 @@ function offerOlder() {
     run: async () => {
       unbanner("news");
       try {
-        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, { id: newId(), fingerprint: older.fingerprint });
+        const asked = { id: newId(), fingerprint: older.fingerprint };
+        const { seq, state } = await post(`${groupUrl(store.group.id)}/carry`, asked);
         store.apply({ ...state, seq });
         say("The earlier labels have been taken over. Undo takes them away.");
       } catch (error) {
@@ -182,9 +188,14 @@ function offerOlder() {
   });
 }
 
-/** What is shown is no longer what the workflow made: until the server is started anew it goes on with the earlier clusters. */
+/**
+ * What is shown is no longer what the workflow made: until the server is started anew it goes on with the earlier
+ * clusters.
+ */
 function warnOfOlder({ recomputed }) {
-  if (recomputed) banner("The cells were clustered anew since the server started. End it and start it again, then reload this page.");
+  if (!recomputed) return;
+  const what = "The cells were clustered anew since the server started.";
+  banner(`${what} End it and start it again, then reload this page.`);
 }
 
 function restorePlace({ x, y, zoom, cluster, panel }) {
@@ -253,7 +264,8 @@ async function reloadState() {
     if (store.group !== group) return;
     if (doc.fingerprint !== store.doc.fingerprint) {
       // The cells in this page are of another clustering: its leaves must not be named.
-      banner("The cells were clustered anew. What you do in this page is not taken any more.", { text: "Reload", run: () => location.reload() });
+      const what = "The cells were clustered anew. What you do in this page is not taken any more.";
+      banner(what, { text: "Reload", run: () => location.reload() });
       return;
     }
     warnOfOlder(doc);
@@ -271,7 +283,11 @@ function askConflict({ who, time, said }, mine) {
   ];
   return ask(
     "Somebody was faster",
-    [h("p", {}, "It concerns the same cells. Nothing has been overwritten."), h("dl", { class: "pairs" }, rows.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))))],
+    [
+      h("p", {}, "It concerns the same cells. Nothing has been overwritten."),
+      h("dl", { class: "pairs" },
+        rows.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text)))),
+    ],
     [["Do mine all the same", true], ["Keep theirs", false, "primary"]],
   );
 }
@@ -304,7 +320,9 @@ function picked(rows, how) {
 function goToUnnamed() {
   const next = store.nextUnnamed(naming.underWay);
   if (next) store.select(next.key);
-  else if (store.doc.clusters.length) say("All clusters have names. R reviews the least certain cells of the selected one.");
+  else if (store.doc.clusters.length) {
+    say("All clusters have names. R reviews the least certain cells of the selected one.");
+  }
 }
 
 /**
@@ -410,22 +428,30 @@ const KEYS = [
   ["Clusters", "r", "Review its least certain cells", startReview],
   ["Clusters", "s", "Show it alone", () => viewBar.toggle("alone")],
   ["Cells", ". ,", "Next, previous cell of the cluster", (e) => stepCell(e.key === "." ? 1 : -1)],
-  ["Cells", "Enter", "From the cell to its whole cluster", () => (store.cursor === null ? naming.find() : store.select(store.selected))],
-  ["Cells", "v l b", "Move, lasso, region", (e) => viewBar.setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
+  ["Cells", "Enter", "From the cell to its whole cluster",
+    () => (store.cursor === null ? naming.find() : store.select(store.selected))],
+  ["Cells", "v l b", "Move, lasso, region",
+    (e) => viewBar.setTool({ v: "move", l: "lasso", b: "region" }[e.key.toLowerCase()])],
   ["Cells", "Escape", "Deselect", deselect],
-  ["View", "c", "Colour by cluster or label", () => store.colourBy(store.display.by === "cluster" ? "label" : "cluster")],
+  ["View", "c", "Colour by cluster or label",
+    () => store.colourBy(store.display.by === "cluster" ? "label" : "cluster")],
   ["View", "f", "Filled or outline", () => viewBar.toggle("filled")],
   ["View", "[ ]", "Cells fainter, stronger", (e) => viewBar.fade(e.key === "]" ? 0.1 : -0.1)],
-  ["View", "h g", "Hide noise, hide named", (e) => viewBar.toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
+  ["View", "h g", "Hide noise, hide named",
+    (e) => viewBar.toggle(e.key.toLowerCase() === "h" ? "hideNoise" : "hideNamed")],
   ["View", "+ - 0", "Closer, farther, whole slide", null],
   ["View", "PageUp PageDown", "Previous, next slide", (e) => turn(e.key === "PageDown" ? 1 : -1)],
   ["View", "?", "This help", () => help()],
 ];
 
-const ABOUT = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, whatever its cluster is called later. Everything is saved at once.";
+const ABOUT = "Name a cluster, and all its cells take the name. A cell that was given a label of its own keeps it, "
+  + "whatever its cluster is called later. Everything is saved at once.";
 const help = () => showHelp(KEYS, ABOUT);
 
-bindKeys(KEYS, (event) => review.key(event) || (!event.ctrlKey && !event.metaKey && !event.altKey && focusedView().key(event)));
+bindKeys(KEYS, (event) => {
+  const held = event.ctrlKey || event.metaKey || event.altKey;
+  return review.key(event) || (!held && focusedView().key(event));
+});
 
 // ---- buttons
 

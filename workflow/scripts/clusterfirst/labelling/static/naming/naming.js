@@ -10,7 +10,10 @@ import { encodeRanges } from "../data/ranges.js";
 const NOTHING = "Select a cluster or a cell first. N goes to the largest cluster without a name.";
 
 export class Naming {
-  /** @param {(target: object, name: string|null) => void} naming called as soon as something is being named: the next key is for what follows */
+  /**
+   * @param {(target: object, name: string|null) => void} naming called as soon as something is being named: the next
+   *   key is for what follows
+   */
   constructor(store, actions, naming) {
     Object.assign(this, { store, actions, naming });
     /** The class whose editor is open. */
@@ -36,13 +39,18 @@ export class Naming {
     const { store } = this;
     const target = $("#target");
     const { kind, cluster, rows } = store.target ?? {};
-    const parts =
-      kind === "cluster" ? ["All of", clusterTitle(cluster), `${plural(cluster.size, "cell")} · ${percent(cluster.share)}`]
+    const [over, title, under] =
+      kind === "cluster"
+        ? ["All of", clusterTitle(cluster), `${plural(cluster.size, "cell")} · ${percent(cluster.share)}`]
       : store.picked ? ["Picked by " + store.picked.how, plural(rows.length, "cell"), "Exceptions · Esc deselects them"]
       : kind === "cells" ? ["Only this cell", this.ofCell(rows[0]), "Enter selects its whole cluster"]
       : ["Nothing selected", "Choose a cluster or a cell", "N: largest without a name"];
     target.dataset.kind = store.picked ? "cells" : (kind ?? "none");
-    target.replaceChildren(h("span", { class: "over" }, parts[0]), h("b", {}, parts[1]), h("span", { class: "under" }, parts[2]));
+    target.replaceChildren(
+      h("span", { class: "over" }, over),
+      h("b", {}, title),
+      h("span", { class: "under" }, under),
+    );
     for (const button of this.list.querySelectorAll(".class-name")) button.disabled = !kind;
   }
 
@@ -59,7 +67,7 @@ export class Naming {
     return (this.saving?.classes ?? this.classes).map(({ name, colour }) => ({ name, colour }));
   }
 
-  /** Rows stay as long as nothing in them changes, and the editor as long as its class is there: none loses the focus. */
+  /** Rows stay as long as nothing in them changes, and the editor as long as its class is there: no focus is lost. */
   refresh() {
     const tally = this.store.labels.tally();
     if (!this.classes.some((c) => c.name === this.editing)) this.editing = null;
@@ -85,11 +93,20 @@ export class Naming {
   makeRow({ name, colour }, i) {
     const key = i < 9 ? String(i + 1) : "";
     return h("li", { class: "class" },
-      h("button", { class: "class-name", title: key ? `Name it ${name} (${key})` : `Name it ${name}`, onclick: () => this.give(i) },
+      h("button", {
+        class: "class-name",
+        title: key ? `Name it ${name} (${key})` : `Name it ${name}`,
+        onclick: () => this.give(i),
+      },
         h("kbd", { style: { background: colour, color: inkOn(colour) } }, key),
         h("span", { class: "word" }, name),
         h("span", { class: "tally" })),
-      h("button", { class: "quiet small", "aria-label": `Edit ${name}`, title: "Rename, recolour, move, delete", onclick: () => this.edit(name) }, icon("edit")));
+      h("button", {
+        class: "quiet small",
+        "aria-label": `Edit ${name}`,
+        title: "Rename, recolour, move, delete",
+        onclick: () => this.edit(name),
+      }, icon("edit")));
   }
 
   /** What takes names away. */
@@ -97,7 +114,11 @@ export class Naming {
     return h("li", { class: "class none" },
       h("button", { class: "class-name", title: "Take the name away (Backspace)", onclick: () => this.take() },
         h("kbd", {}, "⌫"), h("span", { class: "word" }, "No name")),
-      h("button", { class: "class-name", title: "Cells that should have no label: debris, folds, wrong outlines (X)", onclick: () => this.exclude() },
+      h("button", {
+        class: "class-name",
+        title: "Cells that should have no label: debris, folds, wrong outlines (X)",
+        onclick: () => this.exclude(),
+      },
         h("kbd", {}, "X"), h("span", { class: "word" }, "Leave out")));
   }
 
@@ -112,11 +133,27 @@ export class Naming {
   makeEditor(name, colour) {
     const input = h("input", { value: name, maxlength: 80, "aria-label": "Name of the class" });
     const shade = h("input", { type: "color", value: colour, "aria-label": "Colour of the class" });
-    const button = (text, label, sign, run) => h("button", { type: "button", class: "quiet small", title: text, "aria-label": label, onclick: run }, icon(sign));
-    const up = button("Up", "Move up", "up", () => this.move(name, -1)), down = button("Down", "Move down", "down", () => this.move(name, 1));
+    const button = (text, label, sign, run) => {
+      const facts = { type: "button", class: "quiet small", title: text, "aria-label": label };
+      return h("button", { ...facts, onclick: run }, icon(sign));
+    };
+    const up = button("Up", "Move up", "up", () => this.move(name, -1));
+    const down = button("Down", "Move down", "down", () => this.move(name, 1));
+    const remove = button("Delete", `Delete ${name}`, "delete", () => this.remove(name));
+    const keep = h("button", { class: "quiet small", title: "Keep", "aria-label": "Keep" }, icon("check"));
     const save = () => this.change(name, { name: input.value.trim() || name, colour: shade.value });
-    const form = h("form", { class: "edit", onsubmit: (event) => (event.preventDefault(), save()), onkeydown: (event) => event.key === "Escape" && (event.stopPropagation(), this.edit(null)) },
-      shade, input, h("button", { class: "quiet small", title: "Keep", "aria-label": "Keep" }, icon("check")), up, down, button("Delete", `Delete ${name}`, "delete", () => this.remove(name)));
+    const form = h("form", {
+      class: "edit",
+      onsubmit: (event) => {
+        event.preventDefault();
+        save();
+      },
+      onkeydown: (event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        this.edit(null);
+      },
+    }, shade, input, keep, up, down, remove);
     queueMicrotask(() => input.focus());
     return { row: h("li", { class: "class editing" }, form), up, down };
   }
@@ -169,8 +206,10 @@ export class Naming {
     const rows = [];
     for (let row = 0; row < cells.n; row++) if (labels.exception[row] === i) rows.push(row);
     if (leaves.length || rows.length) {
-      const used = `${count(labels.tally()[i])} cells are called “${name}”. They lose that name. Undo brings it back step by step.`;
-      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], [["Delete", true, "danger"], ["Keep it", false, "primary"]]))) return;
+      const cells = `${count(labels.tally()[i])} cells are called “${name}”.`;
+      const used = `${cells} They lose that name. Undo brings it back step by step.`;
+      const buttons = [["Delete", true, "danger"], ["Keep it", false, "primary"]];
+      if (!(await ask(`Delete “${name}”?`, [h("p", {}, used)], buttons))) return;
     }
     this.editing = null;
     if (leaves.length) await this.actions.do({ do: "name", leaves, class: null });
@@ -181,14 +220,17 @@ export class Naming {
   /** Give what is selected the name of class i. */
   give(i) {
     const entry = this.classes[i];
-    return entry ? this.put(entry.name, `is ${entry.name}`) : say(`There is no class ${i + 1} yet: add one below the list.`);
+    if (!entry) return say(`There is no class ${i + 1} yet: add one below the list.`);
+    return this.put(entry.name, `is ${entry.name}`);
   }
 
   /** Ask for a class by part of its name; one that is not there is added. */
   async find() {
     const { target } = this.store;
     if (!target) return say(NOTHING);
-    const what = target.kind === "cluster" ? `Name ${clusterTitle(target.cluster).toLowerCase()}` : `Label ${plural(target.rows.length, "cell")}`;
+    const what = target.kind === "cluster"
+      ? `Name ${clusterTitle(target.cluster).toLowerCase()}`
+      : `Label ${plural(target.rows.length, "cell")}`;
     const found = await findClass(what, this.latest);
     if (!found) return null;
     if (found.isNew) this.addClass(found.name);
@@ -211,15 +253,22 @@ export class Naming {
     if (!target) return say(NOTHING);
     const started = performance.now();
     const action =
-      target.kind === "cluster" ? { do: "name", leaves: target.cluster.leaves, class: name } : { do: "cells", rows: encodeRanges(target.rows), class: name };
+      target.kind === "cluster"
+        ? { do: "name", leaves: target.cluster.leaves, class: name }
+        : { do: "cells", rows: encodeRanges(target.rows), class: name };
     if (name) this.sendOffered();
     const key = target.kind === "cluster" && name !== null ? target.cluster.key : null;
     const sent = this.keep(key === null ? [] : [key], this.actions.do(action));
     this.naming(target, name);
     if (!(await sent)) return;
     this.took = performance.now() - started;
-    const what = target.kind === "cluster" ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})` : plural(target.rows.length, "cell");
-    say(`${what} ${target.kind === "cells" && target.rows.length > 1 ? said.replace(/^is/, "are").replace(/^has/, "have") : said}.${key !== null && store.justNamed === key ? " R reviews it." : ""}`);
+    const what = target.kind === "cluster"
+      ? `${clusterTitle(target.cluster)} (${plural(target.cluster.size, "cell")})`
+      : plural(target.rows.length, "cell");
+    const several = target.kind === "cells" && target.rows.length > 1;
+    const done = several ? said.replace(/^is/, "are").replace(/^has/, "have") : said;
+    const next = key !== null && store.justNamed === key ? " R reviews it." : "";
+    say(`${what} ${done}.${next}`);
   }
 
   /** Remember that clusters are being named, until it is done. @returns {Promise} what was given */

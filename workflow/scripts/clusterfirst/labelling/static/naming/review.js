@@ -1,4 +1,4 @@
-/** The review queue: the least certain cells of a cluster side by side, to be accepted together or corrected one by one. */
+/** The review queue: the least certain cells of a cluster side by side, to be accepted together or corrected singly. */
 
 import { cropUrl, getJson, groupUrl } from "../data/api.js";
 import { chip, clusterTitle } from "./clusters.js";
@@ -28,7 +28,9 @@ export class Review {
   async start(key = this.store.selected) {
     const cluster = this.store.byKey.get(key);
     if (!cluster) return say("Select a cluster to review.");
-    if (cluster.name === null && !cluster.mixed) return say("Name the cluster first; then its least certain cells can be reviewed.");
+    if (cluster.name === null && !cluster.mixed) {
+      return say("Name the cluster first; then its least certain cells can be reviewed.");
+    }
     this.of = key;
     await this.fetch();
   }
@@ -76,9 +78,20 @@ export class Review {
         cluster.name ? chip(cluster.name, store.doc.classes) : null,
         h("span", { class: "gap" }),
         h("span", { class: "muted keys-note" }, "Numbers correct, arrows move"),
-        h("button", { class: "primary", id: "accept", onclick: () => this.accept(), title: "All others are right (Enter)" }, left === this.rows.length ? `Accept all ${left} (Enter)` : `Accept the other ${left} (Enter)`),
-        h("button", { class: "quiet", "aria-label": "Close review", title: "Close (Esc)", onclick: () => this.close() }, icon("close"))),
-      h("div", { class: "review-grid", role: "group", "aria-label": "Cells to review" }, this.rows.map((row, i) => this.cell(row, i))),
+        h("button", {
+          class: "primary",
+          id: "accept",
+          onclick: () => this.accept(),
+          title: "All others are right (Enter)",
+        }, left === this.rows.length ? `Accept all ${left} (Enter)` : `Accept the other ${left} (Enter)`),
+        h("button", {
+          class: "quiet",
+          "aria-label": "Close review",
+          title: "Close (Esc)",
+          onclick: () => this.close(),
+        }, icon("close"))),
+      h("div", { class: "review-grid", role: "group", "aria-label": "Cells to review" },
+        this.rows.map((row, i) => this.cell(row, i))),
     );
     if (hadFocus) this.focus();
   }
@@ -88,7 +101,8 @@ export class Review {
     const number = labels.of(row), entry = labels.classes[number];
     const corrected = labels.isException(row);
     const name = entry?.name ?? "no label";
-    const picture = (this.pictures ??= new Map()).get(row) ?? h("img", { src: cropUrl(group.id, row), alt: "", width: 96, height: 96, draggable: "false" });
+    const crop = { src: cropUrl(group.id, row), alt: "", width: 96, height: 96, draggable: "false" };
+    const picture = (this.pictures ??= new Map()).get(row) ?? h("img", crop);
     this.pictures.set(row, picture);
     return h("button", {
       class: `crop${corrected ? " corrected" : ""}`,
@@ -123,7 +137,8 @@ export class Review {
 
   /** A cell of the queue is given another label: on to the next. */
   naming(target) {
-    const at = this.isOpen && target.kind === "cells" && target.rows.length === 1 ? this.rows.indexOf(target.rows[0]) : -1;
+    const one = this.isOpen && target.kind === "cells" && target.rows.length === 1;
+    const at = one ? this.rows.indexOf(target.rows[0]) : -1;
     if (at >= 0) this.go(at + 1);
   }
 

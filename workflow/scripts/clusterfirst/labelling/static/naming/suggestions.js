@@ -8,7 +8,8 @@ import { $, count, h, plural } from "../ui/dom.js";
 const ALIKE = 0.05;
 
 /** What is suggested for a cluster that nobody has named. */
-export const suggestion = (cluster) => (cluster?.proposal && cluster.name === null && !cluster.mixed ? cluster.proposal : null);
+export const suggestion = (cluster) =>
+  (cluster?.proposal && cluster.name === null && !cluster.mixed ? cluster.proposal : null);
 
 /** "3 of 3 views" */
 export const support = ({ share, views }) => `${count(share * views)} of ${plural(views, "view")}`;
@@ -19,7 +20,11 @@ export class Suggestions {
     Object.assign(this, { store, actions, naming, accepted });
     this.box = $("#suggestions");
     this.text = h("span", { class: "muted" });
-    this.least = h("select", { id: "suggested-share", "aria-label": "Share of views that agree, at least", onchange: () => this.refresh() });
+    this.least = h("select", {
+      id: "suggested-share",
+      "aria-label": "Share of views that agree, at least",
+      onchange: () => this.refresh(),
+    });
     this.button = h("button", { id: "accept-all", onclick: () => this.acceptAll() });
     this.box.append(this.text, this.least, this.button);
     store.on("group state", () => this.refresh());
@@ -34,9 +39,11 @@ export class Suggestions {
     const all = this.open();
     this.box.hidden = !all.length;
     // Of the named ones, too: once all at a share are named, the next click must not silently be for a lower one.
-    const shares = [...new Set(this.store.clusters.flatMap(({ proposal }) => proposal?.share ?? []))].sort((a, b) => b - a);
+    const each = this.store.clusters.flatMap(({ proposal }) => proposal?.share ?? []);
+    const shares = [...new Set(each)].sort((a, b) => b - a);
     const chosen = shares.find((share) => String(share) === this.least.value) ?? shares[0];
-    this.least.replaceChildren(...shares.map((share) => h("option", { value: share }, share === 1 ? "All agree" : `≥ ${Math.round(100 * share)} %`)));
+    const text = (share) => (share === 1 ? "All agree" : `≥ ${Math.round(100 * share)} %`);
+    this.least.replaceChildren(...shares.map((share) => h("option", { value: share }, text(share))));
     this.least.value = String(chosen);
     this.text.textContent = `${count(all.length)} suggested`;
     const number = this.open(chosen).length;
@@ -63,7 +70,9 @@ export class Suggestions {
   accept() {
     const { target } = this.store;
     const proposal = suggestion(target?.cluster);
-    if (!proposal) return say(target?.kind === "cells" ? "Suggestions are for whole clusters." : "Nothing is suggested here.");
+    if (!proposal) {
+      return say(target?.kind === "cells" ? "Suggestions are for whole clusters." : "Nothing is suggested here.");
+    }
     const { classes, words } = this.admit([proposal]);
     if (classes.length > this.naming.latest.length) this.naming.save(classes);
     const name = words.get(proposal.class);
@@ -76,10 +85,13 @@ export class Suggestions {
     const { classes, words } = this.admit(clusters.map(suggestion));
     const names = clusters.map(({ leaves, proposal }) => ({ class: words.get(proposal.class), leaves }));
     const source = `suggestions of ${clusters[0].proposal.model}`;
-    const sent = this.naming.keep(clusters.map((c) => c.key), this.actions.do({ do: "labels", source, classes, names, cells: [] }));
+    const action = { do: "labels", source, classes, names, cells: [] };
+    const sent = this.naming.keep(clusters.map((c) => c.key), this.actions.do(action));
     this.accepted();
     if (!(await sent)) return;
     const cells = clusters.reduce((sum, cluster) => sum + cluster.size, 0);
-    say(`${plural(clusters.length, "cluster")} (${plural(cells, "cell")}) ${clusters.length === 1 ? "has the name" : "have the names"} suggested. Undo takes them back together.`);
+    const what = `${plural(clusters.length, "cluster")} (${plural(cells, "cell")})`;
+    const have = clusters.length === 1 ? "has the name" : "have the names";
+    say(`${what} ${have} suggested. Undo takes them back together.`);
   }
 }

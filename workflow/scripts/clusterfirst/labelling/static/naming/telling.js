@@ -26,7 +26,10 @@ const cellsOf = ({ rows, cells }) => plural(rows === undefined ? cells : decodeR
 export function thing(action, store) {
   switch (action?.do) {
     case "name": return `${called(action.leaves, store)} = ${action.class ?? "no name"}`;
-    case "cells": return `${cellsOf(action)} ${action.class === "" ? "left out" : `= ${action.class ?? "label of their cluster"}`}`;
+    case "cells": {
+      const label = action.class === "" ? "left out" : `= ${action.class ?? "label of their cluster"}`;
+      return `${cellsOf(action)} ${label}`;
+    }
     case "confirm": return `${cellsOf(action)} accepted`;
     case "classes": return "change of the classes";
     case "open": return `${called([action.cluster], store)} opened`;

@@ -30,20 +30,23 @@ export function inkOn(hex) {
   return 1.05 / (l + 0.05) > (l + 0.05) / 0.05 ? "#ffffff" : "#000000";
 }
 
-/** Colours offered to new classes: none so pale, or so close to the pink of H&E, that outlines would be lost on tissue. */
+/** Colours offered to new classes: none so pale, or so close to the pink of H&E, that outlines get lost on tissue. */
 export const CLASS_COLOURS = [
   "#0077bb", "#ee7733", "#117733", "#cc3311", "#ddcc00", "#33bbee", "#332288", "#663333", "#999933", "#44aa99",
   "#882255", "#225555", "#00cc66", "#aa4499", "#0044aa", "#bbcc33", "#5b2c83", "#7f4f24", "#00e5ff", "#ee3377",
 ];
 
-/** What the common kinds of colour blindness leave of linear RGB: none, protanopia, deuteranopia (Machado et al. 2009). */
+/**
+ * What the common kinds of colour blindness leave of linear RGB: none, protanopia, deuteranopia (Machado et al. 2009).
+ */
 const EYES = [
   [1, 0, 0, 0, 1, 0, 0, 0, 1],
   [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
   [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
 ];
 
-const linear = (hex) => parts(hex).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+const linear = (hex) =>
+  parts(hex).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
 
 /** Linear RGB to OKLab, in which distances are about as large as they look. */
 function oklab([r, g, b]) {

@@ -19,7 +19,8 @@ export function ask(title, content, buttons) {
     dialog.append(
       h("h2", { id: "dialog-title" }, title),
       h("div", { class: "dialog-body" }, ...content),
-      h("div", { class: "dialog-buttons" }, ...buttons.map(([text, value, kind]) => h("button", { class: kind, onclick: choose(value) }, text))),
+      h("div", { class: "dialog-buttons" },
+        ...buttons.map(([text, value, kind]) => h("button", { class: kind, onclick: choose(value) }, text))),
     );
     dialog.addEventListener("close", () => {
       dialog.remove();
@@ -31,14 +32,22 @@ export function ask(title, content, buttons) {
     });
     document.body.append(dialog);
     dialog.showModal();
-    ($("input:not([type=checkbox])", dialog) ?? $(".dialog-buttons .primary", dialog) ?? $(".dialog-buttons button", dialog)).focus();
+    const first =
+      $("input:not([type=checkbox])", dialog)
+      ?? $(".dialog-buttons .primary", dialog)
+      ?? $(".dialog-buttons button", dialog);
+    first.focus();
   });
 }
 
 /** Ask for a line of text. @returns {Promise<string|null>} */
 export function askText(title, text, value = "") {
   const input = h("input", { value, maxlength: 80, "aria-label": title });
-  const form = h("form", { onsubmit: (event) => (event.preventDefault(), $("button.primary", event.target.closest("dialog")).click()) }, input);
+  const accept = (event) => {
+    event.preventDefault();
+    $("button.primary", event.target.closest("dialog")).click();
+  };
+  const form = h("form", { onsubmit: accept }, input);
   return ask(title, [h("p", {}, text), form], [["OK", () => input.value.trim() || null, "primary"]]);
 }
 
@@ -47,7 +56,8 @@ export function say(text, { kind = "note", lasts = 4200, action } = {}) {
   const toasts = $("#toasts");
   const toast = h("div", { class: `toast ${kind}` }, h("span", {}, text));
   if (action) toast.append(h("button", { class: "quiet", onclick: () => (toast.remove(), action.run()) }, action.text));
-  if (lasts > 8000) toast.append(h("button", { class: "quiet", "aria-label": "Close", onclick: () => toast.remove() }, "×"));
+  const close = () => toast.remove();
+  if (lasts > 8000) toast.append(h("button", { class: "quiet", "aria-label": "Close", onclick: close }, "×"));
   toasts.append(toast);
   while (toasts.children.length > 2) toasts.firstChild.remove();
   setTimeout(() => toast.remove(), lasts);

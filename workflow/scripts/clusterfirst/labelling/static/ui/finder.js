@@ -33,8 +33,15 @@ export function findClass(title, classes) {
 
   function paint() {
     list.replaceChildren(...found.map((entry, i) =>
-      h("div", { class: "option", id: `found-${i}`, role: "option", "aria-selected": String(i === at), onclick: () => ((at = i), take()) },
-        h("kbd", entry.isNew ? {} : { style: { background: entry.colour, color: inkOn(entry.colour) } }, entry.isNew ? "+" : entry.key),
+      h("div", {
+        class: "option",
+        id: `found-${i}`,
+        role: "option",
+        "aria-selected": String(i === at),
+        onclick: () => ((at = i), take()),
+      },
+        h("kbd", entry.isNew ? {} : { style: { background: entry.colour, color: inkOn(entry.colour) } },
+          entry.isNew ? "+" : entry.key),
         h("span", { class: "word" }, entry.isNew ? `Add “${entry.name}”` : entry.name))));
     if (found.length) input.setAttribute("aria-activedescendant", `found-${at}`);
     else input.removeAttribute("aria-activedescendant");
@@ -44,7 +51,8 @@ export function findClass(title, classes) {
   function refresh() {
     const text = input.value.trim();
     found = matching(classes, text);
-    if (text && !classes.some(({ name }) => name.toLowerCase() === text.toLowerCase())) found.push({ name: text, isNew: true });
+    const isThere = classes.some(({ name }) => name.toLowerCase() === text.toLowerCase());
+    if (text && !isThere) found.push({ name: text, isNew: true });
     at = 0;
     paint();
   }

@@ -3,7 +3,7 @@
 import { $, h } from "./dom.js";
 import { ask } from "./dialogs.js";
 
-/** Keys that say or accept something: one pressed for too long must not name the next cluster too, which follows by itself. */
+/** Keys that say or accept something: pressed for too long, one must not name the cluster that follows by itself. */
 const ONCE = /^([1-9aAxX]|Enter|Backspace|Delete)$/;
 
 /** Keys of the picture that has the focus stay, whatever the switch says. */
@@ -52,7 +52,11 @@ function name(event) {
   return held + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }
 
-const SHOWN = { ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc", "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "Shift+Tab": "Shift Tab", PageUp: "Page ↑", PageDown: "Page ↓" };
+const SHOWN = {
+  ",": "comma", ".": "full stop", Backspace: "⌫", Escape: "Esc",
+  "Ctrl+z": "Ctrl Z", "Ctrl+Shift+z": "Ctrl Shift Z", "Ctrl+y": "Ctrl Y", "Shift+Tab": "Shift Tab",
+  ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓",
+};
 const shown = (key) => SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 
 /** Show all keys. @param {string} text what stands above them */
@@ -62,11 +66,15 @@ export function showHelp(table, text) {
     if (!sections.has(section)) sections.set(section, []);
     const list = keys.split(" ");
     const names = list.length > 4 ? [list[0], "…", list.at(-1)] : list;
-    sections.get(section).push(h("div", {}, h("dt", {}, names.map((key) => (key === "…" ? "–" : h("kbd", {}, shown(key))))), h("dd", {}, text)));
+    const signs = names.map((key) => (key === "…" ? "–" : h("kbd", {}, shown(key))));
+    sections.get(section).push(h("div", {}, h("dt", {}, signs), h("dd", {}, text)));
   }
   const columns = [...sections].map(([title, rows]) => h("section", {}, h("h3", {}, title), h("dl", {}, rows)));
   const about = h("p", { class: "muted" }, text);
-  const box = h("input", { type: "checkbox", checked: single(), id: "single-keys", onchange: () => setSingle(box.checked) });
-  const choice = h("label", { class: "check" }, box, h("span", {}, "Shortcuts of a single character. Without them, everything is done with buttons, and with the other keys."));
+  const change = () => setSingle(box.checked);
+  const box = h("input", { type: "checkbox", checked: single(), id: "single-keys", onchange: change });
+  const without = "Shortcuts of a single character. Without them, everything is done with buttons, "
+    + "and with the other keys.";
+  const choice = h("label", { class: "check" }, box, h("span", {}, without));
   return ask("Help", [about, h("div", { class: "help" }, columns), choice], [["Close", true, "primary"]]);
 }

@@ -11,7 +11,8 @@ let timer;
 export function keepPlace(place) {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    const entries = Object.entries(place()).filter(([, value]) => value !== null && value !== "" && value !== undefined);
+    const isSet = (value) => value !== null && value !== "" && value !== undefined;
+    const entries = Object.entries(place()).filter(([, value]) => isSet(value));
     history.replaceState(null, "", `#${new URLSearchParams(entries)}`);
   }, 200);
 }

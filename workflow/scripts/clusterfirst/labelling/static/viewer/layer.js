@@ -43,7 +43,8 @@ export class Layer {
 
   repaint(view, ratio) {
     const start = performance.now();
-    const width = Math.round(view.width * (1 + 2 * MARGIN) * ratio), height = Math.round(view.height * (1 + 2 * MARGIN) * ratio);
+    const large = (length) => Math.round(length * (1 + 2 * MARGIN) * ratio);
+    const width = large(view.width), height = large(view.height);
     this.at = new View(view.x, view.y, view.scale, width / ratio, height / ratio);
     this.ratio = ratio;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });

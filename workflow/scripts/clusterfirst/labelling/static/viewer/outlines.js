@@ -1,4 +1,4 @@
-/** Cells from near: their outlines, fetched in blocks of 1024 × 1024 pixels of the slide and drawn as paths by colour. */
+/** Cells from near: their outlines, fetched in blocks of 1024 × 1024 pixels of the slide, drawn as paths by colour. */
 
 import { inPolygon } from "./geometry.js";
 
@@ -33,7 +33,7 @@ export class Outlines {
     this.wanted = [];
   }
 
-  /** The blocks that a rectangle meets, those that are missing asked for. @returns {{ready: object[], missing: number}} */
+  /** The blocks that a rectangle meets; those missing are asked for. @returns {{ready: object[], missing: number}} */
   get([left, top, right, bottom], x, y) {
     const ready = [], missing = [];
     const inside = (v, most) => Math.max(0, Math.min(most, Math.floor(v / BLOCK)));

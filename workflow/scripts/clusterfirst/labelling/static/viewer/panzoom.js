@@ -1,4 +1,6 @@
-/** A canvas that is panned and zoomed: wheel, drag, pinch, double click, keys. What is on it is somebody else's idea. */
+/**
+ * A canvas that is panned and zoomed: wheel, drag, pinch, double click, keys. What is on it is somebody else's idea.
+ */
 
 import { View, rectangle } from "./geometry.js";
 import { calm, density, fit } from "../ui/dom.js";

@@ -27,7 +27,8 @@ const RIM = (254 << 24) | 0xffffff;
 export function paintPoints(pixels, width, height, view, ratio, grid, palette, diameter) {
   const size = Math.max(1, Math.min(9, Math.round(diameter)));
   const steps = offsets(size, width), large = size > 1 ? offsets(size + 1, width) : steps;
-  // How opaque what is brought out is; nothing else is, by which it is known. Where cells are specks, tissue shows through.
+  // How opaque what is brought out is; nothing else is, by which it is known. Where cells are specks, tissue shows
+  // through.
   const full = size > 1 ? 255 : 210;
   const rim = size > 1 ? offsets(size + 3, width) : [];
   const scale = view.scale * ratio;

@@ -14,12 +14,12 @@ const NEAR_PX = 7;
 const CLOSEST = 8;
 
 /**
- * What views show. They know no labels: what the cells are, which are brought out and in which colours is handed to them.
+ * What views show. They know no labels: what cells there are, and in which colours, is handed to them.
  *
  * @typedef {object} Scene
  * @property {object|null} cells `x`, `y`, `slide`, `u`, `v` by row, `range(slide)`, and grids: `grid(slide)`, `map`
- * @property {object} palette `of(row)`, the number of a colour or -1 for what is not drawn; by that number `hex`, `packed`
- *   and `isFaint(colour)`; `isBright(row)`, whether a cell is brought out, and `dims`, whether the others step back
+ * @property {object} palette `of(row)`, the number of a colour, or -1 for what is not drawn; by that number `hex`,
+ *   `packed` and `isFaint(colour)`; `isBright(row)`, whether a cell is brought out; `dims`, whether others step back
  * @property {{filled: boolean, opacity: number, alone: boolean}} display
  * @property {"move"|"lasso"|"region"} tool
  * @property {number|null} cursor row of the cell under the cell cursor
@@ -79,7 +79,8 @@ export class SlideView {
   /** Has everything on the screen arrived, and does nothing move? */
   get settled() {
     const { pan, tiles, outlines } = this;
-    return !pan.goal && !pan.dirty && !this.layer.stale && !tiles.wanted.some((t) => !tiles.images.has(t.key)) && !outlines.loading.size;
+    return !pan.goal && !pan.dirty && !this.layer.stale
+      && !tiles.wanted.some((tile) => !tiles.images.has(tile.key)) && !outlines.loading.size;
   }
 
   repaint() {
@@ -139,7 +140,8 @@ export class SlideView {
     if (inside !== undefined) return inside;
     const nearest = found[0];
     if (nearest === undefined) return null;
-    const close = Math.hypot(cells.x[nearest] - x, cells.y[nearest] - y) <= Math.max(this.nucleus * 0.7, 6 / this.view.scale);
+    const distance = Math.hypot(cells.x[nearest] - x, cells.y[nearest] - y);
+    const close = distance <= Math.max(this.nucleus * 0.7, 6 / this.view.scale);
     return close ? nearest : null;
   }
 

@@ -46,7 +46,8 @@ export class Tiles {
       }
     }
     this.paintSheet(context, view, ratio);
-    for (const tile of [...stand.values()].sort((a, b) => a.level - b.level)) this.paint(context, view, ratio, tile, this.take(tile.key));
+    const coarseFirst = [...stand.values()].sort((a, b) => a.level - b.level);
+    for (const tile of coarseFirst) this.paint(context, view, ratio, tile, this.take(tile.key));
     for (const [tile, image] of ready) this.paint(context, view, ratio, tile, image);
     this.ask(missing, view);
   }
@@ -95,7 +96,8 @@ export class Tiles {
     const right = Math.min(left + size, this.width), bottom = Math.min(top + size, this.height);
     const [x0, y0] = view.toScreen(left, top).map((v) => Math.round(v * ratio));
     const [x1, y1] = view.toScreen(right, bottom).map((v) => Math.round(v * ratio));
-    const w = Math.min((right - left) / step, image.width - shiftX), h = Math.min((bottom - top) / step, image.height - shiftY);
+    const w = Math.min((right - left) / step, image.width - shiftX);
+    const h = Math.min((bottom - top) / step, image.height - shiftY);
     context.drawImage(image, shiftX, shiftY, w, h, x0, y0, x1 - x0, y1 - y0);
   }
 
@@ -123,7 +125,8 @@ export class Tiles {
     const stop = new AbortController();
     this.loading.set(tile.key, stop);
     try {
-      const answer = await fetch(`${this.url}/tiles/${tile.level}/${tile.col}_${tile.row}.jpg`, { signal: stop.signal });
+      const url = `${this.url}/tiles/${tile.level}/${tile.col}_${tile.row}.jpg`;
+      const answer = await fetch(url, { signal: stop.signal });
       if (!answer.ok) throw new Error(`tile ${tile.key}: ${answer.status}`);
       this.keep(tile.key, await createImageBitmap(await answer.blob()));
       this.arrived();
