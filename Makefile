@@ -59,6 +59,7 @@ lint: $(READY)  ## check style and workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(SNAKEMAKE) --lint --configfile config/demo.yaml
+	$(BIN)/python -m pytest -q tests/unit/test_javascript.py
 
 format: $(READY)  ## format the code
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,8 @@ from journal import Server
 from machine import machine
 from tests.labelling_results import make
 
-from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.cells.group import load_group
+from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.record import ranges
 
 EDGE, LEAVES, GROUPS = 60_000, 300, 10

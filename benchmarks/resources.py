@@ -37,7 +37,7 @@ from clusterfirst import weights
 from clusterfirst.fit import Fit
 from clusterfirst.io import read_json, write_json
 from clusterfirst.labelling.cells.results import open_results
-from clusterfirst.labelling.server import exchange
+from clusterfirst.labelling.server import exports
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.outlines.objects import read_objects
 from clusterfirst.plan import networks, resources
@@ -274,7 +274,7 @@ def label(project: Project) -> None:
         actions.append({"do": "name", "leaves": cluster["leaves"], "class": classes[number % 3]["name"]})
     for number, action in enumerate(actions):
         session.act("benchmark", f"benchmark-{number}", action, base=session.history.seq)
-    exchange.export(session, "benchmark")
+    exports.export_labels(session, "benchmark")
     session.close()
     project.snakemake("labels", "--allowed-rules", "labels", "label_cells", "export_qupath", "annotate_labels")
 

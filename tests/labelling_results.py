@@ -11,6 +11,7 @@ import shapely
 from PIL import Image
 
 from clusterfirst.clustering import palette
+from clusterfirst.clustering.clusters import NO_TYPICAL
 from clusterfirst.clustering.document import Clustering, Counts, Entry
 from clusterfirst.clustering.numbering import by_size, members
 from clusterfirst.clustering.tree import grow
@@ -53,7 +54,8 @@ def make(
     if group:
         write_clusters(results / own[0], slides, leaves=leaves, groups=groups, noise=noise, rng=rng, scope="cohort")
         for slide in slides:
-            write_json({"settings": {"scope": "cohort"}, "counts": {}}, results / slide / "clusters.json", indent=None)
+            head = {"settings": {"scope": "cohort"}, "counts": Counts(0, 0, 0, 0.0).document()}
+            write_json(head, results / slide / "clusters.json", indent=None)
     return results
 
 
@@ -86,17 +88,18 @@ def write_tiles(folder: Path, centres: np.ndarray, edge: int) -> list[str]:
     """Write ``filtered.parquet`` of all tiles, those without cells not kept; return each cell's tile."""
     name = "x{:06d}_y{:06d}".format
     corners = [(x, y) for y in range(0, edge, TILE_PX) for x in range(0, edge, TILE_PX)]
-    own = [name(*corner) for corner in (centres // TILE_PX * TILE_PX).astype(int).tolist()]
+    tiles = [name(*corner) for corner in (centres // TILE_PX * TILE_PX).astype(int).tolist()]
+    with_cells = set(tiles)
     columns = {
         "tile_id": [name(*corner) for corner in corners],
         "x": [x for x, _ in corners],
         "y": [y for _, y in corners],
         "width": [min(TILE_PX, edge - x) for x, _ in corners],
         "height": [min(TILE_PX, edge - y) for _, y in corners],
-        "kept": [name(*corner) in set(own) for corner in corners],
+        "kept": [name(*corner) in with_cells for corner in corners],
     }
     write_table(pa.table(columns), folder / "filtered.parquet")
-    return own
+    return tiles
 
 
 def write_clusters(folder: Path, slides: dict[str, int], *, leaves, groups, noise, rng, scope="slide") -> None:
@@ -114,7 +117,7 @@ def write_clusters(folder: Path, slides: dict[str, int], *, leaves, groups, nois
     cluster = np.append(of_leaf, -1)[leaf]
     sure = rng.random(cells).round(4)
     clusters = Clustering(
-        settings={"scope": scope, "method": "kmeans"},
+        settings={"scope": scope, "method": "kmeans", "representatives": NO_TYPICAL},
         counts=Counts.of(cluster, groups, 0),
         entries=[
             Entry(

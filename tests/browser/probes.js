@@ -48,8 +48,10 @@
 
   nameless() {
     const controls = "button, input, select, a[href], canvas, [role=listbox], [role=option], [role=radio]";
-    const named = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim() || e.labels?.length || e.querySelector("img")?.alt;
-    return [...document.querySelectorAll(controls)].filter((e) => e.checkVisibility() && !named(e)).map((e) => e.outerHTML);
+    const text = (e) => e.getAttribute("aria-label") || e.title || e.textContent.trim();
+    const named = (e) => text(e) || e.labels?.length || e.querySelector("img")?.alt;
+    const shown = [...document.querySelectorAll(controls)].filter((e) => e.checkVisibility());
+    return shown.filter((e) => !named(e)).map((e) => e.outerHTML);
   },
 
   // Texts whose contrast with what is behind them is below 4.5 : 1.
@@ -93,26 +95,31 @@
   },
 
   overlapping() {
-    const parts = ".bar button, .bar select, .share, .saved, .view-bar button, .view-bar input, .panel-head > *, .corner-left, .corner-right, .figures div, .stage, .naming, .list, .detail, .map";
-    const boxes = [...document.querySelectorAll(parts)].filter((e) => e.checkVisibility()).map((e) => [e, e.getBoundingClientRect()]);
-    const meet = (r, s) => r.left + 1.5 < s.right && s.left + 1.5 < r.right && r.top + 1.5 < s.bottom && s.top + 1.5 < r.bottom;
+    const parts = ".bar button, .bar select, .share, .saved, .view-bar button, .view-bar input, .panel-head > *, "
+      + ".corner-left, .corner-right, .figures div, .stage, .naming, .list, .detail, .map";
+    const shown = [...document.querySelectorAll(parts)].filter((e) => e.checkVisibility());
+    const boxes = shown.map((e) => [e, e.getBoundingClientRect()]);
+    const across = (r, s) => r.left + 1.5 < s.right && s.left + 1.5 < r.right;
+    const meet = (r, s) => across(r, s) && r.top + 1.5 < s.bottom && s.top + 1.5 < r.bottom;
+    const start = (e) => e.outerHTML.slice(0, 60);
     const found = [];
     boxes.forEach(([a, r], i) =>
       boxes.slice(i + 1).forEach(([b, s]) => {
-        if (!a.contains(b) && !b.contains(a) && meet(r, s)) found.push([a.outerHTML.slice(0, 60), b.outerHTML.slice(0, 60)]);
+        if (!a.contains(b) && !b.contains(a) && meet(r, s)) found.push([start(a), start(b)]);
       }),
     );
     return found;
   },
 
   async pure() {
-    const { encodeRanges, decodeRanges } = await import("/static/ranges.js");
-    const { inPolygon, roundLength, View } = await import("/static/geometry.js");
-    const { PointGrid } = await import("/static/grid.js");
-    const { difference, inkOn, nextColour, packed } = await import("/static/colour.js");
+    const { encodeRanges, decodeRanges } = await import("/static/data/ranges.js");
+    const { inPolygon, roundLength, View } = await import("/static/viewer/geometry.js");
+    const { PointGrid } = await import("/static/data/grid.js");
+    const { difference, inkOn, nextColour, packed } = await import("/static/ui/colour.js");
     const square = [0, 0, 10, 0, 10, 10, 0, 10];
     const random = ((seed) => () => (seed = (seed * 16807) % 2147483647) / 2147483647)(7);
-    const x = Float32Array.from({ length: 2000 }, () => 1000 * random()), y = Float32Array.from(x, () => 500 * random());
+    const x = Float32Array.from({ length: 2000 }, () => 1000 * random());
+    const y = Float32Array.from(x, () => 500 * random());
     const grid = new PointGrid(x, y, 100), all = [...x.keys()];
     const inside = grid.within([200, 100, 400, 300], () => true).sort((a, b) => a - b);
     const brute = all.filter((i) => x[i] >= 200 && x[i] <= 400 && y[i] >= 100 && y[i] <= 300).map((i) => i + 100);

@@ -31,7 +31,7 @@ def answered(page):
 def saved(page, number):
     """Wait until nothing is under way, and so many cells have answers."""
     for _ in range(100):
-        if page.evaluate("clusterfirst.desk.actions.queue.length") == 0:
+        if page.evaluate("clusterfirst.workspace.actions.queue.length") == 0:
             break
         page.wait_for_timeout(50)
     assert answered(page) == number

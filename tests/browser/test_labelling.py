@@ -150,7 +150,7 @@ def test_clusters_are_called_as_in_the_pictures_of_the_workflow(server, new_page
     for place in ("#target", "#detail h3"):
         expect(page.locator(place)).to_contain_text("Cluster 0")
     row = wanted[5]["representatives"][0]
-    page.evaluate("row => clusterfirst.scatter.store.hoverOver(clusterfirst.store.labels.clusterAt(row).key, row)", row)
+    page.evaluate("row => clusterfirst.store.hoverOver(clusterfirst.store.labels.clusterAt(row).key, row)", row)
     expect(page.locator("#cell-facts")).to_contain_text("Cluster 5")
     page.keyboard.press("o")
     expect(page.locator("#toasts")).to_contain_text(re.compile("Cluster 0 opened into 0[ab] and 0[ab]"))
@@ -633,10 +633,13 @@ def test_nothing_comes_from_elsewhere(server, new_page):
 
 def test_the_page_names_all_its_modules_so_that_they_come_at_once(repo):
     static = repo / "workflow/scripts/clusterfirst/labelling/static"
-    needed, todo = set(), ["main.js"]
+    needed, todo = set(), [static / "naming/main.js"]
     while todo:
-        found = set(re.findall(r'from "\./(\w+\.js)"', (static / todo.pop()).read_text(encoding="utf-8")))
+        path = todo.pop()
+        imported = re.findall(r'from "(\.[^"]+)"', path.read_text(encoding="utf-8"))
+        found = {(path.parent / name).resolve() for name in imported}
         todo += found - needed
         needed |= found
     page = (static / "index.html").read_text(encoding="utf-8")
-    assert set(re.findall(r'modulepreload" href="/static/(\w+\.js)"', page)) == needed
+    named = re.findall(r'modulepreload" href="/static/([^"]+)"', page)
+    assert sorted(named) == sorted(path.relative_to(static.resolve()).as_posix() for path in needed)

@@ -66,25 +66,23 @@ def wing(module: tuple[str, ...]) -> str:
     return EARLY.get(module[:2], module[0])
 
 
-def imported(path, package) -> set[str]:
-    """Wings of the library that a file imports from anywhere in it, functions and type checks included."""
-    here = module_name(path, package)
+def names_imported(path, package) -> set[tuple[str, ...]]:
+    """All that a file imports from anywhere in it, functions and type checks included: full names, in parts."""
+    here = ("clusterfirst", *module_name(path, package))
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        base = None
         if isinstance(node, ast.ImportFrom):
-            parts = tuple((node.module or "").split(".")) if node.module else ()
-            if node.level:
-                base = here[: len(here) - node.level] + parts
-            elif parts[0] == "clusterfirst":
-                base = parts[1:]
-        if base is not None:
-            found |= {wing((*base, alias.name)) for alias in node.names}
+            above = here[: len(here) - node.level] if node.level else ()
+            parts = tuple(node.module.split(".")) if node.module else ()
+            found |= {(*above, *parts, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {
-                wing(tuple(one.name.split(".")[1:])) for one in node.names if one.name.startswith("clusterfirst.")
-            }
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
     return found
+
+
+def imported(path, package) -> set[str]:
+    """Wings of the library that a file imports."""
+    return {wing(name[1:]) for name in names_imported(path, package) if name[0] == "clusterfirst" and name[1:]}
 
 
 def sources(repo):
@@ -168,3 +166,26 @@ def test_importing_the_library_does_not_import_what_only_backends_need(repo):
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WEB = (
+    "fastapi.",
+    "pydantic.",
+    "starlette.",
+    "uvicorn.",
+    "clusterfirst.labelling.server.",
+    "clusterfirst.labelling.blind.",
+)
+PICTURES = ("PIL.", "cv2.", "matplotlib.", "clusterfirst.drawing.", "clusterfirst.slide.")
+CLOSED = {"record": (*WEB, *PICTURES, "clusterfirst.labelling.cells."), "cells": WEB}
+"""What a room of the labelling app must not import."""
+
+
+def test_what_people_said_knows_neither_cells_nor_the_web_and_cells_know_no_server(repo):
+    package, _ = sources(repo)
+    wrong = []
+    for room, closed in CLOSED.items():
+        for path in sorted((package / "labelling" / room).glob("*.py")):
+            names = [".".join(name) for name in names_imported(path, package)]
+            wrong += [f"{room}/{path.name}: {name}" for name in names if f"{name}.".startswith(closed)]
+    assert not wrong

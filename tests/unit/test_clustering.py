@@ -538,9 +538,13 @@ def test_what_is_written_is_read_again_to_the_byte(three_slides, tmp_path):
         assert Clustering.head(path) == (json.loads(path.read_text())["settings"], one.counts)
 
 
-def test_the_head_is_read_without_the_cells(three_slides, tmp_path):
-    path = tmp_path / "clusters.json"
-    three_slides[0].write(path)
+def test_the_head_is_read_without_the_cells_and_found_wherever_it_stands(three_slides, tmp_path):
+    path, whole = tmp_path / "clusters.json", three_slides[0]
+    document = whole.document()
+    for indent, keys in ((None, document), (1, document), (None, list(document)[::-1])):
+        path.write_text(json.dumps({key: document[key] for key in keys}, indent=indent))
+        assert Clustering.head(path) == (document["settings"], whole.counts)
+    whole.write(path)
     text = path.read_text()
     path.write_text(text[: text.index('"tree"')])
     assert Clustering.head(path).counts == three_slides[0].counts
@@ -556,12 +560,26 @@ def test_the_head_is_read_without_the_cells(three_slides, tmp_path):
         lambda document: document["clusters"].pop(),
         lambda document: document["clusters"][0].pop("leaves"),
         lambda document: document["counts"].update(cells=3),
+        lambda document: document["counts"].clear(),
+        lambda document: document["counts"].update(clusters=1),
         lambda document: document["cells"].update(cluster_id=["one"]),
+        lambda document: document["cells"]["leaf_id"].__setitem__(0, 0.7),
+        lambda document: document["cells"]["leaf_id"].__setitem__(0, 999),
+        lambda document: document["tree"]["merges"].pop(),
+        lambda document: document["clusters"].reverse(),
+        lambda document: document["clusters"][0]["representatives"].append(10**6),
+        lambda document: document.update(settings=None),
+        lambda document: document["settings"].pop("representatives"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_file(damage, three_slides, tmp_path):
     document, path = three_slides[0].document(), tmp_path / "clusters.json"
     damage(document)
     path.write_text(json.dumps(document))
-    with pytest.raises(ClusterfirstError, match=r"clusters\.json cannot be read.*run `cluster` again"):
-        Clustering.read(path)
+    for read in (Clustering.read, Clustering.head):
+        try:
+            read(path)
+        except ClusterfirstError as error:
+            assert re.search(r"clusters\.json cannot be read.*run `cluster` again", str(error))  # noqa: PT017
+        else:
+            assert read == Clustering.head, "it does not look at all"

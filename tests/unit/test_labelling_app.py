@@ -18,10 +18,12 @@ from clusterfirst.io import read_json, write_json
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.record.journal import Ended, Held
 from clusterfirst.labelling.record.ranges import decode
-from clusterfirst.labelling.server.routes import STATIC, _events, create_app
+from clusterfirst.labelling.server.app import create_app
+from clusterfirst.labelling.server.events import stream
+from clusterfirst.labelling.server.pages import STATIC
 from clusterfirst.labelling.server.security import Guard
 from clusterfirst.labelling.server.session import Session
-from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labelling.server.workspace import Workspace
 
 from ..labelling_results import again, make
 
@@ -80,18 +82,18 @@ def results(made, tmp_path):
 @pytest.fixture
 def start(results):
     """Start a server on the results; the one before it ends without a word, as if it were killed."""
-    desks = []
+    workspaces = []
 
     def begin(**options):
-        if desks:
+        if workspaces:
             # What the system does with a process that is killed: locks and files go, nothing else is done.
-            for session in desks[-1]._sessions.values():
+            for session in workspaces[-1]._sessions.values():
                 session._held.release()
-        desks.append(Desk(open_results(results), **options))
-        return create_app(desks[-1], Guard("127.0.0.1"))
+        workspaces.append(Workspace(open_results(results), **options))
+        return create_app(workspaces[-1], Guard("127.0.0.1"))
 
     yield begin
-    desks[-1].close()
+    workspaces[-1].close()
 
 
 def labels(state: dict, browser: Browser) -> dict[int, str]:
@@ -128,14 +130,15 @@ def test_the_page_and_the_project(start):
 def test_files_of_the_page_are_served(start, monkeypatch, tmp_path):
     ada = Browser(start(), None)
     folder = tmp_path / "static"
-    folder.mkdir()
+    (folder / "viewer").mkdir(parents=True)
     (folder / "index.html").write_text("<p>cells</p>")
-    (folder / "main.js").write_text("export {}")
-    (folder / "notes.py").write_text("secret")
-    monkeypatch.setattr("clusterfirst.labelling.server.routes.STATIC", folder)
+    (folder / "viewer/tiles.js").write_text("export {}")
+    (folder / "viewer/notes.py").write_text("secret")
+    monkeypatch.setattr("clusterfirst.labelling.server.pages.STATIC", folder)
     assert ada.http.get("/").text == "<p>cells</p>"
-    assert ada.http.get("/static/main.js").headers["content-type"].startswith("text/javascript")
-    assert ada.http.get("/static/notes.py").status_code == 404
+    assert ada.http.get("/static/viewer/tiles.js").headers["content-type"].startswith("text/javascript")
+    for name in ("viewer/notes.py", "viewer", "viewer/", "viewer//tiles.js", "tiles.js", "viewer/%2e%2e/index.html"):
+        assert ada.http.get(f"/static/{name}").status_code == 404, name
     assert STATIC.is_dir()
 
 
@@ -325,7 +328,7 @@ def test_the_review_queue_brings_the_least_sure_and_some_at_random(start):
 
 
 def ada_results(browser: Browser):
-    return browser.http.app._app.state.desk.results.folder
+    return browser.http.app._app.state.workspace.results.folder
 
 
 def test_labels_of_an_older_clustering_are_kept_and_carried_over(start, results):
@@ -417,13 +420,13 @@ def test_labels_of_other_cells_are_not_carried_over(start, results):
 
 def test_a_group_of_slides_has_its_id_encoded(tmp_path):
     folder = make(tmp_path, slides={"a": 50, "b": 70}, group="cohort", edge=600)
-    desk = Desk(open_results(folder))
-    ada = Browser(create_app(desk, Guard("127.0.0.1")), "Ada", group="groups/cohort")
+    workspace = Workspace(open_results(folder))
+    ada = Browser(create_app(workspace, Guard("127.0.0.1")), "Ada", group="groups/cohort")
     assert ada.state()["progress"]["cells"] == 120
     assert ada.get("crops/119.jpg").status_code == 200
     ada.do(CLASSES)
     assert list((folder / "groups/cohort/labels").glob("journal-*.jsonl"))
-    desk.close()
+    workspace.close()
 
 
 def test_a_second_server_is_refused(start, results):
@@ -470,12 +473,12 @@ def test_events_tell_others_who_is_there_and_what_happens(start):
     app = start()
     ada = Browser(app, "Ada")
     ada.state()
-    session = app._app.state.desk.session("a")
+    session = app._app.state.workspace.session("a")
     told: list[dict] = []
-    session.join(told.append, "token", "Grace", "a")
+    session.presence.join(told.append, "token", "Grace", "a")
     ada.do(CLASSES)
     assert ada.state()["holders"][0].items() >= {"who": "Grace", "slide": "a"}.items()
-    session.leave(told.append, "token")
+    session.presence.leave(told.append, "token")
     assert told[0]["holders"][0]["who"] == "Grace"
     assert (told[1]["seq"], told[1]["who"], told[1]["action"]["do"]) == (1, "Ada", "classes")
     assert ada.state()["holders"] == []
@@ -486,7 +489,7 @@ def test_the_others_are_told_in_words_what_happened_to_which_cluster(start):
     ada = Browser(app, "Ada")
     first, second = ada.state()["clusters"][:2]
     told: list[dict] = []
-    app._app.state.desk.session("a").join(told.append, "token", "Grace", "a")
+    app._app.state.workspace.session("a").presence.join(told.append, "token", "Grace", "a")
     both = sorted(first["leaves"] + second["leaves"])
     for action in (
         CLASSES,
@@ -541,18 +544,18 @@ def at_work(session):
 @pytest.mark.parametrize("there", [False, True], ids=["while coming", "once there"])
 def test_who_goes_is_gone_and_nobody_waits_for_it(start, there):
     app = start()
-    session = app._app.state.desk.session("a")
+    session = app._app.state.workspace.session("a")
     request = Request({"type": "http", "headers": [(b"cookie", b"clusterfirst_who=Grace")], "app": app._app})
     went = []
-    leave = session.leave
-    session.leave = lambda *who: (leave(*who), went.append(who))
+    leave = session.presence.leave
+    session.presence.leave = lambda *who: (leave(*who), went.append(who))
 
     async def scene() -> float:
-        stream = _events(request, session, "a")
+        events = stream(request, session, "a")
         if there:
-            assert "Grace" in await anext(stream)
+            assert "Grace" in await anext(events)
         with at_work(session):
-            listening = asyncio.create_task(anext(stream))
+            listening = asyncio.create_task(anext(events))
             await asyncio.sleep(0.1)
             start = time.monotonic()
             listening.cancel()
@@ -565,21 +568,21 @@ def test_who_goes_is_gone_and_nobody_waits_for_it(start, there):
 
     assert asyncio.run(scene()) < 1, "the loop, and with it everybody, waited"
     assert len(went) == 1
-    assert session.holders() == []
+    assert session.presence.holders() == []
 
 
 def test_after_the_end_nothing_is_taken_and_another_server_may_begin(start, results):
     ada = Browser(app := start(), "Ada")
     ada.do(CLASSES)
-    desk, (path,) = app._app.state.desk, (results / "a/labels").glob("journal-*.jsonl")
+    workspace, (path,) = app._app.state.workspace, (results / "a/labels").glob("journal-*.jsonl")
     before = path.read_bytes()
-    session = desk.session("a")
-    desk.close()
-    desk.close()
+    session = workspace.session("a")
+    workspace.close()
+    workspace.close()
     with pytest.raises(Ended):
         session.act("Ada", "late-one", {"do": "undo"}, base=1)
     assert ada.ask(CLASSES).status_code == 503, "the page keeps what is refused so, and sends it again"
-    for opens in (desk.session, desk.study):
+    for opens in (workspace.session, workspace.study):
         with pytest.raises(Ended):
             opens("a")
     other = Session(open_results(results).groups["a"])

@@ -16,13 +16,14 @@ from clusterfirst.io import ClusterfirstError, read_json, read_metadata
 from clusterfirst.labelling.blind import scores, tiles
 from clusterfirst.labelling.blind import truth as truth_files
 from clusterfirst.labelling.blind.sampling import deal
-from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.cells.group import load_group
+from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.record import journal
 from clusterfirst.labelling.record.journal import Ended
 from clusterfirst.labelling.record.ranges import decode, encode
-from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.app import create_app
 from clusterfirst.labelling.server.security import Guard
-from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labelling.server.workspace import Workspace
 from clusterfirst.outlines.objects import read_objects
 
 from ..labelling_results import again, make
@@ -197,17 +198,17 @@ class Person:
 @pytest.fixture
 def start(results):
     """Start a server on the results; the one before it ends as if it were killed."""
-    desks = []
+    workspaces = []
 
     def begin():
-        if desks:
-            for session in desks[-1]._sessions.values():
+        if workspaces:
+            for session in workspaces[-1]._sessions.values():
                 session._held.release()
-        desks.append(Desk(open_results(results)))
-        return create_app(desks[-1], Guard("127.0.0.1"))
+        workspaces.append(Workspace(open_results(results)))
+        return create_app(workspaces[-1], Guard("127.0.0.1"))
 
     yield begin
-    desks[-1].close()
+    workspaces[-1].close()
 
 
 def keys_and_words(document) -> set[str]:
@@ -220,7 +221,7 @@ def keys_and_words(document) -> set[str]:
 
 def test_nothing_is_told_of_clusters_before_a_batch_is_finished(start, results):
     ada, ben = Person(app := start(), "Ada"), Person(app, "Ben")
-    session = app._app.state.desk.session("groups/both")
+    session = app._app.state.workspace.session("groups/both")
     # somebody has named clusters already, and somebody else has finished this batch
     named = {"do": "classes", "classes": [{"name": "tumour", "colour": "#010203"}]}
     session.act("Cy", str(uuid.uuid4()), named, base=0)
@@ -339,7 +340,7 @@ def test_nobody_labels_without_a_name_or_for_other_cells(start):
 
 def test_two_people_are_compared_and_files_are_written_for_the_workflow(start, results):
     ada, ben = Person(app := start(), "Ada"), Person(app, "Ben Ö.")
-    group = app._app.state.desk.session("groups/both").group
+    group = app._app.state.workspace.session("groups/both").group
     cluster = scores.cluster_id(group)
     names = ["tumour", "lymphocyte", "stroma", "epithelium"]
     for number in (0, 1):
@@ -379,7 +380,7 @@ def test_two_people_are_compared_and_files_are_written_for_the_workflow(start, r
 
 def test_names_given_in_the_app_are_compared_too(start):
     ada = Person(app := start(), "Ada")
-    session = app._app.state.desk.session("groups/both")
+    session = app._app.state.workspace.session("groups/both")
     offered = {"do": "classes", "classes": [{"name": "tumour", "colour": "#d55e00"}]}
     session.act("Ada", str(uuid.uuid4()), offered, base=0)
     session.act("Ada", str(uuid.uuid4()), {"do": "name", "leaves": [0], "class": "tumour"}, base=1)
@@ -421,7 +422,7 @@ def test_nobody_waits_while_outlines_are_read_for_another(start):
     ada.label_all(0, lambda row: "tumour")
     ada.do({"do": "finish"})
     rows = ben.rows()
-    shelf, asked, go = app._app.state.desk.outlines, threading.Event(), threading.Event()
+    shelf, asked, go = app._app.state.workspace.outlines, threading.Event(), threading.Event()
     real = shelf.of
 
     def slow(slide):
@@ -452,9 +453,9 @@ def test_after_the_end_no_answer_is_taken(start, results):
     ada = Person(app := start(), "Ada")
     row = str(ada.rows()[0])
     ada.do({"do": "label", "rows": row, "class": "tumour"})
-    desk, (path,) = app._app.state.desk, (results / "groups/both/labels").glob("blind-*")
-    study, before = desk.study("groups/both"), path.read_bytes()
-    desk.close()
+    workspace, (path,) = app._app.state.workspace, (results / "groups/both/labels").glob("blind-*")
+    study, before = workspace.study("groups/both"), path.read_bytes()
+    workspace.close()
     for who in ("Ada", "Ben"):
         with pytest.raises(Ended):
             study.act(who, str(uuid.uuid4()), study.cells[:12], (SIZE, 0, 0), {"do": "label", "rows": row, "class": ""})

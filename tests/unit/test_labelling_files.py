@@ -16,10 +16,11 @@ import shapely
 from clusterfirst.export import qupath
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling.cells.results import open_results
-from clusterfirst.labelling.server import exchange
-from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.record.labels import current
+from clusterfirst.labelling.server import exports, imports
+from clusterfirst.labelling.server.app import create_app
 from clusterfirst.labelling.server.security import Guard
-from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labelling.server.workspace import Workspace
 from clusterfirst.labels import by_cell_id, people
 from clusterfirst.outlines import foreign, objects
 
@@ -39,9 +40,9 @@ def results(made, tmp_path):
 
 @pytest.fixture
 def app(results):
-    desk = Desk(open_results(results))
-    yield create_app(desk, Guard("127.0.0.1"))
-    desk.close()
+    workspace = Workspace(open_results(results))
+    yield create_app(workspace, Guard("127.0.0.1"))
+    workspace.close()
 
 
 @pytest.fixture
@@ -54,14 +55,14 @@ def ada(app):
 
 @pytest.fixture
 def session(app, ada):
-    return app._app.state.desk.session("groups/cohort")
+    return app._app.state.workspace.session("groups/cohort")
 
 
 def cells_of(session, slide):
-    return objects.read_objects(session.group.info.slides["ab".index(slide)].masks)
+    return objects.read_objects(session.group.info.slides["ab".index(slide)].folder.cells)
 
 
-def exports(results, slide):
+def exported(results, slide):
     return sorted((results / slide / "labels").glob("*.json"))
 
 
@@ -102,7 +103,7 @@ def test_an_export_says_of_every_cell_what_it_is_how_that_came_about_and_who_sai
     answer = post(ada, "export")
     assert answer.status_code == 200, answer.text
     files = [results.parent / name for name in answer.json()["files"]]
-    assert files == [*exports(results, "a"), *exports(results, "b")]
+    assert files == [*exported(results, "a"), *exported(results, "b")]
     found = [read(session, path, slide) for path, slide in zip(files, "ab", strict=True)]
     label, source, who = (np.concatenate([getattr(one, name) for one in found]) for name in ("label", "source", "who"))
     told = {row: (label[row], source[row], who[row]) for row in range(100)}
@@ -124,7 +125,7 @@ def test_an_export_says_of_every_cell_what_it_is_how_that_came_about_and_who_sai
 
 def test_an_export_is_a_truth(ada, app, session, results):
     label_everything(ada, app, session)
-    path, _ = exchange.export(session, "Ada")
+    path, _ = exports.export_labels(session, "Ada")
     assert by_cell_id.holds_labels(path)
     assert by_cell_id.read(path, 60).tolist() == read(session, path).label.tolist()
 
@@ -132,7 +133,7 @@ def test_an_export_is_a_truth(ada, app, session, results):
 def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clock_says(
     ada, session, results, monkeypatch
 ):
-    first, _ = exchange.export(session, "Ada")
+    first, _ = exports.export_labels(session, "Ada")
     before = first.read_bytes()
 
     class Clock(datetime):
@@ -140,10 +141,10 @@ def test_no_export_is_written_over_and_the_latest_is_the_latest_whatever_the_clo
         def now(cls, zone):
             return datetime.now(zone) - timedelta(days=400)
 
-    monkeypatch.setattr(exchange, "datetime", Clock)
-    second, _ = exchange.export(session, "Ada")
-    third, _ = exchange.export(session, "Ada")
-    assert exports(results, "a") == [first, second, third]
+    monkeypatch.setattr(exports, "datetime", Clock)
+    second, _ = exports.export_labels(session, "Ada")
+    third, _ = exports.export_labels(session, "Ada")
+    assert exported(results, "a") == [first, second, third]
     assert first.read_bytes() == before
     (results / "a/labels/zzz.json").write_text("{}")
     (results / "a/labels/2099-01-01T00-00-00.000Z.geojson.gz").touch()
@@ -165,7 +166,7 @@ def test_nothing_said_nothing_written(app, results):
 @pytest.mark.parametrize(("format", "step"), [("labels", "_write"), ("qupath", "qupath.write")])
 def test_a_group_is_exported_whole_or_not_at_all(ada, results, monkeypatch, format, step):
     ada.do({"do": "cells", "rows": "0-99", "class": "tumour"})
-    owner, name = (exchange.qupath, "write") if "." in step else (exchange, step)
+    owner, name = (exports.qupath, "write") if "." in step else (exports, step)
     real, calls = getattr(owner, name), []
 
     def full(path, *rest):
@@ -188,7 +189,7 @@ def test_an_import_that_has_no_room_says_so(ada, session, monkeypatch):
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exchange.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(imports.tempfile, "TemporaryDirectory", full)
     answer = post(ada, "import", "[]", slide="a")
     assert answer.status_code == 400
     assert re.search("no room for it .*No space left on device.*TMPDIR", answer.json()["error"])
@@ -219,7 +220,7 @@ def test_a_folder_of_labels_that_leads_elsewhere_is_not_written_to(ada, session,
 )
 def test_exports_that_cannot_be_meant_are_errors(ada, session, change, message):
     ada.do({"do": "cells", "rows": "0-59", "class": "tumour"})
-    path, _ = exchange.export(session, "Ada")
+    path, _ = exports.export_labels(session, "Ada")
     path.write_text(change(path.read_text()))
     with pytest.raises(ClusterfirstError, match=message):
         read(session, path)
@@ -273,12 +274,12 @@ def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
     assert (told["cells"], told["same"], told["missed"]) == (2, 0, 1)
     code, words = session.labels_now()
     assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {63: "tumour", 65: "stroma"}
-    assert exchange.current(session.history).who[63] == "Ada"
+    assert current(session.history).who[63] == "Ada"
 
 
 def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5", "class": "tumour"})
-    path, _ = exchange.export(session, "Ada")
+    path, _ = exports.export_labels(session, "Ada")
     ada.do({"do": "undo"})
     assert post(ada, "import", path.read_bytes(), slide="a").json()["cells"] == 3
     answer = post(ada, "import", path.read_bytes(), slide="b")
@@ -287,7 +288,7 @@ def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, result
 
 def test_labels_of_cells_that_were_segmented_again_are_found_by_their_places(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5,60", "class": "tumour"})
-    path, _ = exchange.export(session, "Ada")
+    path, _ = exports.export_labels(session, "Ada")
     masks = pq.read_table(results / "a/masks.parquet")
     # One cell is not found any more; the others have other ids, and lie a little elsewhere.
     order = list(range(60))[::-1]
@@ -301,16 +302,18 @@ def test_labels_of_cells_that_were_segmented_again_are_found_by_their_places(ada
     ):
         moved = moved.set_column(moved.column_names.index(name), name, values)
     pq.write_table(moved, results / "a/masks.parquet")
-    desk = Desk(open_results(shutil.copytree(results, results.parent / "again", ignore=lambda *_: ["labels"])))
+    workspace = Workspace(
+        open_results(shutil.copytree(results, results.parent / "again", ignore=lambda *_: ["labels"]))
+    )
     try:
-        browser = Browser(create_app(desk, Guard("127.0.0.1")), "Ada", group="groups/cohort")
+        browser = Browser(create_app(workspace, Guard("127.0.0.1")), "Ada", group="groups/cohort")
         told = post(browser, "import", path.read_bytes(), slide="a").json()
         assert (told["cells"], told["missed"]) == (2, 1), told
-        code, words = desk.session("groups/cohort").labels_now()
+        code, words = workspace.session("groups/cohort").labels_now()
         assert {row: words[code[row]] for row in np.flatnonzero(code > 0).tolist()} == {56: "tumour", 54: "tumour"}
         assert browser.state()["classes"] == CLASSES["classes"][:1]
     finally:
-        desk.close()
+        workspace.close()
 
 
 @pytest.mark.parametrize(

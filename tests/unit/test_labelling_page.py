@@ -7,7 +7,7 @@ from pathlib import Path
 import playwright
 import pytest
 
-from clusterfirst.labelling.server.routes import STATIC
+from clusterfirst.labelling.server.pages import STATIC
 
 NODE = Path(playwright.__file__).parent / "driver/node"
 
@@ -123,7 +123,7 @@ assert.notEqual(newId(), newId());
 @pytest.mark.parametrize("act", ACTS, ids=lambda name: name.replace(" ", "-"))
 def test_the_queue_of_actions(tmp_path, act):
     for name in ("actions.js", "api.js"):
-        shutil.copy(STATIC / name, tmp_path)
+        shutil.copy(STATIC / "data" / name, tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "scene.js").write_text(SCENE + ACTS[act] + 'console.log("played to the end");\n')
     played = subprocess.run(

@@ -18,9 +18,9 @@ import uvicorn
 from clusterfirst.labelling import cli
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import security
-from clusterfirst.labelling.server.routes import create_app
+from clusterfirst.labelling.server.app import create_app
 from clusterfirst.labelling.server.security import Guard
-from clusterfirst.labelling.server.workspace import Desk
+from clusterfirst.labelling.server.workspace import Workspace
 
 from ..labelling_results import make
 
@@ -74,9 +74,11 @@ class Server:
 
 @contextmanager
 def running(results, guard: Guard):
-    desk = Desk(open_results(results))
+    workspace = Workspace(open_results(results))
     listening = socket.create_server(("127.0.0.1", 0))
-    settings = uvicorn.Config(create_app(desk, guard), log_level="error", timeout_graceful_shutdown=1, **cli.PROTOCOL)
+    settings = uvicorn.Config(
+        create_app(workspace, guard), log_level="error", timeout_graceful_shutdown=1, **cli.PROTOCOL
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
@@ -119,10 +121,12 @@ def test_what_is_allowed_is_answered(server):
         "/../secret.txt",
         "/static/../secret.txt",
         "/static/../../../pyproject.toml",
-        "/static/..%2f..%2fapp.py",
-        "/static/%2e%2e/%2e%2e/app.py",
-        "/static/%252e%252e%252fapp.py",
-        "/static/..\\app.py",
+        "/static/..%2fserver%2fapp.py",
+        "/static/%2e%2e/server/app.py",
+        "/static/viewer/..%2f..%2fcli.py",
+        "/static/viewer/%2e%2e/index.html",
+        "/static/%252e%252e%252fcli.py",
+        "/static/..\\cli.py",
         "/static//etc/passwd",
         "/static/%2fetc%2fpasswd",
         "/static/index.html%00.png",
@@ -292,13 +296,13 @@ def test_nobody_comes_in_without_the_token(results, server, bound):
         for target in (
             "/",
             "/api/project",
-            "/static/main.js",
+            "/static/naming/main.js",
             "/static/blind.html",
             "/api/slides/a/tiles/0/0_0.jpg",
             "/api/groups/a/events",
             "/?token=",
             "/?token=x",
-            f"/static/main.js?token={token}",
+            f"/static/naming/main.js?token={token}",
         ):
             assert other.ask("GET", target)[0] == 401, target
         assert other.ask("POST", ACT, JSON, BODY)[0] == 401

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from clusterfirst.clustering.tree import grow
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling.record import ranges
+from clusterfirst.labelling.record.actions import check
 from clusterfirst.labelling.record.estimate import estimate, lots, reviewed
 from clusterfirst.labelling.record.history import Entry, History
 from clusterfirst.labelling.record.leaves import Leaves
-from clusterfirst.labelling.record.state import NONE, State, check
+from clusterfirst.labelling.record.state import NONE, State
 
 CELLS, LEAVES, GROUPS = 60, 8, 3
 WORDS = ("tumour", "stroma", "lymphocyte")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling.cells.results import open_results
-from clusterfirst.labelling.server import exchange
+from clusterfirst.labelling.server import exports
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.slide.slide import Slide
 from clusterfirst.weights import WEIGHTS, fetch
@@ -136,7 +136,7 @@ def say(project, *actions):
     try:
         for action in actions:
             session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)
-        (path,) = exchange.export(session, "Ada")
+        (path,) = exports.export_labels(session, "Ada")
         return path
     finally:
         session.close()

@@ -9,7 +9,8 @@ import yaml
 from PIL import Image
 
 from clusterfirst.io import read_json
-from clusterfirst.labelling.cells.results import load_group, open_results
+from clusterfirst.labelling.cells.group import load_group
+from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.record.history import History
 from clusterfirst.labelling.server.view import BrowserState
 from clusterfirst.labels import model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -179,32 +179,52 @@ class Clustering:
             The file is damaged, or something else.
         """
         try:
-            return cls._parsed(read_json(path))
-        except (KeyError, TypeError, ValueError) as error:
+            found = cls._parsed(read_json(path))
+            found._check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClusterfirstError(f"{path} cannot be read ({error!r}): run `cluster` again") from error
+        return found
 
     @classmethod
     def _parsed(cls, document: dict) -> Clustering:
         cells, tree, together = document["cells"], document["tree"], document.get("counts_in_group")
-        cell_id, cluster_id, leaf_id = (np.array(cells[name], int) for name in _COLUMNS[:3])
-        found = cls(
+        return cls(
             settings=document["settings"],
             counts=Counts(**document["counts"]),
             entries=[Entry(**entry) for entry in document["clusters"]],
             tree=Tree.read(tree),
             groups=tree["groups"],
-            cell_id=cell_id,
-            cluster_id=cluster_id,
-            leaf_id=leaf_id,
-            confidence=np.array(cells["confidence"], float),
+            **{name: np.array(cells[name]) for name in _COLUMNS},
             counts_in_group=together and Counts(**together),
         )
-        lengths = {len(getattr(found, name)) for name in _COLUMNS}
-        if lengths != {found.counts.cells}:
-            raise ValueError(f"columns of {sorted(lengths)} cells, counted {found.counts.cells}")
-        if cluster_id.min(initial=NOISE) < NOISE or cluster_id.max(initial=NOISE) >= len(found.entries):
-            raise ValueError("cells are in clusters that are not listed")
-        return found
+
+    def _check(self) -> None:
+        if why := next(self._misfits(), None):
+            raise ValueError(f"settings, clusters, tree and cells do not fit together: {why}")
+
+    def _misfits(self) -> Iterator[str]:
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        shapes = {column.shape for column in columns.values()}
+        if shapes != {(self.counts.cells,)}:
+            yield f"columns of {sorted(shapes)} cells, counted {self.counts.cells}"
+        kinds = {name: column.dtype.kind for name, column in columns.items() if column.size}
+        if any(kind not in ("fi" if name == "confidence" else "i") for name, kind in kinds.items()):
+            yield f"columns of kinds {kinds}"
+        leaves, count = len(self.tree.sizes), len(self.entries)
+        if len(self.tree.merges) != max(leaves - 1, 0):
+            yield f"{leaves} leaves, and {len(self.tree.merges)} merges"
+        if [entry.id for entry in self.entries] != list(range(self.counts.clusters)):
+            yield f"ids of clusters are not 0 to {self.counts.clusters - 1}"
+        if sorted(leaf for entry in self.entries for leaf in entry.leaves) != list(range(leaves)):
+            yield f"clusters do not hold each of {leaves} leaves once"
+        for name, numbers, end in (("cluster_id", self.cluster_id, count), ("leaf_id", self.leaf_id, leaves)):
+            if numbers.size and not NOISE <= numbers.min() <= numbers.max() < end:
+                yield f"{name} from {numbers.min()} to {numbers.max()}, of {end}"
+        typical = self.typical_rows
+        if typical.size and not 0 <= typical[0] <= typical[-1] < len(self):
+            yield "representatives are no cells"
+        if missing := {"method", "scope", "representatives"} - set(self.settings):
+            yield f"settings lack {', '.join(sorted(missing))}"
 
     @classmethod
     def head(cls, path: str | os.PathLike) -> Head:
@@ -215,14 +235,14 @@ class Clustering:
         ClusterfirstError
             The file is damaged, or something else.
         """
-        with Path(path).open(encoding="utf-8") as file:
-            text = file.read(_HEAD)
         try:
+            with Path(path).open(encoding="utf-8") as file:
+                text = file.read(_HEAD)
             settings, counts = (_value(text, name) for name in ("settings", "counts"))
-        except ValueError:
+            return Head(settings, Counts(**counts))
+        except (TypeError, ValueError):
             whole = cls.read(path)
             return Head(dict(whole.settings), whole.counts)
-        return Head(settings, Counts(**counts))
 
     def write(self, path: str | os.PathLike) -> None:
         """Write ``clusters.json``, atomically, settings and counts first."""

@@ -104,30 +104,30 @@ def serve(given: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from .server.routes import create_app
+        from .server.app import create_app
     except ImportError as error:
         raise ClusterfirstError(f"{error}: install what requirements/base.txt lists (`make label` does)") from error
     from .cells.results import open_results
-    from .server.workspace import Desk
+    from .server.workspace import Workspace
 
     results = open_results(given.results)
     for name, why in results.left_out.items():
         print(f"left out: {name}: {why}", file=sys.stderr)
-    desk = Desk(results, places=given.slides, name=given.name)
+    workspace = Workspace(results, places=given.slides, name=given.name)
     guard = Guard(given.host, names=tuple(given.allow_host), wants_token=not given.no_token)
     listening = _bind(given.host, given.port)
     # What is wrong with the first group is said here, and not in the browser.
     first = next(iter(results.groups))
     try:
-        desk.session(first)
+        workspace.session(first)
     except BaseException:
         listening.close()
         raise
     address = _address(given.host, listening.getsockname()[1]) + (f"/?token={guard.token}" if guard.token else "/")
-    threading.Thread(target=desk.warm, args=(first,), daemon=True).start()
+    threading.Thread(target=workspace.warm, args=(first,), daemon=True).start()
     print(f"open {address}   (Ctrl-C ends it; nothing needs saving)", flush=True)
     settings = uvicorn.Config(
-        create_app(desk, guard),
+        create_app(workspace, guard),
         log_level="warning",
         access_log=False,
         **PROTOCOL,

@@ -12,22 +12,19 @@ A batch can be finished once every cell of it has an answer.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...io import ClusterfirstError
 from ..record import ranges
+from ..record.actions import COLOUR, MOST_CLASSES
 
 OPEN = -1
 """Code of a cell that has no answer yet."""
 
 UNTOLD = 0
 """Code of a cell that cannot be told."""
-
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_MOST_CLASSES = 200
 
 
 @dataclass
@@ -83,7 +80,7 @@ class Answers:
     added : list of dict
         Classes they added: ``name``, ``colour``.
     batches : dict
-        By key, see `study.Key`.
+        By key, see `samples.Key`.
     """
 
     def __init__(self):
@@ -170,8 +167,8 @@ def check(action: object, batch: Batch, classes: list[dict]) -> dict:
 def _checked_class(name: str, colour: str, classes: list[dict]) -> dict:
     if not 1 <= len(name) <= 80 or not name.isprintable():
         raise ClusterfirstError("names of classes have 1 to 80 characters")
-    if not _COLOUR.fullmatch(colour):
+    if not COLOUR.fullmatch(colour):
         raise ClusterfirstError("colours are written #rrggbb")
-    if name in [entry["name"] for entry in classes] or len(classes) >= _MOST_CLASSES:
+    if name in [entry["name"] for entry in classes] or len(classes) >= MOST_CLASSES:
         raise ClusterfirstError(f"there is a class {name!r} already, or there are too many")
     return {"do": "class", "name": name, "colour": colour.lower()}

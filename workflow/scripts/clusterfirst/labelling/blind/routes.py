@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
 
-from ..server.requests import answer, known_person, person, session_of
-from .study import SIZE, Key, Study
+from ..server.requests import ID, answer, known_person, person, session_of, workspace_of
+from .samples import SIZE, Key
+from .study import Study
 
 router = APIRouter()
 
@@ -28,14 +29,14 @@ class Sample(BaseModel):
 class BlindAction(Sample):
     """An action that a browser asks for."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
+    id: str = Field(pattern=ID)
     study: str
     action: dict
 
 
 def _study(request: Request, group: str) -> Study:
     session_of(request, group)
-    return request.app.state.desk.study(group)
+    return workspace_of(request).study(group)
 
 
 OfGroup = Annotated[Study, Depends(_study)]
@@ -51,17 +52,17 @@ def overview(request: Request, study: OfGroup, sample: OfSample):
 @router.get("/api/groups/{group:path}/blind/score")
 def score(request: Request, study: OfGroup, sample: OfSample, batch: int | None = None):
     """What came of a batch, or of all finished ones, see `Study.score`. 409 before the person has finished it."""
-    told = study.score(known_person(request), sample.cells, sample.seed, batch, request.app.state.desk.outlines)
-    if told is None:
+    score = study.score(known_person(request), sample.cells, sample.seed, batch, workspace_of(request).outlines)
+    if score is None:
         raise HTTPException(409, "Finish the batch first: clusters are shown only then")
-    return answer(told)
+    return answer(score)
 
 
 @router.get("/api/groups/{group:path}/blind/{number:int}")
 def batch(request: Request, study: OfGroup, sample: OfSample, number: int):
     """The tiles and cells of a batch and what the person answered, see `Study.batch`."""
     key = Key(sample.cells, sample.seed, number)
-    return answer(study.batch(person(request), key, request.app.state.desk.outlines))
+    return answer(study.batch(person(request), key, workspace_of(request).outlines))
 
 
 @router.post("/api/groups/{group:path}/blind/truth")

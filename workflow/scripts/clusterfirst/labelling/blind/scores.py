@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 
 from ...evaluation import clusters, hungarian, pooled
 from ...evaluation.clusters import HEADLINE, NAMES
 from ...evaluation.truth import Truth
-from ..cells.results import Group
+from ..cells.group import Group
 from .tiles import Tiles
 
 _REPLICATES = 200
@@ -117,21 +116,20 @@ def names(name: np.ndarray, code: np.ndarray, words: list[str]) -> dict:
     dict
         ``cells`` with a class, how many of them are ``named``, and how many of these ``right``.
     """
-    told = np.flatnonzero([word is not None for word in name])
-    named = told[code[told] > 0]
+    labelled = np.flatnonzero([word is not None for word in name])
+    named = labelled[code[labelled] > 0]
     right = sum(words[label] == word for label, word in zip(code[named].tolist(), name[named], strict=True))
-    return {"cells": len(told), "named": len(named), "right": int(right)}
+    return {"cells": len(labelled), "named": len(named), "right": int(right)}
 
 
 def _counts(group: Group, tiles: Tiles, name: np.ndarray) -> Mapping[str, clusters.Counts]:
     """Of the slides that have cells with a class."""
-    found, clusters_of = {}, cluster_id(group)
-    for slide, (start, end) in zip(group.info.slides, pairwise(group.info.starts), strict=True):
-        own = slice(start, end)
-        if any(word is not None for word in name[own]):
-            truth = Truth("labels", name[own], {})
-            found[slide.id] = clusters.count(clusters_of[own], truth, tiles.of_cell[own])
-    return found
+    counts, clusters_of = {}, cluster_id(group)
+    for slide, rows in group.info.spans():
+        if any(word is not None for word in name[rows]):
+            truth = Truth("labels", name[rows], {})
+            counts[slide.id] = clusters.count(clusters_of[rows], truth, tiles.of_cell[rows])
+    return counts
 
 
 def cluster_id(group: Group) -> np.ndarray:
@@ -141,10 +139,10 @@ def cluster_id(group: Group) -> np.ndarray:
 
 
 def _called(group: Group, tiles: Tiles, name: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    told = np.flatnonzero([word is not None for word in name])
-    if not len(told):
+    labelled = np.flatnonzero([word is not None for word in name])
+    if not len(labelled):
         return np.empty(0, int), np.empty(0, int)
-    label = np.searchsorted(classes, name[told].astype(str))
-    places = np.stack([group.slide[told].astype(int), tiles.of_cell[told]])
+    label = np.searchsorted(classes, name[labelled].astype(str))
+    places = np.stack([group.slide[labelled].astype(int), tiles.of_cell[labelled]])
     tile = np.unique(places, axis=1, return_inverse=True)[1].ravel()
-    return label, hungarian.called(cluster_id(group)[told], label, tile)
+    return label, hungarian.called(cluster_id(group)[labelled], label, tile)

@@ -1,40 +1,25 @@
-"""Blind labels of a group: samples of its tiles, what everybody answered, and the journals that keep it."""
+"""Blind labels of a group: what everybody answered, the journals that keep it, and what came of it."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ...io import ClusterfirstError
 from ..cells.outlines import Shelf
 from ..record import journal, ranges
-from ..record.journal import Ended, Entry, Journal
+from ..record.history import Entry
+from ..record.journal import Ended, Journal
+from ..record.leaves import SHORT
 from ..server.session import Session, Stale
 from ..server.view import DEFAULT_CLASSES
 from . import scores, tiles, truth
 from .answers import OPEN, UNTOLD, Answers, Batch, check
-from .sampling import deal
-
-SIZE = 200
-"""Cells of a batch unless somebody says otherwise: a quarter of an hour."""
-
-_MOST = 5000
-_MOST_SEED = 2**31 - 1
-
-
-class Key(NamedTuple):
-    """A batch of a sample."""
-
-    size: int
-    seed: int
-    number: int
+from .samples import Key, Samples
 
 
 class Study:
@@ -60,25 +45,16 @@ class Study:
         self.session, self.group, self.root = session, session.group, root
         self.cells = session.group.leaves.cells
         self.tiles = tiles.read(session.group, root)
+        self.samples = Samples(session.group, self.tiles)
         self._mutex = threading.RLock()
         self._ended = False
         self._journals: dict[str, Journal] = {}
         self._asked: dict[str, set[str]] = {}
         self._answers: dict[str, Answers] = {}
-        self._deal = lru_cache(maxsize=16)(lambda size, seed: deal(self.tiles.cells, size=size, seed=seed))
-        self._rows = lru_cache(maxsize=1024)(self._rows_of)
-        order = np.lexsort((self.tiles.of_cell, self.group.slide))
-        self._by_tile = self._split(order)
-        for path in sorted(session.labels.glob(f"blind-{self.cells[:12]}-*.jsonl")):
+        for path in sorted(session.folder.glob(f"blind-{self.cells[:SHORT]}-*.jsonl")):
             header, entries = journal.read(path)
             if header is not None:
                 self._read(path, header, entries)
-
-    def _split(self, order: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
-        slide, tile = self.group.slide[order].astype(int), self.tiles.of_cell[order]
-        edges = np.flatnonzero((np.diff(slide) != 0) | (np.diff(tile) != 0)) + 1
-        parts = np.split(order, edges) if len(order) else []
-        return {(int(self.group.slide[part[0]]), int(self.tiles.of_cell[part[0]])): part for part in parts}
 
     def _read(self, path: Path, header: dict, entries: list[Entry]) -> None:
         who, answers = header["who"], Answers()
@@ -86,8 +62,8 @@ class Study:
             raise ClusterfirstError(f"{path} is about other cells than these: move it away")
         for entry in entries:
             try:
-                key = self._key(*entry.action["batch"])
-                answers.apply(key, self._rows(key), entry.action)
+                key = self.samples.key(*entry.action["batch"])
+                answers.apply(key, self.samples.rows(key), entry.action)
             except (ClusterfirstError, LookupError, TypeError) as error:
                 raise ClusterfirstError(f"{path}: action {entry.seq} makes no sense: {error}") from error
         self._answers[who], self._asked[who] = answers, {entry.id for entry in entries}
@@ -98,26 +74,9 @@ class Study:
     def _path(self, who: str) -> Path:
         plain = re.sub(r"[^a-z0-9]+", "-", who.lower()).strip("-")[:24]
         digest = hashlib.sha256(who.encode()).hexdigest()[:8]  # two names may look alike once they are plain
-        return self.session.labels / f"blind-{self.cells[:12]}-{plain or 'x'}-{digest}.jsonl"
+        return self.session.folder / f"blind-{self.cells[:SHORT]}-{plain or 'x'}-{digest}.jsonl"
 
-    # ---- samples
-
-    def _key(self, size: int, seed: int, number: int) -> Key:
-        if not (1 <= size <= _MOST and 0 <= seed <= _MOST_SEED):
-            raise ClusterfirstError(f"a batch has 1 to {_MOST} cells, and a seed is 0 to {_MOST_SEED}")
-        if not 0 <= number < len(self._deal(size, seed)):
-            raise ClusterfirstError(f"there is no batch {number}: there are {len(self._deal(size, seed))}")
-        return Key(size, seed, number)
-
-    def _rows_of(self, key: Key) -> np.ndarray:
-        return np.sort(np.concatenate([self._by_tile[tile] for tile in self._deal(key.size, key.seed)[key.number]]))
-
-    def batches(self, size: int, seed: int) -> list[Key]:
-        """Return all batches of a sample."""
-        if not sum(map(len, self._by_tile.values())):
-            return []
-        self._key(size, seed, 0)
-        return [Key(size, seed, number) for number in range(len(self._deal(size, seed)))]
+    # ---- who answered what
 
     def of(self, who: str | None) -> Answers:
         """Return what somebody answered so far."""
@@ -125,16 +84,16 @@ class Study:
 
     def finished(self, key: Key) -> dict[str, Batch]:
         """Return everybody's answers to a batch who has finished it."""
-        found = {who: answers.batches.get(key) for who, answers in self._answers.items()}
-        return {who: batch for who, batch in found.items() if batch and batch.finished}
+        batches = {who: answers.batches.get(key) for who, answers in self._answers.items()}
+        return {who: batch for who, batch in batches.items() if batch and batch.finished}
 
     def classes(self) -> list[dict]:
         """Return the classes to choose from: those of the labelling app, and those that people added here."""
-        found = {entry["name"]: entry for entry in self.session.classes() or DEFAULT_CLASSES}
+        classes = {entry["name"]: entry for entry in self.session.classes() or DEFAULT_CLASSES}
         for answers in self._answers.values():
             for entry in answers.added:
-                found.setdefault(entry["name"], entry)
-        return [{"name": entry["name"], "colour": entry["colour"]} for entry in found.values()]
+                classes.setdefault(entry["name"], entry)
+        return [{"name": entry["name"], "colour": entry["colour"]} for entry in classes.values()]
 
     # ---- what a browser is told
 
@@ -149,58 +108,33 @@ class Study:
             ``answered``, ``finished``, ``others`` (how many others have finished it).
         """
         with self._mutex:
-            told = [self._summary(who, key) for key in self.batches(size, seed)]
+            batches = [self._summary(who, key) for key in self.samples.batches(size, seed)]
             begun = dict.fromkeys((key.size, key.seed) for key in reversed(self.of(who).batches))
             return {
-                "study": self.cells[:12],
+                "study": self.cells[:SHORT],
                 "sample": {"cells": size, "seed": seed},
                 "cells": len(self.group),
-                "tiles": len(self._by_tile),
+                "tiles": self.samples.tiles,
                 "begun": [{"cells": size, "seed": seed} for size, seed in begun],
-                "batches": told,
+                "batches": batches,
             }
 
     def _summary(self, who: str | None, key: Key) -> dict:
-        own = self.of(who).batches.get(key)
-        dealt = self._deal(key.size, key.seed)[key.number]
+        answered = self.of(who).batches.get(key)
         return {
             "number": key.number,
-            "cells": sum(len(self._by_tile[tile]) for tile in dealt),
-            "tiles": len(dealt),
-            "slides": len({slide for slide, _ in dealt}),
-            "answered": int((own.code != OPEN).sum()) if own else 0,
-            "finished": bool(own and own.finished),
+            **self.samples.counts(key),
+            "answered": int((answered.code != OPEN).sum()) if answered else 0,
+            "finished": bool(answered and answered.finished),
             "others": len(self.finished(key).keys() - {who}),
         }
 
     def batch(self, who: str | None, key: Key, shelf: Shelf) -> dict:
-        """Tell all of a batch: what `progress` says, and ``tiles``.
-
-        Of a tile: ``slide``, ``x``, ``y``, ``width``, ``height`` in level-0 pixels, and ``cells``: per cell ``row`` and
-        ``ring``, its outline as whole level-0 pixels x, y, x, y, …
-        """
-        key = self._key(*key)
-        told = [*self.pictures(key, shelf)]  # read from disk the first time: nobody else has to wait for it
+        """Tell all of a batch: what `progress` says, and ``tiles``, see `Samples.pictures`."""
+        key = self.samples.key(*key)
+        pictures = [*self.samples.pictures(key, shelf)]  # from disk the first time: nobody else has to wait for it
         with self._mutex:
-            return {"tiles": told, **self.progress(who, key)}
-
-    def pictures(self, key: Key, shelf: Shelf) -> Iterator[dict]:
-        """Yield the tiles of a batch with outlines, see `batch`."""
-        for slide, tile in self._deal(key.size, key.seed)[key.number]:
-            x, y, width, height = self.tiles.core[slide][tile].tolist()
-            outlines = shelf.of(self.group.info.slides[slide])
-            start = self.group.info.starts[slide]
-            yield {
-                "slide": self.group.info.slides[slide].id,
-                "x": x,
-                "y": y,
-                "width": width,
-                "height": height,
-                "cells": [
-                    {"row": row, "ring": np.rint(outlines.ring(row - start)).astype(int).ravel().tolist()}
-                    for row in self._by_tile[slide, tile].tolist()
-                ],
-            }
+            return {"tiles": pictures, **self.progress(who, key)}
 
     def progress(self, who: str | None, key: Key) -> dict:
         """Tell what somebody answered in a batch.
@@ -212,21 +146,21 @@ class Study:
             told; ``can_undo``, ``can_redo``, ``finished``.
         """
         answers, classes = self.of(who), self.classes()
-        own = answers.batch(key, self._rows(key))
+        batch = answers.batch(key, self.samples.rows(key))
         place = {entry["name"]: str(number) for number, entry in enumerate(classes)}
         labels = {}
-        for code in np.unique(own.code[own.code != OPEN]).tolist():
+        for code in np.unique(batch.code[batch.code != OPEN]).tolist():
             word = answers.words[code]
             if code != UNTOLD and word not in place:  # taken off the list since
                 place[word] = str(len(classes))
                 classes.append({"name": word, "colour": "#6b7684"})
-            labels["-1" if code == UNTOLD else place[word]] = ranges.encode(own.rows[own.code == code])
+            labels["-1" if code == UNTOLD else place[word]] = ranges.encode(batch.rows[batch.code == code])
         return {
             "classes": classes,
             "labels": labels,
-            "can_undo": bool(own.done) and not own.finished,
-            "can_redo": bool(own.undone) and not own.finished,
-            "finished": own.finished,
+            "can_undo": bool(batch.done) and not batch.finished,
+            "can_redo": bool(batch.undone) and not batch.finished,
+            "finished": batch.finished,
         }
 
     # ---- what people do
@@ -257,12 +191,12 @@ class Study:
         ClusterfirstError
             It makes no sense, or (`Stale`) the page shows cells of another segmentation.
         """
-        if study != self.cells[:12]:
+        if study != self.cells[:SHORT]:
             raise Stale("this page shows older outlines of the cells: nothing was done. Reload the page")
-        key = self._key(*key)
+        key = self.samples.key(*key)
         with self._mutex:
             if id not in self._asked.get(who, ()):
-                rows, answers = self._rows(key), self.of(who)
+                rows, answers = self.samples.rows(key), self.of(who)
                 done = check(action, answers.batch(key, rows), self.classes()) | {"batch": list(key)}
                 self._journal(who).append(who, id, done)
                 self._asked.setdefault(who, set()).add(id)
@@ -281,15 +215,15 @@ class Study:
 
     def names(self, who: str, keys: list[Key]) -> np.ndarray:
         """Return the class that somebody gave each cell of the group in some finished batches, None for others."""
-        found = np.full(len(self.group), None)
+        name = np.full(len(self.group), None)
         for key in keys:
-            answers, own = self.of(who), self._answers[who].batches[key]
-            found[own.rows] = [answers.words[code] if code > UNTOLD else None for code in own.code]
-        return found
+            answers, batch = self.of(who), self._answers[who].batches[key]
+            name[batch.rows] = [answers.words[code] if code > UNTOLD else None for code in batch.code]
+        return name
 
     def _finished_by(self, who: str, size: int, seed: int) -> list[Key]:
         batches = self.of(who).batches
-        return [key for key in self.batches(size, seed) if key in batches and batches[key].finished]
+        return [key for key in self.samples.batches(size, seed) if key in batches and batches[key].finished]
 
     def score(self, who: str, size: int, seed: int, number: int | None, shelf: Shelf) -> dict | None:
         """Say how well clusters agree with what somebody answered.
@@ -324,11 +258,11 @@ class Study:
             }
             theirs = {other: (self.names(who, both), self.names(other, both)) for other, both in others.items() if both}
             untold = sum(int((self._answers[who].batches[key].code == UNTOLD).sum()) for key in keys)
-        tiles = [tile for key in keys for tile in self.pictures(key, shelf)]
-        told = scores.score(self.group, self.tiles, name)
-        _mark(tiles, name, told["classes"], told.pop("called"))
+        tiles = [tile for key in keys for tile in self.samples.pictures(key, shelf)]
+        score = scores.score(self.group, self.tiles, name)
+        _mark(tiles, name, score["classes"], score.pop("called"))
         return {
-            **told,
+            **score,
             "batches": [key.number for key in keys],
             "untold": untold,
             "named": scores.names(name, *self.session.labels_now()),
@@ -362,8 +296,8 @@ class Study:
 
 def _mark(tiles: list[dict], name: np.ndarray, classes: list[str], called: list[int]) -> None:
     """Write beside each cell what the person said and what its cluster is called."""
-    told = np.flatnonzero([word is not None for word in name]).tolist()
-    by_row = dict(zip(told, called, strict=True))
+    labelled = np.flatnonzero([word is not None for word in name]).tolist()
+    by_row = dict(zip(labelled, called, strict=True))
     place = {word: number for number, word in enumerate(classes)}
     for cell in (cell for tile in tiles for cell in tile["cells"]):
         cell["label"] = place.get(name[cell["row"]], -1)

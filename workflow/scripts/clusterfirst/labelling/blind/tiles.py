@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ...io import ClusterfirstError
-from ..cells.results import Group, file_of
+from ...plan.layout import SlideFolder
+from ..cells.group import Group
+from ..cells.results import finished
 
 _CORE = ("x", "y", "width", "height")
 
@@ -49,17 +51,18 @@ def read(group: Group, root: Path) -> Tiles:
     """
     cells, core, of_cell = [], [], []
     for slide in group.info.slides:
-        path = file_of(root, slide.masks.parent, "filtered.parquet")
+        path = finished(slide.folder.filtered, root)
         try:
             table = pq.ParquetFile(path).read(columns=["tile_id", *_CORE, "kept"]).to_pandas()
-            owner = pq.ParquetFile(slide.masks).read(columns=["tile_id"]).to_pandas()["tile_id"]
+            owner = pq.ParquetFile(slide.folder.cells).read(columns=["tile_id"]).to_pandas()["tile_id"]
         except (OSError, ValueError, KeyError) as error:
             raise ClusterfirstError(f"{slide.id}: its tiles cannot be read ({error}): run the workflow") from error
         table = table[table["kept"]].sort_values("tile_id", ignore_index=True)
         place = table.reset_index().set_index("tile_id")["index"].reindex(owner)
         if len(owner) != slide.cells or place.isna().any():
             raise ClusterfirstError(
-                f"{slide.id}: masks.parquet has cells of tiles that filtered.parquet lacks. Run the workflow to its end"
+                f"{slide.id}: {SlideFolder.cells} has cells of tiles that {SlideFolder.filtered} lacks. "
+                "Run the workflow to its end"
             )
         of_cell.append(place.to_numpy(np.int64))
         cells.append(np.bincount(of_cell[-1], minlength=len(table)))

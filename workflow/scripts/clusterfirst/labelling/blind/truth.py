@@ -9,7 +9,7 @@ import numpy as np
 
 from ...io import ClusterfirstError, atomic_all, write_json
 from ...labels.people import stem
-from ..cells.results import Group
+from ..cells.group import Group
 
 
 def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) -> list[Path]:
@@ -37,15 +37,14 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
         There is nothing to write, or no place.
     """
     documents, time = {}, datetime.now(UTC)
-    told = np.flatnonzero([word is not None for word in name])
-    each = np.split(told, np.searchsorted(told, group.info.starts[1:-1]))
-    for slide, rows in zip(group.info.slides, each, strict=True):
-        if not len(rows):
+    for slide, rows in group.info.spans():
+        labelled = [row for row in range(rows.start, rows.stop) if name[row] is not None]
+        if not labelled:
             continue
-        path = slide.masks.parent / "labels" / "blind" / f"{stem(time)}.json"
+        path = slide.folder.labels / "blind" / f"{stem(time)}.json"
         if not path.parent.resolve().is_relative_to(root):
             raise ClusterfirstError(f"{path.parent} is a link out of the results folder: remove the link")
-        cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in rows]
+        cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in labelled]
         about = {"slide": slide.id, "who": who, "time": time.isoformat(timespec="seconds"), "sample": sample}
         documents[path] = {"blind": about, "cells": cells}
     if not documents:

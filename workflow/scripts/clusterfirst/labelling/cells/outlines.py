@@ -104,7 +104,7 @@ def read(slide: SlideInfo) -> Outlines:
     ClusterfirstError
         The file has changed since it was opened, or is damaged.
     """
-    file = pq.ParquetFile(slide.masks)
+    file = pq.ParquetFile(slide.folder.cells)
     if file.metadata.num_rows != slide.cells:
         raise ClusterfirstError(f"slide {slide.id} has been segmented again meanwhile: start the app again")
     anchors, points, lengths, centres = [], [], [], []
@@ -119,7 +119,9 @@ def read(slide: SlideInfo) -> Outlines:
             lengths.append(count)
             centres.append(centre)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise ClusterfirstError(f"{slide.masks}: outlines cannot be read ({error}): run `segment` again") from error
+        raise ClusterfirstError(
+            f"{slide.folder.cells}: outlines cannot be read ({error}): run `segment` again"
+        ) from error
     lengths = np.concatenate([np.zeros(1, np.int64), *lengths])
     anchors = np.concatenate([np.empty((0, 2), np.int32), *anchors])
     block = (np.concatenate([np.empty((0, 2)), *centres]) // BLOCK_PX).astype(np.int64)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ...io import ClusterfirstError
 from .leaves import Leaves
-from .state import State, Touched, touched
+from .state import State
+from .touched import Touched, touched
 
 _EVERY = 32
 """So many actions apart, a copy of the state is kept for undo to start from."""

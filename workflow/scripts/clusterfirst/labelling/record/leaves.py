@@ -11,7 +11,12 @@ from typing import Self
 
 import numpy as np
 
-from ...io import ClusterfirstError, atomic
+from ...clustering.document import Clustering
+from ...clustering.numbering import NOISE
+from ...io import atomic
+
+SHORT = 12
+"""So many digits of fingerprints, and of `Leaves.cells`, stand in names of files and in messages."""
 
 
 @dataclass(frozen=True)
@@ -36,28 +41,20 @@ class Leaves:
     cells: str
 
     @classmethod
-    def read(cls, document: dict, cells: str) -> Self:
-        """Take the leaves out of what ``clusters.json`` holds.
+    def of(cls, clusters: Clustering, cells: str) -> Self:
+        """Take the leaves out of the clusters of a group.
 
-        Raises
-        ------
-        ClusterfirstError
-            Leaves, clusters, tree and cells do not fit together.
+        Parameters
+        ----------
+        clusters
+            As they were found.
+        cells
+            See the class.
         """
-        of_cell = np.array(document["cells"]["leaf_id"], np.int32)
-        merges = np.array(document["tree"]["merges"], float).reshape(-1, 4)[:, :2].astype(np.int32)
-        count = len(document["tree"]["leaves"])
-        start = np.full(count, -1, np.int32)
-        for entry in document["clusters"]:
-            members = entry["leaves"]
-            if members and (min(members) < 0 or max(members) >= count):
-                raise ClusterfirstError(f"cluster {entry['id']} has leaves that the tree of {count} leaves lacks")
-            start[members] = min(members, default=-1)
-        if (start < 0).any() or len(merges) != max(count - 1, 0) or of_cell.min(initial=-1) < -1:
-            raise ClusterfirstError("clusters, leaves and tree do not fit together")
-        if of_cell.max(initial=-1) >= count:
-            raise ClusterfirstError(f"cells are in leaves that the tree of {count} leaves lacks")
-        return cls(of_cell, start, merges, cells)
+        start = np.empty(len(clusters.tree.sizes), np.int32)
+        for entry in clusters.entries:
+            start[entry.leaves] = min(entry.leaves, default=NOISE)
+        return cls(clusters.leaf_id.astype(np.int32), start, clusters.tree.merges[:, :2].astype(np.int32), cells)
 
     def save(self, path: str | os.PathLike) -> None:
         """Keep the leaves beside the labels, which mean nothing without them once cells are clustered anew."""

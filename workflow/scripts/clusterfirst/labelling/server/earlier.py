@@ -10,25 +10,23 @@ import numpy as np
 from ...io import ClusterfirstError
 from ..record import journal, ranges
 from ..record.history import History
-from ..record.leaves import Leaves
+from ..record.leaves import SHORT, Leaves
 from ..record.state import NONE, UNLABELLED
 
 log = logging.getLogger(__name__)
 
-_SHORT = 12
-
 
 def journal_path(folder: Path, fingerprint: str) -> Path:
     """Return where the journal of a clustering is."""
-    return folder / f"journal-{fingerprint[:_SHORT]}.jsonl"
+    return folder / f"journal-{fingerprint[:SHORT]}.jsonl"
 
 
 def leaves_path(folder: Path, fingerprint: str) -> Path:
     """Return where the leaves of a clustering are kept: its journal means nothing without them."""
-    return folder / f"leaves-{fingerprint[:_SHORT]}.npz"
+    return folder / f"leaves-{fingerprint[:SHORT]}.npz"
 
 
-def found(folder: Path, leaves: Leaves) -> list[dict]:
+def others(folder: Path, leaves: Leaves) -> list[dict]:
     """List the labels of other clusterings, the newest first.
 
     Returns
@@ -59,7 +57,7 @@ def found(folder: Path, leaves: Leaves) -> list[dict]:
 
 
 def carried(folder: Path, fingerprint: str, leaves: Leaves) -> dict:
-    """Return the action (see `state`) that gives today's cells the labels that they had.
+    """Return the action (see `actions`) that gives today's cells the labels that they had.
 
     A leaf most of whose cells had one label takes it as its name. Cells that had another keep that as exceptions, and
     so do cells of leaves without such a majority. Cells that had none take their leaf's name, if it has one now; those
@@ -68,14 +66,12 @@ def carried(folder: Path, fingerprint: str, leaves: Leaves) -> dict:
     Raises
     ------
     ClusterfirstError
-        The older journal or its leaves are damaged, of other cells, or hold no label.
+        The earlier journal or its leaves are damaged, of other cells, or hold no label.
     """
     try:
         before = Leaves.load(leaves_path(folder, fingerprint))
     except (OSError, ValueError, KeyError) as error:
-        raise ClusterfirstError(
-            f"labels of clustering {fingerprint[:_SHORT]}: its leaves are lost ({error})"
-        ) from error
+        raise ClusterfirstError(f"labels of clustering {fingerprint[:SHORT]}: its leaves are lost ({error})") from error
     if before.cells != leaves.cells:
         raise ClusterfirstError("cells were segmented anew since these labels were made: they cannot be carried over")
     past = History(before)
@@ -86,18 +82,18 @@ def carried(folder: Path, fingerprint: str, leaves: Leaves) -> dict:
         raise ClusterfirstError("there is no label to carry over")
     name = _majority(labels, leaves, len(words))
     inherited = np.append(name, NONE)[leaves.of_cell]
-    own = np.where((labels != NONE) & (labels != inherited), labels, NONE)
+    exception = np.where((labels != NONE) & (labels != inherited), labels, NONE)
     return {
         "do": "labels",
-        "source": f"clustering {fingerprint[:_SHORT]}",
+        "source": f"clustering {fingerprint[:SHORT]}",
         "classes": past.state.all_classes(),
         "names": [
             {"class": words[code], "leaves": np.flatnonzero(name == code).tolist()}
             for code in np.unique(name[name != NONE]).tolist()
         ],
         "cells": [
-            {"class": words[code], "rows": ranges.encode(np.flatnonzero(own == code))}
-            for code in np.unique(own[own != NONE]).tolist()
+            {"class": words[code], "rows": ranges.encode(np.flatnonzero(exception == code))}
+            for code in np.unique(exception[exception != NONE]).tolist()
         ],
     }
 

@@ -28,17 +28,17 @@ def repair_all(results: Results) -> list[str]:
     ClusterfirstError
         One cannot be repaired, or a server is at work on it.
     """
-    told = []
+    reports = []
     for group in results.groups.values():
-        folder = group.folder / "labels"
+        folder = group.folder.labels
         if not folder.is_dir():
             continue
         held = journal.Lock(folder)
         try:
-            told += [_repair(path) for path in sorted(folder.glob("*.jsonl")) if _is_damaged(path)]
+            reports += [_repair(path) for path in sorted(folder.glob("*.jsonl")) if _is_damaged(path)]
         finally:
             held.release()
-    return told
+    return reports
 
 
 def _is_damaged(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cells.results import Group
+from ..cells.group import Group
 from ..record.history import Entry, History
 
 

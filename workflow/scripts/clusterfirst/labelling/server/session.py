@@ -1,4 +1,4 @@
-"""A group that people are at work on: its state, its journal, who is there."""
+"""A group that people are at work on: its state and its journal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import TypeVar
 import numpy as np
 
 from ...io import ClusterfirstError
-from ...labels import model
-from ..cells.results import Group, GroupInfo, load_group, with_proposals
-from ..record.estimate import lots, reviewed
+from ..cells.group import Group, load_group, with_proposals
+from ..cells.results import GroupInfo
+from ..record.actions import check
 from ..record.history import Entry, History
-from ..record.journal import Ended, Journal, Lock, now
-from ..record.state import check
+from ..record.journal import Ended, Journal, Lock
+from ..record.leaves import SHORT
+from ..record.review import choose
 from . import earlier
+from .presence import Presence
 from .sentences import in_words
-from .view import BrowserState, changes
+from .view import BrowserState, brief, changes
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +64,23 @@ class Session:
     ------
     ClusterfirstError
         Its files or its journal are damaged, or another server holds it.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        What is kept: journals, leaves.
+    group : Group
+    history : History
+    presence : Presence
+        Who is there.
     """
 
     def __init__(self, info: GroupInfo):
-        self.labels = info.folder / "labels"
-        self._held = Lock(self.labels)
-        self._made, self._proposed = _signature(info), _signature(info, model.FILE)
+        self.folder = info.folder.labels
+        self._held = Lock(self.folder)
+        self._made, self._proposed = _signature(info.folder.clusters), _signature(info.folder.proposals)
         self._mutex = threading.RLock()
+        self.presence = Presence(self._mutex)
         self._ended = False
         try:
             self.group: Group = load_group(info)
@@ -76,26 +88,23 @@ class Session:
             self._journal: Journal | None = None
             if self.journal_path.exists():
                 self._begin()
-            self._older = earlier.found(self.labels, self.group.leaves)
-            self._eye = BrowserState(self.group)
-            self._view = self._eye.of(self.history)
+            self._earlier = earlier.others(self.folder, self.group.leaves)
+            self._show()
         except BaseException:
             self._held.release()
             raise
         self._answers: dict[tuple[str, str], dict] = {}
         self._order: deque[tuple[str, str]] = deque()
-        self._listeners: set[Callable[[dict], None]] = set()
-        self._present: dict[str, dict] = {}
 
     @property
     def journal_path(self) -> Path:
         """The journal of this clustering; others stay beside it."""
-        return earlier.journal_path(self.labels, self.group.fingerprint)
+        return earlier.journal_path(self.folder, self.group.fingerprint)
 
     def _begin(self) -> None:
         if self._ended:
             raise Ended
-        kept = earlier.leaves_path(self.labels, self.group.fingerprint)
+        kept = earlier.leaves_path(self.folder, self.group.fingerprint)
         if not kept.exists():
             self.group.leaves.save(kept)
         header = {"group": self.group.info.id, "fingerprint": self.group.fingerprint, "cells": self.group.leaves.cells}
@@ -110,22 +119,25 @@ class Session:
         """Return everything that a browser is told, to one person."""
         with self._mutex:
             self._hear_of_proposals()
-            own = {"older": self._older, "recomputed": _signature(self.group.info) != self._made}
-            return {**self._view, **self._personal(who), **own}
+            recomputed = _signature(self.group.info.folder.clusters) != self._made
+            return {**self._view, **self._personal(who), "older": self._earlier, "recomputed": recomputed}
 
     def _hear_of_proposals(self) -> None:
         """A model may have been asked since: who loads the page is told what it says by now."""
-        proposed = _signature(self.group.info, model.FILE)
+        proposed = _signature(self.group.info.folder.proposals)
         if proposed != self._proposed:
             self._proposed, self.group = proposed, with_proposals(self.group)
-            self._eye = BrowserState(self.group)
-            self._view = self._eye.of(self.history)
+            self._show()
+
+    def _show(self) -> None:
+        self._eye = BrowserState(self.group)
+        self._view = self._eye.of(self.history)
 
     def _personal(self, who: str) -> dict:
         return {
             "can_undo": self.history.can_undo(who),
             "can_redo": self.history.can_redo(who),
-            "holders": self.holders(),
+            "holders": self.presence.holders(),
         }
 
     def act(
@@ -140,7 +152,7 @@ class Session:
         id
             Of the request: asked twice, an action is done once.
         action
-            See `state`.
+            See `actions`.
         base
             The last action that the person's browser knew of.
         overrules
@@ -163,8 +175,8 @@ class Session:
             The action makes no sense.
         """
         with self._mutex:
-            if known := self._answer(id, who):
-                return known
+            if answer := self._answer(id, who):
+                return answer
             if base > self.history.seq or fingerprint not in (None, self.group.fingerprint):
                 raise Stale("this page shows an older clustering of the cells: nothing was done. Reload the page")
             action = check(action, self.history.state, self.group.leaves)
@@ -183,7 +195,7 @@ class Session:
             answer = {"seq": entry.seq, "state": {**state, **self._personal(who)}, **turned}
             self._remember((who, id), answer)
             said = in_words(entry, self.history, self.group)
-            self._tell({"seq": entry.seq, "who": who, "action": brief(action), "said": said})
+            self.presence.tell({"seq": entry.seq, "who": who, "action": brief(action), "said": said})
             return answer
 
     def _answer(self, id: str, who: str) -> dict | None:
@@ -216,8 +228,8 @@ class Session:
             See `act`; None if nothing was done.
         """
         with self._mutex:
-            if known := self._answer(id, who):
-                return known
+            if answer := self._answer(id, who):
+                return answer
             action = make(self.history)
             return action and self.act(who, id, action, base=self.history.seq)
 
@@ -227,7 +239,7 @@ class Session:
             return use(self.history)
 
     def carry(self, who: str, id: str, fingerprint: str) -> dict:
-        """Take over the labels of an older clustering of the same cells, as one action that can be undone.
+        """Take over the labels of an earlier clustering of the same cells, as one action that can be undone.
 
         Raises
         ------
@@ -236,36 +248,16 @@ class Session:
         """
 
         def carried(_: History) -> dict:
-            if not any(entry["fingerprint"] == fingerprint for entry in self._older):
-                raise ClusterfirstError(f"there are no labels of a clustering {fingerprint[:12]}")
-            return earlier.carried(self.labels, fingerprint, self.group.leaves)
+            if not any(entry["fingerprint"] == fingerprint for entry in self._earlier):
+                raise ClusterfirstError(f"there are no labels of a clustering {fingerprint[:SHORT]}")
+            return earlier.carried(self.folder, fingerprint, self.group.leaves)
 
         return self.derive(who, id, carried)
 
     def review(self, key: int, count: int) -> dict:
-        """Choose cells of a cluster to look at.
-
-        Three in four are the least sure ones; every fourth comes of a random order, so that the efficiency can be
-        estimated (see `efficiency.estimate`). Together they stand in order of confidence.
-
-        Returns
-        -------
-        dict
-            ``rows``, and ``left``: cells of the cluster that nobody has looked at.
-        """
+        """Choose cells of a cluster to look at, see `review.choose`."""
         with self._mutex:
-            leaves, state = self.group.leaves, self.history.state
-            members = state.members(key)
-            if not len(members):
-                raise ClusterfirstError(f"there is no cluster {key}: somebody may have merged it. Reload the page")
-            rows = leaves.rows(members)
-            fresh = rows[~reviewed(state)[rows]]
-            at_random = fresh[np.argsort(lots(len(leaves.of_cell))[fresh])][: count // 4]
-            unsure = fresh[np.argsort(self.group.confidence[fresh], kind="stable")]
-            unsure = unsure[~np.isin(unsure, at_random)][: count - len(at_random)]
-            chosen = np.concatenate([unsure, at_random])
-            order = np.argsort(self.group.confidence[chosen], kind="stable")
-            return {"rows": chosen[order].tolist(), "left": len(fresh)}
+            return choose(self.history.state, self.group.leaves, self.group.confidence, key, count)
 
     def labels_now(self) -> tuple[np.ndarray, list[str]]:
         """Return every cell's code (see `State.labels`) and the names of the codes."""
@@ -278,28 +270,6 @@ class Session:
         with self._mutex:
             return [dict(entry) for entry in self.history.state.classes]
 
-    def holders(self) -> list[dict]:
-        """Return who is there: ``who``, ``since``, ``slide``."""
-        return sorted(self._present.values(), key=lambda one: one["since"])
-
-    def join(self, listener: Callable[[dict], None], token: str, who: str, slide: str | None) -> None:
-        """Note that somebody is there, and tell them of what happens."""
-        with self._mutex:
-            self._listeners.add(listener)
-            self._present[token] = {"who": who, "since": now(), "slide": slide}
-            self._tell({"holders": self.holders()})
-
-    def leave(self, listener: Callable[[dict], None], token: str) -> None:
-        """Note that somebody has gone."""
-        with self._mutex:
-            self._listeners.discard(listener)
-            self._present.pop(token, None)
-            self._tell({"holders": self.holders()})
-
-    def _tell(self, event: dict) -> None:
-        for listener in tuple(self._listeners):
-            listener(event)
-
     def close(self) -> None:
         """Let go of the files, for good: another server may open them now."""
         with self._mutex:
@@ -309,18 +279,10 @@ class Session:
             self._held.release()
 
 
-def _signature(info: GroupInfo, name: str = "clusters.json") -> tuple[int, int] | None:
-    """Say which file of a group this is, without reading it."""
+def _signature(path: Path) -> tuple[int, int] | None:
+    """Say which file this is, without reading it."""
     try:
-        found = (info.folder / name).stat()
+        file = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size
-
-
-def brief(action: dict) -> dict:
-    """Return an action without long lists of rows: how many there are instead."""
-    if "rows" not in action or len(action["rows"]) <= 2000:
-        return {key: value for key, value in action.items() if key not in ("names", "cells")}
-    rest = {key: value for key, value in action.items() if key != "rows"}
-    return rest | {"cells": sum(1 + int(p.split("-")[-1]) - int(p.split("-")[0]) for p in action["rows"].split(","))}
+    return file.st_mtime_ns, file.st_size

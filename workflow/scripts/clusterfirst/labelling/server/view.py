@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..cells.results import Group
+from ..cells.group import Group
 from ..record import ranges
 from ..record.estimate import estimate, reviewed, right
 from ..record.history import History
@@ -55,10 +55,10 @@ class BrowserState:
             "clusters": clusters,
             "noise": {"size": group.leaves.noise},
             "progress": _progress(group, state, clusters),
-            "exceptions": self._told_exceptions(state, [entry["name"] for entry in classes]),
+            "exceptions": self._kept_exceptions(state, [entry["name"] for entry in classes]),
         }
 
-    def _told_exceptions(self, state: State, names: list[str]) -> dict[str, str]:
+    def _kept_exceptions(self, state: State, names: list[str]) -> dict[str, str]:
         kept = self._exceptions
         if kept is None or kept[1] != names or not np.array_equal(kept[0], state.exception):
             self._exceptions = kept = (state.exception.copy(), names, _exceptions(state, names))
@@ -70,16 +70,24 @@ def changes(before: dict, after: dict) -> dict:
     return {key: value for key, value in after.items() if before.get(key) != value}
 
 
+def brief(action: dict) -> dict:
+    """Return an action without long lists of rows: how many there are instead."""
+    if "rows" not in action or len(action["rows"]) <= 2000:
+        return {key: value for key, value in action.items() if key not in ("names", "cells")}
+    rest = {key: value for key, value in action.items() if key != "rows"}
+    return rest | {"cells": sum(1 + int(p.split("-")[-1]) - int(p.split("-")[0]) for p in action["rows"].split(","))}
+
+
 def _clusters(group: Group, state: State) -> list[dict]:
     leaves = group.leaves
-    found = []
+    clusters = []
     for key in np.unique(state.cluster).tolist():
         members = state.members(key)
         size = int(leaves.sizes[members].sum())
         names = np.unique(state.name[members])
         title, number = group.title(tuple(members.tolist()))
         single = len(names) == 1 and names[0] != NONE
-        found.append(
+        clusters.append(
             {
                 "key": key,
                 "title": title,
@@ -87,7 +95,7 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 "leaves": members.tolist(),
                 "size": size,
                 "share": size / len(group) if len(group) else 0.0,
-                "mean_confidence": round(float(group.sure[members].sum()) / size, 4) if size else None,
+                "mean_confidence": round(float(group.confidence_sum[members].sum()) / size, 4) if size else None,
                 "colour": group.colour(key),
                 "name": state.words[names[0]] if single else None,
                 "mixed": len(names) > 1,
@@ -99,20 +107,22 @@ def _clusters(group: Group, state: State) -> list[dict]:
                 "can_open": len(members) > 1,
             }
         )
-    return sorted(found, key=lambda entry: (-entry["size"], group.ids[int(leaves.start[entry["key"]])], entry["key"]))
+    return sorted(
+        clusters, key=lambda entry: (-entry["size"], group.ids[int(leaves.start[entry["key"]])], entry["key"])
+    )
 
 
 def _progress(group: Group, state: State, clusters: list[dict]) -> dict:
     leaves, named = group.leaves, state.name != NONE
     labelled = int(leaves.sizes[named].sum())
-    own = np.flatnonzero(state.exception != NONE)
-    leaf = leaves.of_cell[own]
+    excepted = np.flatnonzero(state.exception != NONE)
+    leaf = leaves.of_cell[excepted]
     by_name = (leaf >= 0) & np.append(named, False)[leaf]
-    labelled += int(np.count_nonzero(state.exception[own] > UNLABELLED) - np.count_nonzero(by_name))
+    labelled += int(np.count_nonzero(state.exception[excepted] > UNLABELLED) - np.count_nonzero(by_name))
     seen = np.flatnonzero(reviewed(state))
     seen = seen[leaves.of_cell[seen] >= 0]
     seen = seen[named[leaves.of_cell[seen]]]
-    found = estimate(state, leaves, seen)
+    efficiency = estimate(state, leaves, seen)
     return {
         "cells": len(group),
         "labelled": labelled,
@@ -120,14 +130,14 @@ def _progress(group: Group, state: State, clusters: list[dict]) -> dict:
         "clusters_named": sum(entry["name"] is not None for entry in clusters),
         "reviewed": len(seen),
         "right": int(right(state, leaves, seen).sum()),
-        "estimated_efficiency": round(found.value, 4) if found else None,
-        "estimate": found
+        "estimated_efficiency": round(efficiency.value, 4) if efficiency else None,
+        "estimate": efficiency
         and {
-            "low": round(found.low, 4),
-            "high": round(found.high, 4),
-            "cells": found.cells,
-            "clusters": found.clusters,
-            "named": found.named,
+            "low": round(efficiency.low, 4),
+            "high": round(efficiency.high, 4),
+            "cells": efficiency.cells,
+            "clusters": efficiency.clusters,
+            "named": efficiency.named,
         },
     }
 

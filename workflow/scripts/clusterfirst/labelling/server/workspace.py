@@ -17,7 +17,7 @@ from .session import Session
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class Workspace:
     """What the routes work on. Safe for threads.
 
     Parameters

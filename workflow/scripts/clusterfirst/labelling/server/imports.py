@@ -1,0 +1,169 @@
+"""Labels taken in from files: classified objects from QuPath, or an export."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import shapely
+
+from ...clustering import palette
+from ...evaluation import truth
+from ...io import ClusterfirstError
+from ...labels import by_cell_id, people
+from ...outlines import foreign
+from ..cells.group import Group
+from ..cells.results import SlideInfo
+from ..record import ranges
+from ..record.history import History
+from ..record.leaves import Leaves
+from ..record.state import State
+from .exports import cells_sha256, outlines
+from .session import Session
+
+
+def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
+    """Find out what an uploaded file says of a slide's cells.
+
+    Parameters
+    ----------
+    data
+        GeoJSON with classes (outlines or points of single cells, see `evaluation.truth`), or an export of labels.
+    slide, group, rows
+        Whose cells.
+
+    Returns
+    -------
+    names : numpy.ndarray
+        Per cell of the slide its class, or None.
+    missed : int
+        Classified objects that meet no cell.
+    colours : dict
+        Of classes, as far as the file says.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file cannot be read, or belongs to other cells.
+    """
+    polygons = shapely.from_wkb(outlines(slide, group, rows).to_numpy())
+    with ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clusterfirst-")), "import.json")
+            path.write_bytes(data)
+        except OSError as error:
+            raise ClusterfirstError(
+                f"the file could not be read: there is no room for it in the temporary folder ({error.strerror}). "
+                "Make room there, or set TMPDIR to another folder, and start the app again"
+            ) from error
+        try:
+            if by_cell_id.holds_labels(path):
+                return _read_export(path, polygons, slide, cells_sha256(group, rows))
+            classified = truth.read(path, polygons, width=slide.width, height=slide.height, mpp=slide.mpp)
+            return classified.name, sum(classified.missed.values()), foreign.class_colours(path)
+        except RecursionError:
+            raise ClusterfirstError("the file cannot be read: it is nested too deeply for GeoJSON") from None
+        except ClusterfirstError as error:
+            raise ClusterfirstError(str(error).replace(str(path), "in the file")) from error
+
+
+def _read_export(
+    path: Path, polygons: np.ndarray, slide: SlideInfo, cells: str
+) -> tuple[np.ndarray, int, dict[str, str]]:
+    """Take labels by cell id, or by place if the slide was segmented again since."""
+    facts, classes, points, names = people.read_places(path)
+    colours = {entry["name"]: entry["colour"] for entry in classes}
+    if facts["slide"] != slide.id:
+        raise ClusterfirstError(f"the file has labels of slide {facts['slide']}, not of {slide.id}")
+    if facts["cells_sha256"] == cells:
+        return people.read(path, len(polygons), cells_sha256=cells).label, 0, colours
+    placed = truth.assign(polygons, shapely.points(points), names, mpp=slide.mpp)
+    return placed.name, sum(placed.missed.values()), colours
+
+
+def action_of(names: np.ndarray, start: int, colours: dict[str, str], state: State, leaves: Leaves) -> dict | None:
+    """Return the action that gives cells imported labels, as exceptions; None if all have them already.
+
+    Cells that are called so anyway stay as they are: else, of a file that went to QuPath and back, every cell would
+    become an exception, which no name of a cluster could change any more.
+
+    Parameters
+    ----------
+    names
+        Per cell of the slide its class, or None where the file says nothing.
+    start
+        The slide's first row.
+    colours
+        ``#rrggbb`` of classes, as far as known.
+    state, leaves
+        How things stand.
+    """
+    code = state.labels(leaves, slice(start, start + len(names)))
+    words = np.array([None, None, *state.words[1:]], object)
+    new = (names != None) & (names != words[code + 1])  # noqa: E711 (element by element)
+    if not new.any():
+        return None
+    wanted = sorted(set(names[new]))
+    classes = [entry["name"] for entry in state.all_classes()]
+    missing = [name for name in wanted if name not in classes]
+    return {
+        "do": "labels",
+        "source": "imported file",
+        "classes": [
+            {"name": name, "colour": colours.get(name) or palette.colour(len(classes) + place)}
+            for place, name in enumerate(missing)
+        ],
+        "names": [],
+        "cells": [
+            {"class": name, "rows": ranges.encode(start + np.flatnonzero(new & (names == name)))} for name in wanted
+        ],
+    }
+
+
+def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
+    """Import labels of a slide, as one action that can be undone.
+
+    Returns
+    -------
+    dict
+        ``message``, ``cells`` (whose label has changed), ``same`` (that had theirs already), ``missed`` (objects of the
+        file that are no cell).
+
+    Raises
+    ------
+    ClusterfirstError
+        See `read`; or a class has a name that cannot be.
+    """
+    group = session.group
+    rows = {member.id: rows for member, rows in group.info.spans()}[slide.id]
+    names, missed, colours = read(data, slide, group, rows)
+    classified = int((names != None).sum())  # noqa: E711 (element by element)
+    if not classified and missed:
+        raise ClusterfirstError(
+            f"none of the {missed:,} classified objects in the file is a cell of slide {slide.id}: is it of another "
+            "slide, or does it outline regions? Regions are named with the lasso"
+        )
+    if not classified:
+        raise ClusterfirstError("nothing in the file has a class: classify objects in QuPath, then export them")
+    action = {}
+
+    def make(history: History) -> dict | None:
+        action.update(action_of(names, rows.start, colours, history.state, history.leaves) or {})
+        return action or None
+
+    session.derive(who, str(uuid4()), make)
+    changed = sum(len(ranges.decode(entry["rows"], len(group))) for entry in action.get("cells", []))
+    counts = {"cells": changed, "same": classified - changed, "missed": missed}
+    return {**counts, "message": _message(**counts)}
+
+
+def _message(*, cells: int, same: int, missed: int) -> str:
+    parts = [f"{cells:,} cells have a new label." if cells != 1 else "1 cell has a new label."]
+    if same:
+        parts.append(f"{same:,} had theirs already.")
+    if missed:
+        parts.append(f"Objects of the file that are no cell here: {missed:,}.")
+    return " ".join(parts)
