@@ -338,16 +338,7 @@ def newest_exports(wildcards):
 
 def unfinished_slides(wildcards):
     """What all other slides wait for, or why they failed; so that the page is made again for news."""
-    described, finished = described_units(), {*finished_slides()}
-    missing = [slide for slide in plan.samples if slide not in finished]
-    of_them = {*missing, *(plan.groups.of_slide(slide) for slide in missing)}
-    described["units"] = {
-        name: unit for name, unit in described["units"].items() if name in of_them
-    }
-    # The run at work is this one, and it makes no slide: what has failed does not wait for it.
-    found = survey.survey(survey.from_plan(described), run=survey.Run(False))
-    by_name = {one.unit.name: one for one in found}
-    return {slide: survey.standstill(by_name[slide]) for slide in missing}
+    return survey.unfinished(plan, results_folder(), {*finished_slides()})
 
 
 wildcard_constraints:

@@ -16,10 +16,10 @@ from urllib.parse import quote
 import numpy as np
 
 from ...clustering import NOISE, palette
-from ...health.survey import span
 from ...html import Html, document, join, picture, table, tag
 from ...html import write as write_page
 from ...io import read_json
+from ...text import span
 from . import pictures
 from .figures import Slide, class_of_cluster, density, used_classes
 
