@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,21 +225,12 @@ def _clusters(folder: SlideFolder) -> int | None:
     return int(match[1]) if match else None
 
 
-def unfinished(plan: Plan, results: str, finished: Collection[str]) -> dict[str, tuple[str, str, str]]:
-    """Return where each slide of the run stands that is not finished; see `standstill`.
-
-    Parameters
-    ----------
-    plan
-        The run.
-    results
-        The folder of results on this disk.
-    finished
-        Slides.
-    """
+def unfinished(plan: Plan, finished: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return where each slide of the run stands that is not among the finished ones; see `standstill`."""
+    finished = {*finished}
     missing = [slide for slide in plan.samples if slide not in finished]
     concerned = {*missing, *map(plan.groups.of_slide, missing)}
-    plain = described(plan, results)
+    plain = described(plan)
     plain["units"] = {name: unit for name, unit in plain["units"].items() if name in concerned}
     # The run at work is the one that asks, and it makes no slide: what has failed does not wait for it.
     progress = {one.unit.name: one for one in survey(from_plan(plain), run=Run(False))}
