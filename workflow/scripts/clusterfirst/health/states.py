@@ -39,7 +39,7 @@ class Job:
 
 @dataclass
 class State:
-    """What became of a stage.
+    """What became of a job, or of all jobs of a stage.
 
     Attributes
     ----------
