@@ -27,7 +27,7 @@ $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: $(READY)  ## run everything on a real slide (fetched by itself) and say where the pictures are
 	$(SNAKEMAKE) --configfile config/demo.yaml --quiet rules host
 	$(SNAKEMAKE) cohort --configfile config/demo.yaml --quiet rules host
-	@$(BIN)/python workflow/scripts/summary.py results/CMU-1-Small-Region
+	@$(BIN)/python workflow/scripts/tools/summary.py results/CMU-1-Small-Region
 
 run: $(READY)  ## run the slides of the sheet (ARGS="--configfile mine.yaml", here and below)
 	$(SNAKEMAKE) $(ARGS)
@@ -49,7 +49,7 @@ status: $(READY)  ## say what is done, running, waiting or failed, and why; also
 	@$(SNAKEMAKE) status --quiet rules host progress $(ARGS)
 
 doctor:  ## check machine, packages, weights, disks, Slurm, sheet and slides; say what to do
-	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/doctor.py $(ARGS)
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) workflow/scripts/tools/doctor.py $(ARGS)
 
 test: $(READY)  ## run all tests (some need CLUSTERFIRST_TEST_DATA, see CONTRIBUTING.md)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -25,11 +25,12 @@ CASES = [(1, False), (12, False), (100, False), (100, True), (1000, False), (100
 def made(folder: Path, slides: int, together: bool) -> None:
     """Write the page, as the rule does; in this process."""
     from clusterfirst.reports.cohort import figures, page
+    from clusterfirst.reports.cohort.cohort import Cohort
 
     group = "groups/cohort" if together else None
     names = [f"slide-{number:04}" for number in range(slides)]
     read = [figures.read(folder / name, name=name, group=group or name, seconds=60.0) for name in names]
-    page.write(page.Cohort(folder, read, [], {}, "0", datetime.now().astimezone()), folder / "cohort.html")
+    page.write(Cohort(folder, read, [], {}, "0", datetime.now().astimezone()), folder / "cohort.html")
 
 
 def results(folder: Path, slides: int, together: bool) -> None:

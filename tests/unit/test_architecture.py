@@ -106,7 +106,7 @@ def test_the_check_of_imports_sees_imports(repo):
     by_name = {"/".join(module_name(path, package)): imported(path, package) for path in files}
     assert {"io", "slide"} <= by_name["slide/tissue"]
     assert {"io", "outlines", "slide", "segmentation"} <= by_name["segmentation/pipeline"]
-    assert by_name["plan/layout"] == set()
+    assert by_name["plan/layout"] == by_name["text"] == set()
 
 
 def parameters_with_defaults(tree, inside="") -> list[str]:

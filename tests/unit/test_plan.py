@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from clusterfirst.health import survey
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.plan import jobs, units, wanted
 from clusterfirst.plan.groups import A_GROUP, A_SLIDE
@@ -232,7 +233,7 @@ def test_stages_that_concern_no_slide_of_a_run_are_left_out(make, tmp_path):
 
 def test_the_survey_is_told_of_every_job_and_what_is_fetched(make, tmp_path):
     plan = make({"segmentation": {"shards": 2}})
-    told = units.described(plan, "results")
+    told = units.described(plan)
     assert list(told["units"]) == ["a", "b", "c", "weights"]
     assert told["units"]["a"]["stages"][0] == ("tile", [], ["a.svs"])
     first, _ = told["stages"]["outline"]["jobs"]
@@ -241,6 +242,19 @@ def test_the_survey_is_told_of_every_job_and_what_is_fetched(make, tmp_path):
     assert told["stages"]["representatives"]["optional"]
     assert list(told["units"]["weights"]["stages"]) == [("instanseg-brightfield_nuclei-0.1.1.pt", [], [])]
     assert plan.slides_that_need("instanseg-brightfield_nuclei-0.1.1.pt") == list("abc")
+
+
+def test_of_slides_that_are_not_finished_it_is_known_where_they_stand(make):
+    waiting = ("tile", "waiting", "its turn")
+    plan = make()
+    assert survey.unfinished(plan, ["a"]) == {"b": waiting, "c": waiting}
+    assert wanted.groups_of(plan, ["a"]) == {"a": "a"}
+    with pytest.raises(ClusterfirstError, match=r"no slide of slides\.csv is finished in results/"):
+        wanted.groups_of(plan, [])
+    with pytest.raises(ClusterfirstError, match="there is nothing to report"):
+        wanted.reported(plan, [], lambda _: False)
+    with pytest.raises(ClusterfirstError, match="the results go to a storage"):
+        survey.unfinished(make(in_storage=lambda _: True), [])
 
 
 def test_jobs_of_networks_ask_for_a_gpu_unless_told_not_to(make):

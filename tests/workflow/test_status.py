@@ -9,7 +9,7 @@ import time
 
 import yaml
 
-from clusterfirst.health.survey import run_at_work
+from clusterfirst.health.lock import run_at_work
 
 from .conftest import SMALL
 

@@ -3,16 +3,16 @@ from functools import partial
 
 import yaml
 from clusterfirst import segmentation, weights
-from clusterfirst.export import FORMATS
+from clusterfirst.export import FORMATS, PICTURE
 from clusterfirst.health import survey
 from clusterfirst.plan import checks, jobs, units, wanted
 from clusterfirst.plan.groups import A_SLIDE, any_of
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.resources import RESOURCES
-from clusterfirst.plan.settings import draws_classes
-from clusterfirst.plan.stages import STAGES
+from clusterfirst.plan.stages import NEEDED_FILES, STAGES
 from clusterfirst.proposing import prompts
+from clusterfirst.reports import costs
 
 
 def read_schema(name):
@@ -160,11 +160,7 @@ def truth_file(wildcards):
 
 def classes_for(drawing):
     """What cells are called, if what is drawn of a slide needs to know."""
-    return lambda wildcards: (
-        plan.path(wildcards.slide, SlideFolder.labelled_cells)
-        if draws_classes(getattr(plan.settings(wildcards.slide), drawing))
-        else []
-    )
+    return lambda wildcards: wanted.classes(plan, wildcards.slide, drawing) or []
 
 
 def label_sources():
@@ -177,25 +173,15 @@ def label_sources():
 
 def parts_of(format):
     """What a format is made from besides the cells."""
-    known = {
-        "embedding": {
-            "embeddings": made("embed", "embeddings"),
-            "columns": made("embed", "columns"),
-            "reduced": made("reduce", "umap"),
-        },
-        "tiles": {
-            "tiles": made("filter_tiles", "tiles"),
-            "pictures": made("export_tiles", "folder"),
-        },
-        "picture": {
-            "slide": lambda wildcards: (
-                slide_file(wildcards)
-                if plan.settings(wildcards.slide).export["image"]
-                else []
-            )
-        },
-    }
-    return {name: find for need in format.needs for name, find in known[need].items()}
+    needed = [NEEDED_FILES.get(need, {}) for need in format.needs]
+    files = {name: made(*where) for part in needed for name, where in part.items()}
+    return files | ({"slide": pictured_slide} if PICTURE in format.needs else {})
+
+
+def pictured_slide(wildcards):
+    """The slide, if its picture is wanted beside its cells."""
+    pictured = plan.settings(wildcards.slide).export["image"]
+    return slide_file(wildcards) if pictured else []
 
 
 def prompt_of(group):
@@ -229,11 +215,7 @@ def section(name):
 
 def of_segmentation(without):
     """The same of the segmentation, without what its model does not look at, and with the weights by name."""
-    return lambda wildcards: {
-        key: value
-        for key, value in plan.segmentation(wildcards.slide).items()
-        if key not in without
-    }
+    return lambda wildcards: plan.segmentation(wildcards.slide, without=without)
 
 
 def category(wildcards):
@@ -268,86 +250,32 @@ def there(file):
     return exists(relocated(file))
 
 
-def finished_slides():
-    return wanted.finished(plan, there)
+def of_finished(find):
+    """What is to be known of the slides that are finished, or of all others."""
+    return every(lambda plan: find(plan, wanted.finished(plan, there)))
 
 
 def what_there_is(wildcards):
     """What a report shows. Snakemake itself would refuse one as long as one slide of hundreds has failed."""
-    slides = finished_slides()
-    if not slides:
-        raise WorkflowError(
-            f"there is nothing to report: no slide of {plan.config['slides']} is finished in {RESULTS_ON_DISK}/; run "
-            "snakemake first"
-        )
+    slides = wanted.finished(plan, there)
+    with plainly():
+        files = wanted.reported(plan, slides, there)
     if left_out := [slide for slide in plan.samples if slide not in slides]:
         logger.warning(
             f"not in the report, because they, or slides they are clustered with, are not finished: {', '.join(left_out)}"
         )
         # For its first page.
         config["left_out"] = ", ".join(left_out)
-    return wanted.reported(plan, slides, there)
-
-
-def results_folder():
-    """Where the rules write, on this disk."""
-    if plan.stored:
-        raise WorkflowError(
-            "status and the cohort page look at files on this disk, but the results go to a storage: see docs/cloud.md"
-        )
-    return RESULTS_ON_DISK
-
-
-def described_units():
-    return units.described(plan, results_folder())
+    return files
 
 
 def benchmark_files(wildcards):
     """Every file of times and memory, by slide or group, with the time it was written."""
     # With a storage, the copies on this disk.
-    results = ResultsFolder(workflow.inputfile(RESULTS_ON_DISK))
-    found = {
-        name: {
-            file.as_posix(): file.stat().st_mtime_ns
-            for file in results.slide(name).benchmarks.glob("*.tsv")
-        }
-        for name in dict.fromkeys([*plan.samples, *plan.groups_in_run()])
-    }
-    if not any(found.values()):
-        raise WorkflowError(
-            f"no stage of any slide has been run in {RESULTS_ON_DISK}/: there is nothing to tabulate"
-        )
-    return found
-
-
-def groups_of_finished(wildcards):
-    """The group of every finished slide."""
-    if slides := finished_slides():
-        return {slide: plan.groups.of_slide(slide) for slide in slides}
-    raise WorkflowError(
-        f"no slide of {plan.config['slides']} is finished in {results_folder()}/, so there is nothing to show: run "
-        "snakemake first (`snakemake status` says what is missing)"
-    )
-
-
-def newest_exports(wildcards):
-    """The latest export of labels, of those finished slides that have one."""
-    found = {slide: plan.newest_labels(slide) for slide in finished_slides()}
-    return {slide: Path(file).name for slide, file in found.items() if file}
-
-
-def unfinished_slides(wildcards):
-    """What all other slides wait for, or why they failed; so that the page is made again for news."""
-    described, finished = described_units(), {*finished_slides()}
-    missing = [slide for slide in plan.samples if slide not in finished]
-    of_them = {*missing, *(plan.groups.of_slide(slide) for slide in missing)}
-    described["units"] = {
-        name: unit for name, unit in described["units"].items() if name in of_them
-    }
-    # The run at work is this one, and it makes no slide: what has failed does not wait for it.
-    found = survey.survey(survey.from_plan(described), run=survey.Run(False))
-    by_name = {one.unit.name: one for one in found}
-    return {slide: survey.standstill(by_name[slide]) for slide in missing}
+    folder = workflow.inputfile(RESULTS_ON_DISK)
+    units = dict.fromkeys([*plan.samples, *plan.groups_in_run()])
+    with plainly():
+        return costs.files(folder, units, results=RESULTS_ON_DISK)
 
 
 wildcard_constraints:

@@ -18,10 +18,11 @@ rule cohort:
         **asks("cohort"),
     params:
         # They are no inputs of their own: as such, they would be made again where they are out of date.
-        results=lambda wildcards: results_folder(),
-        groups=groups_of_finished,
-        exports=newest_exports,
-        missing=unfinished_slides,
+        results=every(Plan.local_results),
+        groups=of_finished(wanted.groups_of),
+        exports=of_finished(wanted.names_of_exports),
+        # What they wait for, or why they failed: the page is made again for news.
+        missing=of_finished(survey.unfinished),
         # Each stage that runs again writes its own anew.
         benchmarks=benchmark_files,
     script:

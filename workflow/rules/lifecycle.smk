@@ -22,7 +22,8 @@ except ModuleNotFoundError as error:
         "name a clone on this machine, or install the package from the same commit"
     ) from error
 
-from clusterfirst.health import causes, lock
+from clusterfirst import text
+from clusterfirst.health import causes, lock, machines
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.proposing import server
 
@@ -89,7 +90,7 @@ def begin(plan):
     with plainly():
         results_lock = lock.hold(relocated(plan.results))
         announce_asking(plan)
-    if left := lock.left_in_slurm(str(Path.cwd())):
+    if left := machines.left_in_slurm(str(Path.cwd())):
         logger.warning(
             f"{len(left)} jobs that an earlier run of this folder sent are still in Slurm's queue, and what they do is "
             f"now done twice: wait for them and start again, or stop them with\n  scancel {' '.join(left)}"
@@ -242,9 +243,8 @@ def described(job, plan):
     """A job in words: the slide or group that it concerns, and its rule (with the number of a shard)."""
     values = list(job.wildcards)
     if job.rule.name == "fetch_weights":
-        waiting = plan.slides_that_need(values[0])
-        more = ", …" if len(waiting) > 5 else ""
-        return f"{', '.join(waiting[:5])}{more} (fetch_weights {values[0]})"
+        waiting = text.a_few(plan.slides_that_need(values[0]), most=5)
+        return f"{waiting} (fetch_weights {values[0]})"
     return (
         f"{values[0]} ({'-'.join([job.rule.name, *values[1:]])})"
         if values

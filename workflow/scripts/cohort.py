@@ -8,6 +8,7 @@ from clusterfirst import __version__
 from clusterfirst.io import log_to, progress
 from clusterfirst.reports import costs
 from clusterfirst.reports.cohort import figures, page
+from clusterfirst.reports.cohort.cohort import Cohort, Missing
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -22,6 +23,6 @@ if __name__ == "__main__":
     with ThreadPoolExecutor(snakemake.threads) as pool:
         slides = list(progress(pool.map(read, groups), total=len(groups), what="slides"))
     shared = {group: seconds.get(group, 0.0) for slide, group in groups.items() if group != slide}
-    missing = [page.Missing(slide, *told) for slide, told in snakemake.params.missing.items()]
-    cohort = page.Cohort(results, slides, missing, shared, __version__, datetime.now().astimezone())
+    missing = [Missing(slide, *standstill) for slide, standstill in snakemake.params.missing.items()]
+    cohort = Cohort(results, slides, missing, shared, __version__, datetime.now().astimezone())
     page.write(cohort, snakemake.output.page)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..devices import computes_bf16
 from ..io import ClusterfirstError
+from ..text import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +153,7 @@ class OnnxEncoder:
         try:
             self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=providers)
         except Exception as error:  # onnxruntime's own types, one for each status
-            raise ClusterfirstError(f"network {path} cannot be loaded: {_short(error)}") from error
+            raise ClusterfirstError(f"network {path} cannot be loaded: {one_line(error)}") from error
         described = self._session.get_inputs()[0]
         batch, channels, high, wide = described.shape if len(described.shape) == 4 else (None,) * 4
         if channels != 3 or (high != wide and isinstance(high, int) and isinstance(wide, int)):
@@ -198,7 +199,7 @@ def _probed(encoder: Encoder, weights: str | os.PathLike) -> Encoder:
     except Exception as error:
         raise ClusterfirstError(
             f"network {weights} cannot be used: shown 2 × 3 × {encoder.edge_px} × {encoder.edge_px} floats, it "
-            f"{'fails: ' if not isinstance(error, ClusterfirstError) else ''}{_short(error)}. "
+            f"{'fails: ' if not isinstance(error, ClusterfirstError) else ''}{one_line(error)}. "
             "`embedding.crop_px: null` shows what it was trained with"
         ) from error
     encoder.width = found.shape[1]
@@ -213,7 +214,7 @@ def _scripted(path: str | os.PathLike, device: torch.device) -> torch.nn.Module:
             warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
             return torch.jit.load(os.fspath(path), map_location=device).eval()
     except (RuntimeError, OSError, ValueError) as error:
-        raise ClusterfirstError(f"network {path} cannot be loaded as a TorchScript model: {_short(error)}") from error
+        raise ClusterfirstError(f"network {path} cannot be loaded as a TorchScript model: {one_line(error)}") from error
 
 
 def _torchvision(
@@ -279,7 +280,7 @@ def _fill(
     try:
         network.load_state_dict(state, assign=assign)
     except RuntimeError as error:
-        raise ClusterfirstError(f"weights {weights} do not fit {name}: {_short(error)}") from error
+        raise ClusterfirstError(f"weights {weights} do not fit {name}: {one_line(error)}") from error
 
 
 def _state(weights: str | os.PathLike) -> dict[str, torch.Tensor]:
@@ -295,7 +296,7 @@ def _state(weights: str | os.PathLike) -> dict[str, torch.Tensor]:
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has its own
         raise ClusterfirstError(
-            f"weights {weights} cannot be loaded: {_short(error)}. Give `embedding.weights` a name from the registry "
+            f"weights {weights} cannot be loaded: {one_line(error)}. Give `embedding.weights` a name from the registry "
             "or a state dict saved with torch.save"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -328,7 +329,7 @@ def _folded(network: torch.nn.Module) -> torch.nn.Module:
     try:
         traced = torch.fx.symbolic_trace(network)
     except Exception as error:  # noqa: BLE001 - code that depends on the data cannot be traced, in many ways
-        log.info("batch norms are not folded: %s", _short(error))
+        log.info("batch norms are not folded: %s", one_line(error))
         return network
     modules = dict(traced.named_modules())
     calls = [node for node in traced.graph.nodes if node.op == "call_module"]
@@ -346,9 +347,3 @@ def _folded(network: torch.nn.Module) -> torch.nn.Module:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
-
-
-def _short(error: Exception, *, longest: int = 500) -> str:
-    """What a library says, on one line: it may name hundreds of parameters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= longest else text[:longest] + " …"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..drawing import new_figure, save_figure
+from ..text import cut
 from .clusters import HEADLINE, Units, figures
 from .pooled import Figure, Summary
 
@@ -70,7 +71,7 @@ def confusion(
     for (row, column), part in np.ndenumerate(share):
         text = f"{part:.0%}\n{table[row, column]:,}" if table[row, column] else "0"
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if part > 0.6 else "black")
-    short = [_short(name) for name in classes]
+    short = [cut(name, _LETTERS) for name in classes]
     axes.set_xticks(range(len(classes) + 1), [*short, "no name"], rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), short)
     many = "all clusters" if names is None else f"the {names} largest clusters"
@@ -116,10 +117,6 @@ def _rows(figures: Mapping[str, Figure]) -> list[tuple[str, tuple[Figure | None,
         ("completeness", "completeness", None, None),
     )
     return [(name, tuple(figures.get(key) for key in row)) for name, *row in keys]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"
 
 
 def _as_percent():

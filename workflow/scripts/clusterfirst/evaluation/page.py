@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..html import Html, document, join, picture, table, tag
-from ..html import write as write_page
+from .. import html
+from ..html import Html, join, picture, table, tag
 from .clusters import HEADLINE, NAMES
 from .pooled import Figure, Summary, mean
 
@@ -127,7 +127,7 @@ def write(
         Per group of slides that were clustered together (or slide) what `validity.document` returned.
     """
     everything = next(iter(pools.values()))
-    whole = document(
+    whole = html.document(
         "Clusters and people",
         tag("h1", "How well clusters match people"),
         tag("p", _headline(everything), class_="headline"),
@@ -146,7 +146,7 @@ def write(
         tag("h2", "What the figures mean"),
         tag("dl", *(join([tag("dt", name), tag("dd", text)]) for name, text in _MEANINGS)),
     )
-    write_page(whole, path)
+    html.write(whole, path)
 
 
 def _headline(pool: Summary) -> str:

@@ -14,6 +14,7 @@ import yaml
 from .. import html
 from ..drawing import save_figure
 from ..io import atomic
+from ..text import cut
 from .clusters import HEADLINE, Counts
 from .pooled import ALL, summarise
 
@@ -203,7 +204,7 @@ def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLi
                 means = means.reindex([value for value in values if value in means.index])
                 axes.plot([values.index(value) for value in means.index], means, color=dots.get_color(), linewidth=1)
             axes.set_xlim(-0.5, len(values) - 0.5)
-            axes.set_xticks(range(len(values)), [_short(json.loads(value)) for value in values], fontsize=8)
+            axes.set_xticks(range(len(values)), [_tick(json.loads(value)) for value in values], fontsize=8)
             axes.spines[["top", "right"]].set_visible(False)
             if name == "noise_fraction":
                 axes.set_ylim(0, 1)
@@ -215,9 +216,9 @@ def plot(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLi
     save_figure(figure, path)
 
 
-def _short(value: Any) -> str:
+def _tick(value: Any) -> str:
     text = "null" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 18 else text[:17] + "…"
+    return cut(text, 18)
 
 
 def write_page(table: pd.DataFrame, outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:

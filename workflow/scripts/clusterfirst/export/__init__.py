@@ -42,6 +42,8 @@ class Format:
 
     Attributes
     ----------
+    title : str
+        What people call it.
     module : str
         Of this package.
     file : str
@@ -56,6 +58,7 @@ class Format:
         Whether it is a folder.
     """
 
+    title: str
     module: str
     file: str
     fit: Fit
@@ -70,6 +73,7 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "qupath": Format(
+        "QuPath",
         "qupath",
         SlideFolder.qupath,
         Fit(
@@ -81,6 +85,7 @@ FORMATS: Mapping[str, Format] = {
         threads=2,
     ),
     "h5ad": Format(
+        "AnnData",
         "h5ad",
         SlideFolder.h5ad,
         Fit(
@@ -91,6 +96,7 @@ FORMATS: Mapping[str, Format] = {
         needs=(EMBEDDING,),
     ),
     "spatialdata": Format(
+        "SpatialData",
         "spatial",
         SlideFolder.spatialdata,
         Fit(
@@ -103,6 +109,7 @@ FORMATS: Mapping[str, Format] = {
         folder=True,
     ),
     "csv": Format(
+        "CSV",
         "table",
         SlideFolder.csv,
         Fit(
@@ -112,6 +119,7 @@ FORMATS: Mapping[str, Format] = {
         ),
     ),
     "coco": Format(
+        "COCO",
         "coco",
         SlideFolder.coco,
         Fit(
@@ -122,6 +130,7 @@ FORMATS: Mapping[str, Format] = {
         needs=(TILES,),
     ),
     "paper": Format(
+        "the paper's form",
         "paper",
         SlideFolder.paper,
         Fit(

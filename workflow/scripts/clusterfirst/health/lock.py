@@ -1,4 +1,4 @@
-"""One run at a time in a folder of results, and what an earlier one left at work.
+"""One run at a time in a folder of results, and whether one is at work there.
 
 The operating system drops this lock however a run ends. Snakemake's own (switched off by ``nolock`` in the profiles)
 stays behind after kill -9 or a power cut, and refuses the next run until somebody unlocks by hand.
@@ -9,10 +9,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import shutil
 import socket
-import subprocess
 import time
+from dataclasses import dataclass
 from typing import IO
 
 from ..io import ClusterfirstError
@@ -21,8 +20,27 @@ from ..plan.layout import ResultsFolder
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
-"""`survey` holds the lock for an instant to look at it."""
+"""`run_at_work` holds the lock for an instant to look at it."""
 _PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """Whether a run is at work in a results folder.
+
+    Attributes
+    ----------
+    at_work : bool or None
+        None if the file system does not tell.
+    since : float or None
+        When the last run began, in seconds since the epoch.
+    where : str
+        Machine and process.
+    """
+
+    at_work: bool | None
+    since: float | None = None
+    where: str = ""
 
 
 def hold(results: str) -> IO:
@@ -65,12 +83,24 @@ def _lock_soon(file: IO) -> None:
             time.sleep(_PAUSE_S)
 
 
-def left_in_slurm(folder: str) -> list[str]:
-    """Return the ids of jobs in Slurm's queue that a run from that folder sent: it may have been killed since."""
-    if not shutil.which("squeue"):
-        return []
-    command = ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
-    # The executor writes what a job is for into its comment.
-    return [job for job, comment, place in rows if comment.startswith("rule_") and place == folder]
+def run_at_work(results: str | os.PathLike) -> Run:
+    """Look whether a run holds the lock of a results folder.
+
+    The lock is tried for an instant, which those who take it allow for. A run on another machine whose lock is not seen
+    from here (some network file systems) leaves its record in the lock file until it ends well; then nobody knows.
+    """
+    import fcntl
+
+    try:
+        with ResultsFolder(results).lock.open("rb") as file:
+            where, since = file.read(500).decode("utf-8", "replace").strip(), os.fstat(file.fileno()).st_mtime
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Run(True, since, where)
+            except OSError:
+                return Run(None if where else False, since, where)
+    except OSError:
+        return Run(False)
+    elsewhere = bool(where) and where.partition(",")[0] != socket.gethostname()
+    return Run(None if elsewhere else False, since, where)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..io import ClusterfirstError
+from ..text import a_few
 
 log = logging.getLogger(__name__)
 
-_PLACES = 3
 _START_BYTES = 10_000
 _GEOJSON = re.compile(r'"(features|geometry)"\s*:')
 _EXPECTED = 'expected {"cells": [{"cell_id": 17, "class": "lymphocyte"}, …]} or {"17": "lymphocyte", …}'
@@ -76,12 +76,12 @@ def checked(pairs: list[tuple[Any, Any]], path: str | os.PathLike, count: int) -
     if wrong:
         raise ClusterfirstError(
             f"labels {path}: {len(wrong):,} of {len(pairs):,} cell ids are none of the slide's {count:,} cells (ids 0 "
-            f"to {count - 1}): {_some(wrong)}. Labels belong to one segmentation: after another one, cells must be "
+            f"to {count - 1}): {a_few(wrong)}. Labels belong to one segmentation: after another one, cells must be "
             "labelled again, or the old labels given as points"
         )
     misnamed = [cell for cell, name in pairs if not (name is None or isinstance(name, str))]
     if misnamed:
-        raise ClusterfirstError(f"labels {path}: {len(misnamed):,} classes are no text: cells {_some(misnamed)}")
+        raise ClusterfirstError(f"labels {path}: {len(misnamed):,} classes are no text: cells {a_few(misnamed)}")
     names, changed = np.full(count, None), {}
     for cell, name in ((_number(cell), (name or "").strip() or None) for cell, name in pairs):
         if names[cell] not in (None, name):
@@ -90,7 +90,7 @@ def checked(pairs: list[tuple[Any, Any]], path: str | os.PathLike, count: int) -
     if changed:
         log.warning(
             "labels %s: %s cells have several classes, of which the last counts (cells %s)",
-            *(path, f"{len(changed):,}", _some(list(changed))),
+            *(path, f"{len(changed):,}", a_few(list(changed))),
         )
     return names
 
@@ -110,7 +110,3 @@ def _number(cell: Any) -> int | None:
     if isinstance(cell, str) and cell.strip().isdecimal():
         return int(cell)
     return cell if isinstance(cell, int) and not isinstance(cell, bool) else None
-
-
-def _some(values: list) -> str:
-    return ", ".join([*map(str, values[:_PLACES]), *(["…"] if len(values) > _PLACES else [])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -231,6 +231,21 @@ class Plan:
         """Return where a file of a slide or group lies, as rules name it; for its name, see `layout`."""
         return f"{self.results}/{unit}/{file}"
 
+    def local_results(self) -> str:
+        """Return where the results lie on this disk.
+
+        Raises
+        ------
+        ClusterfirstError
+            They lie in a storage.
+        """
+        if self.stored:
+            raise ClusterfirstError(
+                "status and the cohort page look at files on this disk, but the results go to a storage: see "
+                "docs/cloud.md"
+            )
+        return self.on_disk(self.results)
+
     def newest_labels(self, slide: str) -> str | None:
         """Return the latest export of a slide's labels; None if there is none.
 
@@ -273,15 +288,15 @@ class Plan:
             )
         return sample.truth
 
-    def segmentation(self, unit: str) -> dict:
-        """Return what decides the outlines of a slide: what its model does not look at is left out.
+    def segmentation(self, unit: str, *, without: Collection[str] = ()) -> dict:
+        """Return what decides the outlines of a slide: what its model does not look at is left out, and these keys.
 
         Weights stand there by name, or as a path.
         """
         settings = self.settings(unit)
         names = weights_names(settings).get("segmentation", {})
         used = {**settings.segmentation, "weights": names.get(settings.segmentation["model"])}
-        return segmentation.own_settings(used)
+        return {key: value for key, value in segmentation.own_settings(used).items() if key not in without}
 
     def case(self, trial: str, slide: str) -> Case:
         """Return what decides which stages a slide goes through in a trial."""

@@ -140,16 +140,27 @@ def _if_true(case: Case) -> bool:
     return case.truth
 
 
+NEEDED_FILES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    EMBEDDING: {
+        "embeddings": ("embed", "embeddings"),
+        "columns": ("embed", "columns"),
+        "reduced": ("reduce", "umap"),
+    },
+    TILES: {"tiles": ("filter_tiles", "tiles"), "pictures": ("export_tiles", "folder")},
+}
+"""By what a format needs besides the cells: the files, by the names that its rule gives them, as stage and key."""
+
+
 def _export(name: str) -> Stage:
     """The stage that writes a format."""
-    reads = {EMBEDDING: ("embed", "reduce"), TILES: ("filter_tiles", "export_tiles")}
     made = FORMATS[name]
+    read = [stage for need in made.needs for stage, _ in NEEDED_FILES.get(need, {}).values()]
     return Stage(
         f"export_{name}",
         SLIDE,
         {"file": made.file},
         made.fit,
-        after=("label_cells", *(stage for need in made.needs for stage in reads.get(need, ()))),
+        after=("label_cells", *dict.fromkeys(read)),
         when=lambda case: not case.trial and case.exported(name),
     )
 

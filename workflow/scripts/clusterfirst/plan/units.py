@@ -34,21 +34,20 @@ class Step:
     after: list[str]
 
 
-def described(plan: Plan, results: str) -> dict:
+def described(plan: Plan) -> dict:
     """Return all of it in plain values, for another process.
-
-    Parameters
-    ----------
-    plan
-        The run.
-    results
-        The folder of results on this disk.
 
     Returns
     -------
     dict
         See `health.survey.from_plan`.
+
+    Raises
+    ------
+    ClusterfirstError
+        The results lie in a storage.
     """
+    results = plan.local_results()
     trials = {"": list(plan.samples)}
     if Path(results, ResultsFolder.sweep).is_dir():
         trials |= plan.whole_trials

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..export import FORMATS
 from ..io import ClusterfirstError
 from .layout import ResultsFolder, SlideFolder
+from .settings import draws_classes
 from .stages import FINISHED, STAGES
 from .trials import in_sweep
 
@@ -40,6 +42,18 @@ LABELS: Mapping[str, Callable[[Plan, str], list[str]]] = {"labels": exported_lab
 def has_labels(plan: Plan, slide: str) -> bool:
     """Whether anybody says, or will say, what the cells of a slide are."""
     return any(find(plan, slide) for find in LABELS.values())
+
+
+def classes(plan: Plan, slide: str, drawing: str) -> str | None:
+    """Return the file that says what cells are called, if what is drawn of a slide needs to know; else None.
+
+    Parameters
+    ----------
+    drawing
+        Which keys of its settings decide: ``annotation`` or ``drawing_of_representatives``.
+    """
+    drawn = draws_classes(getattr(plan.settings(slide), drawing))
+    return plan.path(slide, SlideFolder.labelled_cells) if drawn else None
 
 
 def label_files(plan: Plan, slides: Iterable[str]) -> list[str]:
@@ -252,8 +266,41 @@ def finished(plan: Plan, exists: Exists) -> list[str]:
     return [slide for slide in plan.samples if whole.issuperset(plan.members(plan.group_of("", slide)))]
 
 
-def reported(plan: Plan, slides: list[str], exists: Exists) -> list[str]:
-    """Return what a report shows of finished slides: their files; labels, scores, sweep and costs if they are there."""
+def groups_of(plan: Plan, slides: Sequence[str]) -> dict[str, str]:
+    """Return the group of each finished slide.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are none.
+    """
+    if slides:
+        return {slide: plan.groups.of_slide(slide) for slide in slides}
+    raise ClusterfirstError(
+        f"no slide of {plan.config['slides']} is finished in {plan.local_results()}/, so there is nothing to show: run "
+        "snakemake first (`snakemake status` says what is missing)"
+    )
+
+
+def names_of_exports(plan: Plan, slides: Iterable[str]) -> dict[str, str]:
+    """Return the name of the latest export of labels, of those slides that have one."""
+    files = {slide: plan.newest_labels(slide) for slide in slides}
+    return {slide: Path(file).name for slide, file in files.items() if file}
+
+
+def reported(plan: Plan, slides: Sequence[str], exists: Exists) -> list[str]:
+    """Return what a report shows of finished slides: their files; labels, scores, sweep and costs if they are there.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are none.
+    """
+    if not slides:
+        raise ClusterfirstError(
+            f"there is nothing to report: no slide of {plan.config['slides']} is finished in "
+            f"{plan.on_disk(plan.results)}/; run snakemake first"
+        )
     results = ResultsFolder.names()
     costs = [f"{plan.results}/{results[name]}" for name in ("costs_page", "costs_table")]
     return [

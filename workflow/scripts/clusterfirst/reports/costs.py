@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from .. import html
 from ..html import Html
+from ..io import ClusterfirstError
+from ..plan.layout import ResultsFolder
+from ..plan.stages import STAGES
 
-STAGES = (
-    "tile",
-    "filter_tiles",
-    "export_tiles",
-    "outline",
-    "segment",
-    "embed",
-    "reduce",
-    "share_map",
-    "cluster",
-    "share_clusters",
-    "annotate",
-    "nuclei_mask",
-    "representatives",
-    "annotate_representatives",
-)
-"""In the order they run; others follow by name."""
+_PLACES = {stage: place for place, stage in enumerate(STAGES)}
 _FORMATS = {"slides": "{:,.0f}", "jobs": "{:,.0f}", "hours": "{:,.3f}", "most memory (GB)": "{:.2f}"}
+
+
+def files(folder: str | os.PathLike, units: Iterable[str], *, results: str) -> dict[str, dict[str, int]]:
+    """Return every file of times and memory, by slide or group, with the time it was written, ns.
+
+    Parameters
+    ----------
+    folder
+        That of all results.
+    units
+        Slides and groups, each once.
+    results
+        What people call the folder.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are no such files.
+    """
+    folders = {unit: ResultsFolder(folder).slide(unit).benchmarks for unit in units}
+    found = {
+        unit: {file.as_posix(): file.stat().st_mtime_ns for file in benchmarks.glob("*.tsv")}
+        for unit, benchmarks in folders.items()
+    }
+    if not any(found.values()):
+        raise ClusterfirstError(f"no stage of any slide has been run in {results}/: there is nothing to tabulate")
+    return found
 
 
 def read(files: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -42,19 +56,17 @@ def read(files: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per slide and stage: ``slide``, ``stage``, ``jobs``, ``seconds`` and ``cpu_seconds`` (of all its jobs
-        together), ``max_memory_mb`` (of the largest job). NaN is what a job was too short to be measured for.
+        One row per slide and stage, slides as in `files`, stages as data flows: ``slide``, ``stage``, ``jobs``,
+        ``seconds`` and ``cpu_seconds`` (of all its jobs together), ``max_memory_mb`` (of the largest job). NaN is what
+        a job was too short to be measured for.
     """
+    by_slide = {slide: _by_stage(paths) for slide, paths in files.items()}
     rows = [
-        {"slide": slide, "stage": stage, **_total(parts)}
-        for slide, paths in files.items()
-        for stage, parts in _by_stage(paths).items()
+        {"slide": slide, "stage": stage, **_total(stages[stage])}
+        for slide, stages in by_slide.items()
+        for stage in sorted(stages, key=_place)
     ]
-    table = pd.DataFrame(rows, columns=["slide", "stage", "jobs", "seconds", "cpu_seconds", "max_memory_mb"])
-    known = {stage: place for place, stage in enumerate(STAGES)}
-    places = table["stage"].map(lambda stage: (known.get(stage, len(known)), stage))
-    slides = {slide: place for place, slide in enumerate(files)}
-    return table.iloc[sorted(range(len(table)), key=lambda row: (slides[table["slide"][row]], places[row]))]
+    return pd.DataFrame(rows, columns=["slide", "stage", "jobs", "seconds", "cpu_seconds", "max_memory_mb"])
 
 
 def _by_stage(paths: Sequence[str]) -> dict[str, list[Path]]:
@@ -81,7 +93,7 @@ def _total(parts: Sequence[Path]) -> dict:
 def by_stage(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each stage of what `read` returned, all slides together."""
     grouped = table.groupby("stage", sort=False)
-    found = pd.DataFrame(
+    costs = pd.DataFrame(
         {
             "slides": grouped["slide"].nunique(),
             "jobs": grouped["jobs"].sum(),
@@ -91,8 +103,12 @@ def by_stage(table: pd.DataFrame) -> pd.DataFrame:
             "max_memory_mb": grouped["max_memory_mb"].max(),
         }
     )
-    ordered = [stage for stage in STAGES if stage in found.index]
-    return found.loc[ordered + sorted(set(found.index) - set(ordered))]
+    return costs.loc[sorted(costs.index, key=_place)]
+
+
+def _place(stage: str) -> tuple[int, str]:
+    """Stages as data flows; those that there are no more, by name."""
+    return _PLACES.get(stage, len(_PLACES)), stage
 
 
 def write_page(table: pd.DataFrame, path: str | os.PathLike) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..devices import computes_bf16, in_less_memory
 from ..io import ClusterfirstError
+from ..text import one_line
 from .flows import Labels, follow
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ _TILES_AT_ONCE = 64
 """Predictions for tiles of 624 px then take up to 0.4 GB."""
 _BYTES_PER_PIXEL = 2500
 """Of a sub-tile while it is in the network, in bfloat16: 134 to 147 MB for 256 × 256 were measured."""
+_LETTERS = 300
+"""Of what torch has to say about weights."""
 _GIVE = "Give `segmentation.weights` the name of a model (cpsam, cpsam_v2, cpdino) or a file that Cellpose 4 has saved"
 
 
@@ -298,7 +301,8 @@ def _model(weights: str | os.PathLike, *, device: torch.device, dtype: torch.dty
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise ClusterfirstError(f"weights {weights} do not fit {model.backbone}: {_short(error)}. {_GIVE}") from error
+        why = one_line(error, most=_LETTERS)
+        raise ClusterfirstError(f"weights {weights} do not fit {model.backbone}: {why}. {_GIVE}") from error
     return model.eval()
 
 
@@ -317,7 +321,8 @@ def _state(weights: str | os.PathLike) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ClusterfirstError(f"weights {path} cannot be loaded: {_short(error)}. {_GIVE}") from error
+        why = one_line(error, most=_LETTERS)
+        raise ClusterfirstError(f"weights {path} cannot be loaded: {why}. {_GIVE}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ClusterfirstError(f"weights {path} hold no state dict (parameters by name). {_GIVE}")
     # torch's DataParallel puts it before each name.
@@ -346,9 +351,3 @@ def _architecture(state: Mapping[str, torch.Tensor], weights: str | os.PathLike)
         ) from error
     width = state["encoder.cls_token"].shape[-1]
     return partial(vit.CPDINO, model_name="vitb" if width == 768 else "vitl")
-
-
-def _short(error: Exception, *, longest: int = 300) -> str:
-    """What torch says, on one line: it may name hundreds of parameters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= longest else text[:longest] + " …"

@@ -52,10 +52,10 @@ def _machine(check: str, *arguments):
 
 
 def _read(files, workflow, project):
-    from . import project as own
+    from .project import read
 
-    found, findings = own.read(files, workflow / "schemas")
-    project += [found] if found else []
+    own, findings = read(files, workflow / "schemas")
+    project += [own] if own else []
     return findings
 
 

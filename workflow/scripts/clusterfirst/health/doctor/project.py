@@ -8,12 +8,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import weights as models
 from ...io import ClusterfirstError
 from ...plan.networks import weights_names
 from ...plan.settings import Settings, check_config, defaults, merge, resolve
 from ...plan.sheet import Sample, read_sheet
 from ...plan.trials import trials
+from ...text import counted
+from ...weights import (
+    WEIGHTS,
+    Asset,
+    Package,
+    Timm,
+    Url,
+    checked_sha256,
+    is_asset,
+    is_sample_slide,
+    package_missing,
+    weights_file,
+)
 from .findings import Finding, tried
 
 SAMPLE = 20
@@ -34,7 +46,10 @@ for path, mpp in json.loads(sys.argv[1]):
 
 @dataclass(frozen=True)
 class Project:
-    """The configuration with defaults, its schemas, and the slides of the sheet."""
+    """The configuration with defaults, its schema, and the slides of the sheet.
+
+    Not a `Plan`, which is refused where these do not go together, and needs packages that may be what is broken.
+    """
 
     config: dict
     schema: dict
@@ -83,9 +98,9 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         samples = read_sheet(
             full["slides"],
             row,
-            exists=lambda path: Path(path).is_file() or models.is_sample_slide(path) or _is_elsewhere(path),
+            exists=lambda path: Path(path).is_file() or is_sample_slide(path) or _is_elsewhere(path),
         )
-        findings.append(Finding("ok", "sheet", f"{full['slides']}: {len(samples):,} slide{'s' * (len(samples) > 1)}"))
+        findings.append(Finding("ok", "sheet", f"{full['slides']}: {counted(len(samples), 'slide')}"))
     except ClusterfirstError as error:
         findings.append(Finding("problem", "sheet", str(error), "mend these rows, or `slides:` in the config"))
     return Project(full, schema, samples), findings
@@ -103,13 +118,13 @@ def weights(project: Project) -> Iterator[Finding]:
     if not named:
         yield Finding("ok", "weights", "none are needed")
     for name in sorted(named):
-        path = models.weights_file(name, folder)
+        path = weights_file(name, folder)
         if path.is_file():
             yield _checked(name, path)
         elif _is_elsewhere(str(name)):
             yield Finding("note", "weights", f"{name} lies in a storage, and is not looked at")
-        elif not models.is_asset(name):
-            advice = f"put it there, or use one of these: {', '.join(models.WEIGHTS)}"
+        elif not is_asset(name):
+            advice = f"put it there, or use one of these: {', '.join(WEIGHTS)}"
             yield Finding("problem", "weights", f"no file {name}", advice)
         else:
             yield _to_be_fetched(name, path)
@@ -117,16 +132,16 @@ def weights(project: Project) -> Iterator[Finding]:
 
 def _checked(name: str, path: Path) -> Finding:
     # What is registered is known without torchvision, which may be broken; of others, the hash of the first download.
-    known = models.WEIGHTS.get(name) or models.Asset(path.name, "", (), name, "")
+    known = WEIGHTS.get(name) or Asset(path.name, "", (), name, "")
     try:
-        found = models.checked_sha256(path, known)
+        found = checked_sha256(path, known)
     except (ClusterfirstError, OSError) as error:
         return Finding("problem", "weights", f"{name}: {error}", f"rm {path} && make models")
     return Finding("ok", "weights", f"{name}: {path}, sha256 {found[:8]}…")
 
 
 def _to_be_fetched(name: str, path: Path) -> Finding:
-    asset = models.WEIGHTS.get(name)
+    asset = WEIGHTS.get(name)
     if asset is None:
         advice = (
             "`make models` fetches it from the library's own server; do so where there is internet, before jobs start"
@@ -143,11 +158,11 @@ def _to_be_fetched(name: str, path: Path) -> Finding:
     return Finding("problem", "weights", text, advice)
 
 
-def _unreachable(source: models.Url | models.Package | models.Timm) -> str:
+def _unreachable(source: Url | Package | Timm) -> str:
     """Why a source does not have its file for us; "" if it does. Nothing is downloaded."""
-    if isinstance(source, models.Package):
-        return models.package_missing(source)
-    if not isinstance(source, models.Url):
+    if isinstance(source, Package):
+        return package_missing(source)
+    if not isinstance(source, Url):
         return ""
     request = urllib.request.Request(source.address, method="HEAD", headers={"User-Agent": "clusterfirst"})
     try:

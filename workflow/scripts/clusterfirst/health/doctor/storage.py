@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..survey import run_at_work
+from ..lock import run_at_work
 from .findings import Finding
 
 _LEAST_GB, _LITTLE_GB = 1, 20

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...text import a_few
 from .features import HOLED, PIECES, Features, Remark
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,6 @@ log = logging.getLogger(__name__)
 _MOST_OUTSIDE = 0.1
 """A larger fraction outside the slide is no slip of the pen: the outlines belong to something else."""
 
-_PLACES = 3
 _EMPTY = "have no area: dropped"
 _CROSSED = "cross themselves: repaired; of what fell apart, the largest piece kept"
 _OUTSIDE = "lie wholly outside the slide: dropped"
@@ -100,7 +100,7 @@ def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Pa
         total = f"{len(known):,}"
         log.warning(
             "truth %s: %s of %s have no class: left out (%s)",
-            *(path, f"{len(bare):,}", total, _places(bare, features.place)),
+            *(path, f"{len(bare):,}", total, a_few(bare, features.place)),
         )
     return known
 
@@ -116,12 +116,12 @@ def _tell(
     """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left."""
     remarks = [(what, which) for what, which in remarks if len(which)]
     for what, which in remarks:
-        log.warning("%s: %s of %s %s (%s)", where, f"{len(which):,}", f"{total:,}", what, _places(which, place))
+        log.warning("%s: %s of %s %s (%s)", where, f"{len(which):,}", f"{total:,}", what, a_few(which, place))
     outside = dict(remarks).get(_OUTSIDE, ())
     if len(outside) > _MOST_OUTSIDE * (len(outside) + len(rows)):
         raise ClusterfirstError(
             f"{where}: {len(outside):,} of {len(outside) + len(rows):,} lie wholly outside the slide of "
-            f"{size[0]} × {size[1]} px ({_places(outside, place)}), so they probably belong to another slide or "
+            f"{size[0]} × {size[1]} px ({a_few(outside, place)}), so they probably belong to another slide or "
             "another resolution: coordinates must be pixels of this slide at its full resolution (level 0)"
         )
     if total and not len(rows):
@@ -186,7 +186,3 @@ def _largest(area: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Index of the largest of every owner, in the order of owners."""
     order = np.lexsort((area, owner))
     return order[np.flatnonzero(np.diff(owner[order], append=-1))]
-
-
-def _places(which: np.ndarray, place: Callable[[int], str]) -> str:
-    return ", ".join([*map(place, which[:_PLACES]), *(["…"] if len(which) > _PLACES else [])])

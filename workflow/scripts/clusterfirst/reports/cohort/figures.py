@@ -17,6 +17,7 @@ import yaml
 from ...clustering import NOISE
 from ...io import read_json, read_metadata
 from ...labels import GUESSES
+from ...plan.layout import SlideFolder
 
 
 @dataclass(frozen=True)
@@ -127,48 +128,46 @@ def read(folder: str | os.PathLike, *, name: str, group: str, seconds: float, ex
     Parameters
     ----------
     folder
-        Its results.
+        Of its results.
     name, group, seconds
         See `Slide`.
     exported
         Name of the latest export of its labels, if there is one.
     """
-    folder = Path(folder)
-    settings = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-    found = read_json(folder / "clusters.json")
+    results = SlideFolder(folder)
+    settings = yaml.safe_load(results.settings.read_text(encoding="utf-8"))
+    found = read_json(results.clusters)
     cluster_id = np.array(found["cells"]["cluster_id"], int)
-    labels, notes = read_labels(folder / "cells.parquet", cluster_id, exported=exported)
+    labels, notes = read_labels(results.labelled_cells, cluster_id, exported=exported)
     return Slide(
         name=name,
         group=group,
         tissue=settings["slide"].get("tissue"),
         settings=settings,
-        tiles=read_tiles(folder),
+        tiles=read_tiles(results),
         cells=found["counts"]["cells"],
         noise=found["counts"]["noise"],
         clusters=[{key: c[key] for key in ("id", "size", "colour", "mean_confidence")} for c in found["clusters"]],
         labels=labels,
         seconds=seconds,
-        weights=read_metadata(folder / "masks.parquet").get("weights_sha256"),
+        weights=read_metadata(results.cells).get("weights_sha256"),
         notes=notes,
     )
 
 
-def read_tiles(folder: Path) -> Tiles:
+def read_tiles(results: SlideFolder) -> Tiles:
     """Count tiles and measure tissue; see `tissue_mm2`."""
     tiles = pd.read_parquet(
-        folder / "filtered.parquet",
+        results.filtered,
         columns=["tile_id", "width", "height", "magnification", "tissue_fraction", "kept"],
     )
-    failed = set(pd.read_csv(folder / "failed_tiles.csv")["tile_id"])
+    failed = set(pd.read_csv(results.failed_tiles)["tile_id"])
     unreadable = tiles["tile_id"].isin(failed)
     looked = tiles["kept"] & ~unreadable
-    if read_metadata(folder / "masks.parquet").get("settings", {}).get("model") == "precomputed":
+    if read_metadata(results.cells).get("settings", {}).get("model") == "precomputed":
         # Outlines from elsewhere may lie on tiles that the filter rejects: people have looked there, too.
-        looked |= tiles["tile_id"].isin(
-            pq.read_table(folder / "masks.parquet", columns=["tile_id"])["tile_id"].unique()
-        )
-    mpp = read_metadata(folder / "filtered.parquet")["slide"]["mpp"]
+        looked |= tiles["tile_id"].isin(pq.read_table(results.cells, columns=["tile_id"])["tile_id"].unique())
+    mpp = read_metadata(results.filtered)["slide"]["mpp"]
     return Tiles(
         kept=int((tiles["kept"] & ~unreadable).sum()),
         rejected=int((~tiles["kept"] & ~unreadable).sum()),
@@ -218,7 +217,7 @@ def read_labels(
         return None, (f"labels were exported, but not given to the cells: {mend}",) if exported else ()
     table = pq.read_table(path, columns=["cluster_id", "label", "label_source"]).to_pandas()
     if not np.array_equal(table["cluster_id"], cluster_id):
-        return None, (f"cells.parquet is older than these clusters, and left out: {mend}",)
+        return None, (f"{path.name} is older than these clusters, and left out: {mend}",)
     facts = read_metadata(path)
     named = (facts.get("labels") or {}).get("file")
     notes = (f"labels were exported since: {mend}",) if exported not in (None, named) else ()

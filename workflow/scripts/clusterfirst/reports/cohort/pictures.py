@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from ...clustering import palette
+from ...plan.layout import SlideFolder
 
 PAPER = "#f4f5f7"
 """What maps are drawn on, in light and dark alike: the palette was made for it."""
@@ -22,29 +21,29 @@ _SHIFT = 4
 _JPEG = 78
 
 
-def thumbnail(slide: str | os.PathLike, *, size: tuple[int, int], drawn_px: int, longest: int) -> bytes:
+def thumbnail(slide: SlideFolder, *, size: tuple[int, int], drawn_px: int, longest: int) -> bytes:
     """Return a slide's overview without its legend, small, as JPEG.
 
     Parameters
     ----------
     slide
-        Folder of its results.
+        Its results.
     size
         Width and height of the slide, level-0 px.
     drawn_px
-        ``drawing.overview_px``: how large the overview was drawn, its legend to the right of that.
+        ``annotation.overview_px``: how large the overview was drawn, its legend to the right of that.
     longest
         Longer side of the thumbnail.
     """
     scale = min(1, drawn_px / max(size))
-    with Image.open(Path(slide, "annotated/overview.png")) as picture:
+    with Image.open(slide.overview) as picture:
         part = picture.convert("RGB").crop((0, 0, *(max(1, round(edge * scale)) for edge in size)))
     return _jpeg(part, longest)
 
 
-def gallery(slide: str | os.PathLike, *, width: int) -> bytes:
+def gallery(slide: SlideFolder, *, width: int) -> bytes:
     """Return a slide's gallery as JPEG, no wider than that."""
-    with Image.open(Path(slide, "annotated/gallery.png")) as picture:
+    with Image.open(slide.gallery) as picture:
         return _jpeg(picture.convert("RGB"), max(picture.size) * width / picture.width)
 
 

@@ -375,7 +375,7 @@ def test_weights_of_ones_own_and_those_of_trials(own):
 
 
 def run_doctor(repo, *arguments, python=sys.executable):
-    command = [python, repo / "workflow/scripts/doctor.py", *arguments]
+    command = [python, repo / "workflow/scripts/tools/doctor.py", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

@@ -17,7 +17,8 @@ from clusterfirst.clustering import palette
 from clusterfirst.export import FORMATS
 from clusterfirst.io import write_array, write_json, write_table
 from clusterfirst.plan.layout import SlideFolder
-from clusterfirst.reports.cohort import figures, page, pictures
+from clusterfirst.reports.cohort import classes, clusters, figures, page, pictures
+from clusterfirst.reports.cohort.cohort import Cohort, Missing
 from clusterfirst.slide.tissue import METRICS, UNREADABLE
 
 from ..html import Page
@@ -88,7 +89,7 @@ def read(folder, *, group=None, **given):
 
 def written(folder, slides, missing=(), seconds=None):
     path = folder / "cohort.html"
-    page.write(page.Cohort(folder, slides, missing, seconds or {}, "0.1.0", MADE), path)
+    page.write(Cohort(folder, slides, missing, seconds or {}, "0.1.0", MADE), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -186,7 +187,7 @@ def opened(data):
 
 
 def test_thumbnails_leave_the_legend_out(make):
-    whole = opened(pictures.thumbnail(make(), size=(2000, 2000), drawn_px=3000, longest=100))
+    whole = opened(pictures.thumbnail(SlideFolder(make()), size=(2000, 2000), drawn_px=3000, longest=100))
     assert whole.shape == (100, 100, 3)
     assert whole.min() > 240
 
@@ -281,7 +282,7 @@ def test_many_classes_of_few_slides_are_rows(make):
 
 
 def test_many_classes_of_many_slides_go_into_tables_that_fit_on_paper_and_have_the_same_columns(make, monkeypatch):
-    monkeypatch.setattr(page, "_SLIDES_ACROSS", 1)
+    monkeypatch.setattr(classes, "_SLIDES_ACROSS", 1)
     slides = [with_classes(read(make(name)), MANY) for name in ("one", "two")]
     read_ = Page(written(make("x").parent, slides))
     tables = [rows for rows in read_.tables if rows[0][:3] == ["slide", "tissue", "mm²"]]
@@ -356,7 +357,7 @@ def test_cells_of_a_map_stay_with_their_slides_when_the_sheet_changes(make, tmp_
     legend = Page(written(tmp_path, slides[::-1])).text.split("By slide")[1]
     assert legend.lstrip().startswith("onetwothree")
     np.testing.assert_array_equal(drawn[-1], np.repeat([0, 1, 2], 70))
-    assert page._GONE in Page(written(tmp_path, slides[:2])).text
+    assert clusters._GONE in Page(written(tmp_path, slides[:2])).text
 
 
 def test_captions_say_what_colours_cells(make):
@@ -388,8 +389,8 @@ def test_own_clusters_are_not_made_to_look_comparable(make):
 
 def test_bars_are_as_long_as_shares(make):
     slide = read(make())
-    assert page._shares(slide).count("linear-gradient") == 1
-    stops = re.findall(r"(#\w+|transparent) ([\d.]+)% ([\d.]+)%", page._shares(slide))
+    assert clusters._shares(slide).count("linear-gradient") == 1
+    stops = re.findall(r"(#\w+|transparent) ([\d.]+)% ([\d.]+)%", clusters._shares(slide))
     assert [(shade, float(low), float(high)) for shade, low, high in stops] == [
         (palette.colour(0), 0, 71.43),
         (palette.colour(1), 71.43, 92.86),
@@ -400,7 +401,7 @@ def test_bars_are_as_long_as_shares(make):
 
 def test_slides_that_are_missing_are_named_with_the_reason(make):
     folder = make()
-    missing = [page.Missing("two", "outline", "failed", f"broken {EVIL}"), page.Missing("three", "tile", "waiting", "")]
+    missing = [Missing("two", "outline", "failed", f"broken {EVIL}"), Missing("three", "tile", "waiting", "")]
     text = written(folder.parent, [read(folder)], missing)
     assert table_of(text, "slide", "why")[0][1:] == [
         ["two", "outline", "failed", f"broken {EVIL}"],
@@ -411,7 +412,7 @@ def test_slides_that_are_missing_are_named_with_the_reason(make):
 
 def test_of_many_slides_there_are_tables_and_no_pictures(make, monkeypatch):
     monkeypatch.setattr(page, "THUMBNAILS", 1)
-    monkeypatch.setattr(page, "DETAILS", 1)
+    monkeypatch.setattr(clusters, "DETAILS", 1)
     slides = [read(make(name)) for name in ("one", "two", "three")]
     read_ = Page(written(make("x").parent, slides))
     assert "tables and no thumbnails" in read_.text
@@ -424,7 +425,7 @@ def test_nothing_that_people_write_becomes_code(make):
     folder = make(tissue=EVIL)
     label(folder, colours={EVIL: BLUE, "tumour": f'{RED}"><script>alert(2)</script>'})
     slide = dataclasses.replace(read(folder), notes=(EVIL,))
-    text = written(folder.parent, [slide], [page.Missing(EVIL, EVIL, EVIL, EVIL)])
+    text = written(folder.parent, [slide], [Missing(EVIL, EVIL, EVIL, EVIL)])
     assert text.count("<script") == 1
     assert "alert(2)" in text
     assert Page(text).text.count(EVIL) >= 7

@@ -11,27 +11,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst.health import survey
-from clusterfirst.health.survey import Job, Machines, Run, Stage, Unit
+from clusterfirst.health import lock, survey, table
+from clusterfirst.health.lock import Run
+from clusterfirst.health.machines import Machines
+from clusterfirst.health.states import Job, Log
+from clusterfirst.health.survey import Task, Unit
 
 NOW = time.time()
 AT_WORK, OVER = Run(True, NOW - 3600, "here, process 1"), Run(False)
 GONE = 2**22 + 1  # beyond the greatest process number of Linux
 
 
-def stages(unit, shards=1):
+def tasks(unit, shards=1):
     """A short chain, the second stage in shards."""
     seen = tuple(Job((f"seen/{n}.parquet",), f"logs/outline-{n}.log", f"b/outline-{n}.tsv") for n in range(shards))
     return (
-        Stage("tile", "tile", (Job(("tiles.parquet",), "logs/tile.log", "b/tile.tsv"),)),
-        Stage("outline", "outline", seen, after=(f"{unit}/tile",)),
-        Stage("cluster", "cluster", (Job(("c.json", "c.png"), "logs/c.log", "b/c.tsv"),), after=(f"{unit}/outline",)),
+        Task("tile", "tile", (Job(("tiles.parquet",), "logs/tile.log", "b/tile.tsv"),)),
+        Task("outline", "outline", seen, after=(f"{unit}/tile",)),
+        Task("cluster", "cluster", (Job(("c.json", "c.png"), "logs/c.log", "b/c.tsv"),), after=(f"{unit}/outline",)),
     )
 
 
 class Folder:
     def __init__(self, path, shards=1):
-        self.path, self.unit = path, Unit("s", str(path), stages("s", shards))
+        self.path, self.unit = path, Unit("s", str(path), tasks("s", shards))
 
     def write(self, name, text="", *, ago=600.0):
         file = self.path / name
@@ -172,9 +175,9 @@ def test_newer_inputs_make_everything_behind_them_outdated(folder):
 def test_a_newer_slide_makes_its_tiles_outdated(folder):
     folder.write("slide.svs", ago=10)
     folder.write("tiles.parquet", ago=50)
-    tile = folder.unit.stages[0]
+    tile = folder.unit.tasks[0]
     slide = str(folder.path / "slide.svs")
-    folder.unit = Unit("s", str(folder.path), (Stage("tile", "tile", tile.jobs, inputs=(slide,)),))
+    folder.unit = Unit("s", str(folder.path), (Task("tile", "tile", tile.jobs, inputs=(slide,)),))
     assert folder.words() == ["outdated"]
 
 
@@ -203,31 +206,31 @@ def test_log_to_says_where_a_job_runs(tmp_path, monkeypatch):
     code = "import sys; from clusterfirst.io import log_to; log_to(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], check=True, capture_output=True, text=True)
     assert not done.stderr  # on the terminal it would be noise
-    log = survey._Log.read(tmp_path / "log")
+    log = Log.read(tmp_path / "log")
     assert (log.origin["host"], log.origin["job"]) == (socket.gethostname(), "43")
     assert log.begun == pytest.approx(time.time(), abs=60)
 
 
 def test_the_lock_of_a_run_is_seen_and_nothing_is_made(tmp_path):
-    assert survey.run_at_work(tmp_path / "nowhere") == Run(False)
+    assert lock.run_at_work(tmp_path / "nowhere") == Run(False)
     assert not (tmp_path / "nowhere").exists()
-    with (tmp_path / ".lock").open("w") as lock:
-        lock.write(f"{socket.gethostname()}, process 5\n")
-        lock.flush()
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = survey.run_at_work(tmp_path)
+    with (tmp_path / ".lock").open("w") as held:
+        held.write(f"{socket.gethostname()}, process 5\n")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        found = lock.run_at_work(tmp_path)
         assert found.at_work is True
         assert found.where.endswith("process 5")
         assert found.since == pytest.approx(time.time(), abs=60)
-    assert survey.run_at_work(tmp_path).at_work is False
+    assert lock.run_at_work(tmp_path).at_work is False
     # Its record was not taken back, and it ran elsewhere: killed, or its lock is not seen from here.
     (tmp_path / ".lock").write_text("node9, process 5\n")
-    assert survey.run_at_work(tmp_path).at_work is None
+    assert lock.run_at_work(tmp_path).at_work is None
 
 
 def finished(path, name):
     folder = Folder(path / name)
-    folder.unit = Unit(name, str(folder.path), stages(name))
+    folder.unit = Unit(name, str(folder.path), tasks(name))
     for file, ago in (("tiles.parquet", 300), ("seen/0.parquet", 200), ("c.json", 100), ("c.png", 100)):
         folder.write(file, ago=ago)
     return folder
@@ -240,7 +243,7 @@ def test_tiles_cells_and_clusters_are_counted(tmp_path):
     (folder.path / "clusters.json").write_text('{"settings": {}, "counts": {"cells": 1234, "clusters": 25}, "cells"')
     (found,) = survey.survey([folder.unit], run=OVER)
     assert (found.tiles, found.cells, found.clusters) == ((3, 5), 1234, 25)
-    text = survey.page([found], results="results", run=OVER)
+    text = table.page([found], results="results", run=OVER)
     assert "1,234" in text
     assert "No run is at work" in text
     assert "Everything is there" in text
@@ -260,7 +263,7 @@ def test_of_many_slides_only_those_that_are_not_done_are_listed(tmp_path):
     (folders[7].path / "c.png").unlink()
     folders[7].log("c", "ERROR no cells", ago=50)
     found = survey.survey([folder.unit for folder in folders], run=OVER)
-    text = survey.page(found, results="results", run=OVER, listed=20)
+    text = table.page(found, results="results", run=OVER, listed=20)
     assert "slide007  cluster: no cells" in text
     assert f"log: {folders[7].path}/logs/c.log" in text
     assert "(59 are done and not listed)" in text
@@ -268,7 +271,7 @@ def test_of_many_slides_only_those_that_are_not_done_are_listed(tmp_path):
     (row,) = [line.split() for line in text.splitlines() if line.startswith("cluster ")]
     assert row[1:3] == ["59", "1"]
     assert "start the same command again" in text
-    everything = survey.page(found, results="results", run=OVER, listed=60)
+    everything = table.page(found, results="results", run=OVER, listed=60)
     assert "slide008" in everything
 
 
@@ -277,8 +280,8 @@ def test_a_list_of_failures_ends_somewhere(tmp_path):
     units = []
     for n, folder in enumerate(folders):
         folder.log("tile", "ERROR bad")
-        units.append(Unit(f"f{n}", str(folder.path), stages(f"f{n}")))
-    text = survey.page(survey.survey(units, run=OVER), results="results", run=OVER, listed=10)
+        units.append(Unit(f"f{n}", str(folder.path), tasks(f"f{n}")))
+    text = table.page(survey.survey(units, run=OVER), results="results", run=OVER, listed=10)
     assert "Failed: 30" in text
     assert "… and 20 more" in text
     assert text.count(": bad") == 10
@@ -287,13 +290,13 @@ def test_a_list_of_failures_ends_somewhere(tmp_path):
 
 def test_what_a_run_begins_on_request_only_is_shown_once_it_was_begun(tmp_path):
     folder = finished(tmp_path, "s")
-    asked = Stage(
+    asked = Task(
         "evaluate", "evaluate", (Job(("e.json",), "logs/e.log", "b/e.tsv"),), after=("s/cluster",), optional=True
     )
-    unit = Unit("s", str(folder.path), (*folder.unit.stages, asked))
-    assert "evaluate" not in survey.page(survey.survey([unit], run=OVER), results="results", run=OVER)
+    unit = Unit("s", str(folder.path), (*folder.unit.tasks, asked))
+    assert "evaluate" not in table.page(survey.survey([unit], run=OVER), results="results", run=OVER)
     folder.log("e", "ERROR no truth", ago=5)
-    assert "s  evaluate: no truth" in survey.page(survey.survey([unit], run=OVER), results="results", run=OVER)
+    assert "s  evaluate: no truth" in table.page(survey.survey([unit], run=OVER), results="results", run=OVER)
 
 
 def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
@@ -303,10 +306,10 @@ def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
     group = Unit(
         "groups/cohort",
         str(tmp_path / "groups/cohort"),
-        (Stage("reduce", "reduce", (job,), after=("good/cluster", "bad/cluster")),),
+        (Task("reduce", "reduce", (job,), after=("good/cluster", "bad/cluster")),),
     )
-    units = [good.unit, Unit("bad", str(bad.path), stages("bad")), group]
+    units = [good.unit, Unit("bad", str(bad.path), tasks("bad")), group]
     found = survey.survey(units, run=OVER)
     assert found[2].states["reduce"].why == "for bad/tile (failed)"
-    text = survey.page(found, results="results", run=OVER)
+    text = table.page(found, results="results", run=OVER)
     assert "Held up: 1 stages wait for bad/tile (failed)" in text

@@ -5,6 +5,7 @@ import os
 import pandas as pd
 import pytest
 
+from clusterfirst.io import ClusterfirstError
 from clusterfirst.reports import costs
 
 from ..html import Page
@@ -26,6 +27,13 @@ def write(tmp_path):
         return str(path)
 
     return make
+
+
+def test_files_are_found_by_slide_and_group_and_without_any_there_is_nothing_to_tabulate(write, tmp_path):
+    path = write("a/benchmarks/tile.tsv", 1)
+    assert costs.files(tmp_path, ["a", "groups/cohort"], results="results") == {"a": {path: 10**9}, "groups/cohort": {}}
+    with pytest.raises(ClusterfirstError, match="no stage of any slide has been run in results/"):
+        costs.files(tmp_path, ["b"], results="results")
 
 
 def test_jobs_of_a_stage_are_added_up_and_the_largest_memory_is_told(write):

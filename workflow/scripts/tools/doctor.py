@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-WORKFLOW = Path(__file__).resolve().parent.parent
+SCRIPTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SCRIPTS))
 
 
 def main():
@@ -16,6 +17,7 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036 - what the environment should be made with is not what it was made with
         sys.exit("problem   Python: {}.{} is too old: use 3.11 or newer".format(*sys.version_info))
     from clusterfirst.health import doctor
+    from clusterfirst.text import counted
 
     parser = argparse.ArgumentParser(description="Check whether everything is there that a run needs.")
     parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
@@ -26,11 +28,10 @@ def main():
     files = [path for path in ["config/config.yaml"] if Path(path).is_file()] + asked.configfile
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     counts = dict.fromkeys(("ok", "note", "problem"), 0)
-    for finding in doctor.examine(files, WORKFLOW, on_slurm=asked.slurm):
+    for finding in doctor.examine(files, SCRIPTS.parent, on_slurm=asked.slurm):
         print(doctor.lines(finding, colour=colour), flush=True)
         counts[finding.level] += 1
-    plural = {level: "" if counts[level] == 1 else "s" for level in counts}
-    print(f"\n{counts['problem']} problem{plural['problem']}, {counts['note']} note{plural['note']}, {counts['ok']} ok")
+    print(f"\n{counted(counts['problem'], 'problem')}, {counted(counts['note'], 'note')}, {counts['ok']} ok")
     return 1 if counts["problem"] else 0
 
 

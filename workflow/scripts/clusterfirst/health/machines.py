@@ -1,0 +1,75 @@
+"""Which processes and Slurm jobs are alive, as far as it can be told from this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+SLACK_S = 2
+"""Some file systems keep times in whole seconds or two."""
+
+
+@dataclass
+class Machines:
+    """Which processes and Slurm jobs are alive, as far as it can be told from here."""
+
+    host: str = field(default_factory=socket.gethostname)
+
+    def alive(self, origin: re.Match | None, begun: float | None) -> bool | None:
+        """Whether the job that began its log then, with that line, is at work; None if nobody here can tell."""
+        if origin is None:
+            return None
+        if job := origin["job"]:
+            return None if self._queue is None else job in self._queue
+        if origin["host"] != self.host:
+            return None
+        started = _process_started(int(origin["pid"]))
+        # Numbers of processes are given again: one that is younger than the log is another one.
+        return started is not None and (begun is None or started <= begun + SLACK_S)
+
+    @cached_property
+    def _queue(self) -> set[str] | None:
+        """Ids of the user's jobs in Slurm; None if it does not answer."""
+        if not shutil.which("squeue"):
+            return None
+        command = ["squeue", "--noheader", "--format=%i", "--states=RUNNING,COMPLETING,SUSPENDED,STOPPED,CONFIGURING"]
+        command += ["--user", str(os.getuid())]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return set(done.stdout.split())
+
+
+def _process_started(pid: int) -> float | None:
+    """When a process of this machine began, in seconds since the epoch; 0 if it does not say; None if there is none."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    try:
+        # Field 22 counts from field 3, the first behind the name, which may hold anything.
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        (boot,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), flags=re.M)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return int(boot) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def left_in_slurm(folder: str) -> list[str]:
+    """Return the ids of jobs in Slurm's queue that a run from that folder sent: it may have been killed since."""
+    if not shutil.which("squeue"):
+        return []
+    command = ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
+    # The executor writes what a job is for into its comment.
+    return [job for job, comment, place in rows if comment.startswith("rule_") and place == folder]
