@@ -52,10 +52,18 @@ def clustering(
         },
         counts=Counts.of(cluster_id, count, 0),
         entries=entries,
-        tree=tree or Tree(np.array([entry.size for entry in entries], int), np.empty((0, 4))),
+        tree=tree or _chain(np.array([entry.size for entry in entries], int)),
         groups=groups,
         cell_id=np.arange(len(cluster_id)),
         cluster_id=cluster_id,
         leaf_id=cluster_id if leaf_id is None else np.asarray(leaf_id, int),
         confidence=confidence,
     )
+
+
+def _chain(sizes: np.ndarray) -> Tree:
+    """The tree in which leaf 1 joins leaf 0, and each further one all before it."""
+    rows = range(len(sizes) - 1)
+    joined = [len(sizes) + row - 1 if row else 0 for row in rows]
+    merges = [(one, row + 1, row + 1.0, sizes[: row + 2].sum()) for row, one in zip(rows, joined, strict=True)]
+    return Tree(sizes, np.array(merges, float).reshape(-1, 4))

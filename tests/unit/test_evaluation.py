@@ -80,20 +80,19 @@ def test_hits_are_those_that_cellpose_counts(cellpose_metrics, seed, count):
 
 
 def aji_as_published(found: np.ndarray, truth: np.ndarray) -> float:
-    """Algorithm 1 of Kumar et al. 2017, pixel by pixel."""
+    """Algorithm 1 of Kumar et al. 2017, pixel by pixel; of two that are equally alike, the one that shares more."""
     shared = union = 0
     used = set()
     for g in range(1, truth.max() + 1):
-        ious = [
-            ((truth == g) & (found == p)).sum() / ((truth == g) | (found == p)).sum() for p in range(1, found.max() + 1)
-        ]
-        if not any(ious):
+        both = [((truth == g) & (found == p)).sum() for p in range(1, found.max() + 1)]
+        either = [((truth == g) | (found == p)).sum() for p in range(1, found.max() + 1)]
+        if not any(both):
             union += (truth == g).sum()
             continue
-        best = int(np.argmax(ious)) + 1
-        shared += ((truth == g) & (found == best)).sum()
-        union += ((truth == g) | (found == best)).sum()
-        used.add(best)
+        best = max(range(len(both)), key=lambda p: (both[p] / either[p], both[p]))
+        shared += both[best]
+        union += either[best]
+        used.add(best + 1)
     return shared / (union + sum((found == p).sum() for p in range(1, found.max() + 1) if p not in used))
 
 

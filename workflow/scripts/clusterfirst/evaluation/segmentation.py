@@ -132,10 +132,11 @@ def score(found: np.ndarray, truth: np.ndarray) -> Scores:
     """Score outlines against truth.
 
     AJI is that of Kumar et al. 2017 (doi:10.1109/TMI.2017.2677499): every true object takes the found object of
-    greatest IoU, if it overlaps any; their intersections are summed above, their unions below, together with the areas
-    of true objects that overlap nothing and of found objects that nobody took. As published, a found object may be
-    taken by several true ones; its intersection and union with each of them are then summed. (Cellpose's function of
-    that name is another: matched one to one, over the union of all masks.)
+    greatest IoU (of equals, the one that shares the most area), if it overlaps any; their intersections are summed
+    above, their unions below, together with the areas of true objects that overlap nothing and of found objects that
+    nobody took. As published, a found object may be taken by several true ones; its intersection and union with each
+    of them are then summed. (Cellpose's function of that name is another: matched one to one, over the union of all
+    masks.)
 
     Parameters
     ----------
