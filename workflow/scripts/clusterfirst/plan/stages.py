@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..export import EMBEDDING, FORMATS, TILES
 from ..fit import Fit
 from .layout import ResultsFolder, SlideFolder
-from .settings import Settings
+from .settings import Settings, draws_classes
 
 SLIDE, GROUP, RUN = "slide", "group", "run"
 """Whom a job is of: a slide, slides that are clustered together, or all of a run."""
@@ -69,7 +69,9 @@ class Stage:
     fit : Fit
         What a job needs.
     after : tuple of str
-        Stages whose files it reads.
+        Stages whose files it reads, as far as a slide goes through them.
+    sometimes : dict of str to Callable of Case to bool
+        Stages whose files it reads of some slides, and of which.
     section : str or None
         The section of the settings whose trials it is computed for; None: only for whole trials.
     gpu : str or None
@@ -89,12 +91,18 @@ class Stage:
     files: Mapping[str, str]
     fit: Fit
     after: tuple[str, ...] = ()
+    sometimes: Mapping[str, Callable[[Case], bool]] = field(default_factory=dict)
     section: str | None = None
     gpu: str | None = None
     part: str | None = None
     when: Callable[[Case], bool] = field(default=lambda case: True)
     contract: bool = False
     optional: bool = False
+
+    def needs(self, case: Case) -> list[str]:
+        """Return the stages whose files it reads of a slide."""
+        read = [*self.after, *(name for name, of_case in self.sometimes.items() if of_case(case))]
+        return [name for name in read if STAGES[name].when(case)]
 
     @property
     def scattered(self) -> bool:
@@ -124,7 +132,7 @@ def _if_asked(case: Case) -> bool:
 
 
 def _if_labelled(case: Case) -> bool:
-    return not case.trial and any(map(case.exported, ("cells", *FORMATS)))
+    return not case.trial and (any(map(case.exported, ("cells", *FORMATS))) or draws_classes(case.settings.annotation))
 
 
 def _if_tiles(case: Case) -> bool:
@@ -298,20 +306,6 @@ _ROWS = (
         after=("reduce", "cluster"),
         section="clustering",
     ),
-    Stage(
-        "annotate",
-        SLIDE,
-        {"folder": SlideFolder.drawn, "settings": SlideFolder.settings},
-        _DRAWING := Fit(
-            memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},
-            seconds={"job": 30, "kcells": 0.1, "mm2": 0.1},
-            core_seconds={"mpx": 0.5, "slide_mb": 0.2},
-            disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
-        ),
-        after=("filter_tiles", "segment", "reduce", "cluster"),
-        when=_in_run,
-        contract=True,
-    ),
     # The areas of all cells of the group, and the outlines of a few.
     Stage(
         "cluster_views",
@@ -343,8 +337,23 @@ _ROWS = (
             seconds={"job": 10, "kcells": 0.1},
             disk={"job": 10, "kcells": 1},
         ),
-        after=("segment", "reduce", "cluster"),
+        after=("segment", "reduce", "cluster", "classify_clusters"),
         when=_if_labelled,
+    ),
+    Stage(
+        "annotate",
+        SLIDE,
+        {"folder": SlideFolder.drawn, "settings": SlideFolder.settings},
+        _DRAWING := Fit(
+            memory={"job": 400, "threads": 25, "kcells": 1.5, "image_mb": 2},
+            seconds={"job": 30, "kcells": 0.1, "mm2": 0.1},
+            core_seconds={"mpx": 0.5, "slide_mb": 0.2},
+            disk={"job": 50, "slide_mb": 1, "kcells": 0.5, "mpx": 2},
+        ),
+        after=("filter_tiles", "segment", "reduce", "cluster"),
+        sometimes={"label_cells": lambda case: draws_classes(case.settings.annotation)},
+        when=_in_run,
+        contract=True,
     ),
     Stage(
         "annotate_labels",
@@ -398,6 +407,7 @@ _ROWS = (
             disk={"job": 50, "slide_mb": 1, "mpx": 2},
         ),
         after=("filter_tiles", "segment", "cluster", "representatives"),
+        sometimes={"label_cells": lambda case: draws_classes(case.settings.drawing_of_representatives)},
         when=_in_run,
         optional=True,
     ),

@@ -85,7 +85,7 @@ def steps(plan: Plan, trial: str, slide: str) -> Iterator[Step]:
     for row in STAGES.values():
         if row.name in PARTS or row.of == RUN or not row.when(case):
             continue
-        needed = [STAGES[name] for name in row.after if STAGES[name].when(case)]
+        needed = [STAGES[name] for name in row.needs(case)]
         own = [f"{unit(one, slide)}/{one.part if one.part and group != slide else one.name}" for one in needed]
         if group == slide or row.of != GROUP:
             yield Step(unit(row, slide), row.name, own)

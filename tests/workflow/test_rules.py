@@ -1,0 +1,97 @@
+"""Rows of the table of stages and rules of the workflow say the same."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from clusterfirst.export import FORMATS
+from clusterfirst.plan.stages import GROUP, PARTS, RUN, SLIDE, STAGES
+
+from .read_rules import __file__ as READ_RULES
+
+NO_STAGES = {"fetch_weights", "fetch_slide", "classify_preview", "status"}
+"""Rules with a script of which nothing is kept in a slide's, group's or the run's folder."""
+UNIT = {SLIDE: "results/{slide}", GROUP: "results/{group}", RUN: "results"}
+
+EVERYTHING = {
+    "tiling": {"export": True},
+    "annotation": {"colour": "class"},
+    "representatives": {"annotation": {"colour": "class"}},
+    "classify": {"per_cluster": 2, "model": "some/model", "base_url": "http://127.0.0.1:1/v1"},
+    "export": {"formats": ["cells", *FORMATS], "image": True, "nuclei_mask": True},
+    "sweep": {"clustering.groups": [5, 6]},
+}
+TARGETS = ("all", "exports", "prepare", "representative_annotations", "evaluate_segmentation", "evaluate", "sweep")
+
+
+@pytest.fixture(scope="module")
+def make(new_project, tissue, tmp_path_factory):
+    truth = tmp_path_factory.mktemp("truth") / "truth.geojson"
+    truth.write_text('{"type": "FeatureCollection", "features": []}')
+
+    def make(scope):
+        project = new_project(f"rules_{scope}")
+        rows = [{"slide": name, "path": tissue / f"{name}.png", "mpp": 0.499, "truth": truth} for name in "ab"]
+        project.write(rows, EVERYTHING | {"clustering": {"scope": scope}})
+        return project
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def rules(make):
+    project = make("slide")
+    command = [sys.executable, READ_RULES, project.repo / "workflow/Snakefile", "own.yaml"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def plain(path):
+    """A path without what its wildcards may be."""
+    return re.sub(r"\{(\w+),.*?\}(?=[/.\-]|$)", r"{\1}", path)
+
+
+def test_every_row_has_a_rule_and_every_rule_with_a_script_a_row(rules):
+    scripts = {name for name, rule in rules.items() if rule["script"]}
+    assert scripts == {*STAGES, *NO_STAGES}
+    targets = {name for name in rules if name not in scripts}
+    assert not [name for name in targets if rules[name]["outputs"]]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_rule_makes_what_its_row_says_where_it_says(rules, name):
+    row, rule = STAGES[name], rules[name]
+    unit = UNIT[row.of]
+    assert {key: plain(path) for key, path in rule["output"].items()} == {
+        key: f"{unit}/{file}" for key, file in row.files.items()
+    }
+    assert rule["outputs"] == len(row.files)
+    job = f"{name}-{{scatteritem}}" if row.scattered else name
+    (log,) = map(plain, rule["log"])
+    if row.of == RUN:
+        assert log.endswith(f"/logs/{name}.log")
+    else:
+        assert log == f"{unit}/logs/{job}.log"
+        assert plain(rule["benchmark"]) == f"{unit}/benchmarks/{job}.tsv"
+    assert {"mem_mb", "runtime", "disk_mb"} <= {*rule["resources"]}
+    assert ("gpu" in rule["resources"]) == bool(row.gpu)
+
+
+def edges(project):
+    """Pairs of rules of which the second takes what the first makes."""
+    done = project.run(*TARGETS, "--rulegraph")
+    assert done.returncode == 0, done.stdout
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', done.stdout, flags=re.M))
+    return {(names[one], names[other]) for one, other in re.findall(r"^\s*(\d+) -> (\d+)$", done.stdout, flags=re.M)}
+
+
+def test_a_row_names_the_stages_whose_files_its_rule_takes(make):
+    found = set.union(*(edges(make(scope)) for scope in ("slide", "cohort")))
+    seen = {(PARTS.get(one, one), other) for one, other in found if {one, other} <= {*STAGES}}
+    told = {(one, name) for name, row in STAGES.items() for one in (*row.after, *row.sometimes)}
+    # benchmarks and cohort show what is there: which stages that is differs from run to run, and their rows name none.
+    assert seen == told
