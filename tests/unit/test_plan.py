@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from clusterfirst.export import FORMATS
 from clusterfirst.health import survey
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.plan import jobs, units, wanted
@@ -11,6 +12,7 @@ from clusterfirst.plan.groups import A_GROUP, A_SLIDE
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.stages import FINISHED, PARTS, STAGES
+from clusterfirst.plan.trials import ORDER
 
 from ..defaults import section
 
@@ -295,4 +297,5 @@ def test_rows_name_stages_that_stand_before_them_and_files_of_the_layout():
     assert set(PARTS) | set(PARTS.values()) <= seen
     known = {*SlideFolder.names().values(), *ResultsFolder.names().values()}
     files = [file for row in STAGES.values() for file in row.files.values() if "{" not in file]
-    assert set(files) <= known
+    assert {*files} <= known | {one.file for one in FORMATS.values()}
+    assert {row.section for row in STAGES.values()} == {None, *ORDER}

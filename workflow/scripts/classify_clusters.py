@@ -4,6 +4,7 @@ from pathlib import Path
 
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.io import log, log_to, write_json
+from clusterfirst.plan.layout import ClassifyFolder
 from clusterfirst.proposing import asking, plan, prompts, views
 from clusterfirst.proposing.budget import Budget
 from clusterfirst.proposing.cache import Cache
@@ -33,11 +34,11 @@ def say_what_it_took(cost, server, settings):
 def classify(server, settings):
     """Return the content of classes.json."""
     clusters, shown = Clustering.read(snakemake.input.clusters), views.read(snakemake.input.views)
-    prompt, folder = prompts.read(snakemake.input.prompt), Path(snakemake.params.folder)
+    prompt, folder = prompts.read(snakemake.input.prompt), ClassifyFolder(snakemake.params.folder)
     limits = {name: settings[name] for name in ("budget_requests", "budget_tokens")}
     say_where_to(server, settings, shown, snakemake.input.views)
-    with Budget(folder / "ledger.jsonl", **limits) as budget:
-        asker = asking.Asker(prompt, settings, server, Cache(folder / "answers"), budget)
+    with Budget(folder.ledger, **limits) as budget:
+        asker = asking.Asker(prompt, settings, server, Cache(folder.answers), budget)
         try:
             votes, stopped = asker.ask(shown, snakemake.input.views)
         finally:

@@ -1,9 +1,9 @@
 """Print what a model would be sent, and what that may cost. Nothing is sent."""
 
 import os
-from pathlib import Path
 
 from clusterfirst.io import log_to
+from clusterfirst.plan.layout import ClassifyFolder
 from clusterfirst.proposing import plan, prompts, views
 from clusterfirst.proposing.cache import Cache
 from clusterfirst.proposing.server import address, host
@@ -11,7 +11,7 @@ from clusterfirst.proposing.server import address, host
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     params, input_ = snakemake.params, snakemake.input
-    cache = Cache(Path(params.folder, "answers"))
+    cache = Cache(ClassifyFolder(params.folder).answers)
     plans = []
     for group, settings, folder, file in zip(params.groups, params.settings, input_.views, input_.prompts, strict=True):
         prompt, place = prompts.read(file), address(settings, os.environ)

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     settings = dict(snakemake.params.settings)
     known = read_metadata(snakemake.input.tiles)
     facts, tiles = SlideFacts.told(known, snakemake.input.tiles), pd.read_parquet(snakemake.input.tiles)
-    if settings["model"] == "precomputed":
+    if settings["model"] == segmentation.GIVEN:
         cells, made_with, unread = adopted(tiles, facts)
     else:
         cells, made_with, unread = settled(tiles, facts, settings)

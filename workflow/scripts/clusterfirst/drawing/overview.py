@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from ..clustering import palette
+from ..plan.layout import MAP, OVERVIEW
 from ..slide.slide import Slide
 from ..slide.tissue import METRICS, UNREADABLE
 from .cells import draw_cells, vertices
@@ -99,8 +100,8 @@ def annotate_slide(
     folder = Path(folder)
     in_tiles = cells.take(np.isin(cells.cell_id, typical)) if settings["cells"] == "typical" else cells
     annotate_tiles(slide, tiles, in_tiles, folder, settings, threads=threads)
-    overview(slide, cells, folder / "overview.png", title=title, longest=settings["overview_px"])
-    plot_umap(plane, cells, folder / "umap.png", title=title)
+    overview(slide, cells, folder / OVERVIEW, title=title, longest=settings["overview_px"])
+    plot_umap(plane, cells, folder / MAP, title=title)
 
 
 def filter_map(slide: Slide, tiles: pd.DataFrame, path: str | os.PathLike, *, title: str) -> None:

@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 
 from ..fit import Fit
-from ..plan.layout import SlideFolder
 
 EMBEDDING, TILES, PICTURE = "embedding", "tiles", "picture"
 """What a format may need besides the cells: their numbers; the tiles and their pictures; the slide, if it is wished."""
@@ -75,7 +74,7 @@ FORMATS: Mapping[str, Format] = {
     "qupath": Format(
         "QuPath",
         "qupath",
-        SlideFolder.qupath,
+        "cells.geojson.gz",
         Fit(
             memory={"job": 200, "threads": 50, "kcells": 0.2},
             seconds={"job": 10},
@@ -87,7 +86,7 @@ FORMATS: Mapping[str, Format] = {
     "h5ad": Format(
         "AnnData",
         "h5ad",
-        SlideFolder.h5ad,
+        "cells.h5ad",
         Fit(
             memory={"job": 300, "kcells": 1, "mvalues": 4},
             seconds={"job": 20, "kcells": 0.05, "mvalues": 0.05},
@@ -98,7 +97,7 @@ FORMATS: Mapping[str, Format] = {
     "spatialdata": Format(
         "SpatialData",
         "spatial",
-        SlideFolder.spatialdata,
+        "cells.zarr",
         Fit(
             memory={"job": 500, "kcells": 3, "mvalues": 8, "pictured_mm2": 1},
             seconds={"job": 60, "kcells": 0.1, "mvalues": 0.1, "pictured_mm2": 3},
@@ -111,7 +110,7 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(
         "CSV",
         "table",
-        SlideFolder.csv,
+        "cells.csv",
         Fit(
             memory={"job": 200, "kcells": 0.1},
             seconds={"job": 10, "kcells": 0.05},
@@ -121,7 +120,7 @@ FORMATS: Mapping[str, Format] = {
     "coco": Format(
         "COCO",
         "coco",
-        SlideFolder.coco,
+        "cells.coco.json",
         Fit(
             memory={"job": 250, "kcells": 0.2, "mpx": 0.01},
             seconds={"job": 10, "kcells": 0.1},
@@ -132,7 +131,7 @@ FORMATS: Mapping[str, Format] = {
     "paper": Format(
         "the paper's form",
         "paper",
-        SlideFolder.paper,
+        "final_annotations.json",
         Fit(
             memory={"job": 250, "kcells": 1.2},
             seconds={"job": 10, "kcells": 0.1},

@@ -37,7 +37,6 @@ from . import Labels
 if TYPE_CHECKING:
     from ..clustering.document import Clustering
 
-FILE = "classes.json"
 KIND, VERSION = "classes", 1
 UNSURE = "unsure"
 """What the model says when none of the classes fits; no class can be called so."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import weights
+from ..segmentation import GIVEN
 from .groups import is_of_tissue
 from .networks import weights_names
 
@@ -62,7 +63,7 @@ def _missing_objects(plan: Plan) -> Iterator[str]:
     for trial, slides in plan.slides_of.items():
         for slide in slides:
             model = plan.settings(trial + slide).segmentation["model"]
-            if model == "precomputed" and plan.samples[slide].objects is None:
+            if model == GIVEN and plan.samples[slide].objects is None:
                 yield (
                     f"{plan.config['slides']}: slide {slide} has no file in column objects, and segmentation.model is "
                     "precomputed"

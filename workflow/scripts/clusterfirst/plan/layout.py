@@ -1,4 +1,6 @@
-"""The names of result files, each said once. Rules alone spell them too, where their outputs stand for people to read.
+"""The names of result files, each said once; those of files for other tools are said in `export.FORMATS`.
+
+Rules alone spell them too, where their outputs stand for people to read.
 
 ``SlideFolder("results/a").clusters`` is the path, ``SlideFolder.clusters`` the name below the folder.
 """
@@ -78,12 +80,6 @@ class SlideFolder(Folder):
     labelled_cells = File("cells.parquet")
     drawn_by_label = File("annotated_by_label")
     overview_by_label = File(f"annotated_by_label/{OVERVIEW}")
-    qupath = File("cells.geojson.gz")
-    h5ad = File("cells.h5ad")
-    spatialdata = File("cells.zarr")
-    csv = File("cells.csv")
-    coco = File("cells.coco.json")
-    paper = File("final_annotations.json")
     nuclei_mask = File("nuclei_mask.tiff")
     nuclei_overlay = File("nuclei_mask.png")
     views = File("views")
@@ -106,8 +102,6 @@ class ResultsFolder(Folder):
     costs_page = File("benchmarks.html")
     costs_table = File("benchmarks.csv")
     classify = File("classify")
-    ledger = File("classify/ledger.jsonl")
-    answers = File("classify/answers")
     evaluation = File("evaluation")
     segmentation_table = File("evaluation/segmentation.csv")
     segmentation_scores = File("evaluation/segmentation.json")
@@ -127,6 +121,13 @@ class ResultsFolder(Folder):
     def slide(self, name: str) -> SlideFolder:
         """Return the folder of a slide or group of that name (``groups/cohort``, ``sweep/<trial>/<slide>``)."""
         return SlideFolder(self.path / name)
+
+
+class ClassifyFolder(Folder):
+    """The folder of what a model was asked, of all groups."""
+
+    ledger = File("ledger.jsonl")
+    answers = File("answers")
 
 
 RESERVED = tuple(

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import segmentation, weights
 from ..io import ClusterfirstError
 from ..labels import people
-from . import checks, sizes
+from . import checks, sizes, wanted
 from .groups import Groups, group_of
 from .layout import SlideFolder
 from .networks import assets, weights_names
@@ -271,7 +271,7 @@ class Plan:
 
     def given(self, unit: str) -> bool:
         """Whether the outlines of a slide come from elsewhere."""
-        return self.settings(unit).segmentation["model"] == "precomputed"
+        return self.settings(unit).segmentation["model"] == segmentation.GIVEN
 
     def truth(self, unit: str) -> str:
         """Return the file that says what the cells of a slide are.
@@ -300,9 +300,13 @@ class Plan:
 
     def case(self, trial: str, slide: str) -> Case:
         """Return what decides which stages a slide goes through in a trial."""
-        settings, asked = self.settings(trial + slide), self.is_asked(slide)
-        named = not trial and (asked or self.newest_labels(slide) is not None)
-        return Case(settings, bool(trial), named, asked, self.samples[slide].truth is not None)
+        return Case(
+            settings=self.settings(trial + slide),
+            trial=bool(trial),
+            named=not trial and wanted.has_labels(self, slide),
+            asked=self.is_asked(slide),
+            truth=self.samples[slide].truth is not None,
+        )
 
     def weights(self) -> list[str]:
         """Return the files of all weights that the run needs and that can be fetched, in the folder of models."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..export import EMBEDDING, FORMATS, TILES
 from ..fit import Fit
+from ..segmentation import GIVEN
 from .layout import ResultsFolder, SlideFolder
 from .settings import Settings, draws_classes
 
@@ -19,6 +20,10 @@ SLIDE, GROUP, RUN = "slide", "group", "run"
 NETWORK, CUML = "network", "cuml"
 """What may compute on a GPU: the backends of the stage's section, or cuML."""
 SHARD = "{scatteritem}"
+CELLS = "cells"
+"""The format that all others are made from; ``label_cells`` writes it."""
+UNASKED = (CELLS, "qupath")
+"""Formats that are made without being asked for, where cells have names."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class Case:
     @property
     def given(self) -> bool:
         """Whether its outlines come from elsewhere."""
-        return self.settings.segmentation["model"] == "precomputed"
+        return self.settings.segmentation["model"] == GIVEN
 
     def exported(self, name: str) -> bool:
         """Whether it is wanted in a format; where cells have names, two are made unasked."""
-        return name in self.settings.export["formats"] or (self.named and name in ("cells", "qupath"))
+        return name in self.settings.export["formats"] or (self.named and name in UNASKED)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def _if_asked(case: Case) -> bool:
 
 
 def _if_labelled(case: Case) -> bool:
-    return not case.trial and (any(map(case.exported, ("cells", *FORMATS))) or draws_classes(case.settings.annotation))
+    return not case.trial and (any(map(case.exported, (CELLS, *FORMATS))) or draws_classes(case.settings.annotation))
 
 
 def _if_tiles(case: Case) -> bool:

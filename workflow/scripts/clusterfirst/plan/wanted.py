@@ -10,14 +10,16 @@ from ..export import FORMATS
 from ..io import ClusterfirstError
 from .layout import ResultsFolder, SlideFolder
 from .settings import draws_classes
-from .stages import FINISHED, STAGES
+from .stages import CELLS, FINISHED, STAGES, UNASKED
 from .trials import in_sweep
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-CELLS = "cells"
-"""The format that all others are made from; ``label_cells`` writes it."""
+
+def file_of(name: str) -> str:
+    """Return what a format is called in the folder of a slide."""
+    return SlideFolder.labelled_cells if name == CELLS else FORMATS[name].file
 
 
 # --- labels and proposals ----------------------------------------------------------------------------------------
@@ -58,7 +60,7 @@ def classes(plan: Plan, slide: str, drawing: str) -> str | None:
 
 def label_files(plan: Plan, slides: Iterable[str]) -> list[str]:
     """Return what becomes of labels, of those slides that have some."""
-    files = (SlideFolder.labelled_cells, SlideFolder.qupath, SlideFolder.drawn_by_label)
+    files = (*(file_of(name) for name in UNASKED), SlideFolder.drawn_by_label)
     return [plan.path(slide, file) for slide in slides if has_labels(plan, slide) for file in files]
 
 
@@ -140,7 +142,7 @@ def export_files(plan: Plan, slides: Iterable[str]) -> list[str]:
 def _exports(plan: Plan, slide: str) -> Iterator[str]:
     settings = plan.settings(slide)
     for name in settings.export["formats"]:
-        yield SlideFolder.labelled_cells if name == CELLS else FORMATS[name].file
+        yield file_of(name)
     if settings.export["nuclei_mask"]:
         yield SlideFolder.nuclei_mask
     if settings.tiling["export"]:

@@ -64,7 +64,7 @@ class Segmenter(Protocol):
 
     def __init__(
         self,
-        weights: str | os.PathLike,
+        weights: str | os.PathLike | None,
         *,
         device: torch.device,
         intensity: Intensity,

@@ -75,7 +75,7 @@ def outline_tiles(
     facts: SlideFacts,
     histogram: np.ndarray,
     settings: Mapping[str, Any],
-    weights: str | os.PathLike,
+    weights: str | os.PathLike | None,
     device: torch.device,
     item: str = "1-of-1",
     threads: int = 1,
@@ -95,7 +95,7 @@ def outline_tiles(
     settings
         The ``segmentation`` section of the configuration.
     weights
-        The backend's file.
+        The backend's file; None, if it is no network.
     device
         Where torch computes.
     item

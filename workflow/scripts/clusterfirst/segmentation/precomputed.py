@@ -25,7 +25,7 @@ def adopt(polygons: np.ndarray, tiles: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        As `seams.each_once`. What lies on no tile (`grid.num_tiles` leaves some out) is left out, and the log says
+        As `seams.each_once`. What lies on no tile (``tiling.num_tiles`` leaves some out) is left out, and the log says
         how much.
     """
     cores = shapely.box(tiles["x"], tiles["y"], tiles["x"] + tiles["width"], tiles["y"] + tiles["height"])

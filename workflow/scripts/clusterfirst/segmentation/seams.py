@@ -40,7 +40,7 @@ def each_once(
     views
         The kept tiles, as they were read (see `views.aligned_views`).
     facts
-        ``width``, ``height`` and ``mpp`` of the slide (see `slide.SlideFacts`).
+        ``width``, ``height`` and ``mpp`` of the slide (see `slide.facts.SlideFacts`).
     settings
         ``min_area_um2``, ``seam_overlap`` and ``seams`` of the ``segmentation`` section of the configuration.
     failed
