@@ -37,7 +37,10 @@ def proposals(plan: Plan, slide: str) -> list[str]:
     return [plan.at("classify_clusters", plan.groups.of_slide(slide), "classes")]
 
 
-LABELS: Mapping[str, Callable[[Plan, str], list[str]]] = {"labels": exported_labels, "proposals": proposals}
+LABELS: Mapping[str, Callable[[Plan, str], list[str]]] = {
+    "labels": exported_labels,
+    "proposals": proposals,
+}
 """Where a slide's labels come from: files of each source, by the source's name (see `labels.SOURCES`)."""
 
 
