@@ -2,8 +2,14 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
+
+from clusterfirst.export import FORMATS
+from clusterfirst.labels import SOURCES
+from clusterfirst.plan.layout import ClassifyFolder, ResultsFolder, SlideFolder
+from clusterfirst.plan.wanted import LABELS
 
 ORDER = (
     "io",
@@ -189,3 +195,87 @@ def test_what_people_said_knows_neither_cells_nor_the_web_and_cells_know_no_serv
             names = [".".join(name) for name in names_imported(path, package)]
             wrong += [f"{room}/{path.name}: {name}" for name in names if f"{name}.".startswith(closed)]
     assert not wrong
+
+
+ADAPTERS = ("adapters.smk", "lifecycle.smk")
+"""Where rules meet the library: the only files of rules with functions."""
+
+
+def test_rules_are_rules_and_functions_stand_in_the_library(repo):
+    files = [repo / "workflow/Snakefile", *(repo / "workflow/rules").glob("*.smk")]
+    assert len(files) > 10
+    defined = {path.name: re.findall(r"^\s*(?:def|class) (\w+)", path.read_text(), flags=re.M) for path in files}
+    assert all(defined[name] for name in ADAPTERS)
+    assert not {name: found for name, found in defined.items() if found and name not in ADAPTERS}
+
+
+def plain_strings(tree):
+    """Strings of a module that are no statement of their own, as docstrings are; those between braces, too."""
+    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = {node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return strings - alone
+
+
+def test_names_of_result_files_are_said_once(repo):
+    folders = [SlideFolder, ResultsFolder, ClassifyFolder]
+    names = {name.rpartition("/")[2] for folder in folders for name in folder.names().values()}
+    names = {name for name in names if not name.startswith(".") and "." in name} | {f.file for f in FORMATS.values()}
+    assert {"clusters.json", "masks.parquet", "cells.h5ad", "ledger.jsonl"} <= names
+    package, files = sources(repo)
+    allowed = {package / "plan" / "layout.py", package / "export" / "__init__.py"}
+    files = {*files, *package.parent.glob("*.py"), *package.parent.glob("tools/*.py")} - allowed
+    strings = ((path, node) for path in files for node in plain_strings(ast.parse(path.read_text(encoding="utf-8"))))
+    # Sentences may name a file; a path has no spaces.
+    paths = ((path, node) for path, node in strings if " " not in node.value.strip())
+    found = [f"{path.name}:{node.lineno}" for path, node in paths if names & set(node.value.split("/"))]
+    assert not found
+
+
+LOADERS = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
+"""What runs code that stands in the file it reads."""
+
+
+def test_no_file_is_read_that_could_run_code(repo):
+    package, _ = sources(repo)
+    files = [*package.parent.rglob("*.py"), *(repo / "workflow/rules").glob("*.smk")]
+    wrong = []
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(
+            r"allow_pickle\s*=\s*True|read_pickle|weights_only\s*=\s*False|yaml\.(?:full_|unsafe_)?load\b", text
+        )
+        found += [call for call in re.findall(r"\btorch\.load\([^()]*\)", text) if "weights_only=True" not in call]
+        found += re.findall(rf"\b(?:{'|'.join(LOADERS)})\.(?:loads?|Unpickler|open)\b", text)
+        found += re.findall(r"(?<![.\w])(?:eval|exec)\(", text)
+        wrong += [f"{path.name}: {one}" for one in found]
+    assert not wrong
+
+
+def routes_of(path):
+    """Functions that answer a request, with the parts of its path that are words."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            asked = [one.args[0].value for one in node.decorator_list if isinstance(one, ast.Call) and one.args]
+            if asked:
+                yield node, set(re.findall(r"\{(\w+)(?::path)?\}", "".join(asked)))
+
+
+def test_what_a_request_names_is_looked_up_and_no_path_is_made_of_it(repo):
+    package, _ = sources(repo)
+    routes = [
+        one
+        for room in ("server", "blind")
+        for path in (package / "labelling" / room).glob("*.py")
+        for one in routes_of(path)
+    ]
+    assert len(routes) > 15
+    for function, words in routes:
+        for node in ast.walk(function):
+            joined = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+            opened = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Path", "open")
+            used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if joined or opened else set()
+            assert not used & words, f"{function.name} makes a path of {used & words}"
+
+
+def test_every_source_of_labels_has_files_and_no_other():
+    assert [source.name for source in SOURCES] == [*LABELS]
