@@ -16,11 +16,13 @@ from PIL import Image
 from clusterfirst.clustering import palette
 from clusterfirst.export import FORMATS
 from clusterfirst.io import write_array, write_json, write_table
+from clusterfirst.labels import GUESSES, SOURCES, LabelSource
 from clusterfirst.plan.layout import SlideFolder
 from clusterfirst.reports.cohort import classes, clusters, figures, page, pictures
 from clusterfirst.reports.cohort.cohort import Cohort, Missing
 from clusterfirst.slide.tissue import METRICS, UNREADABLE
 
+from .. import made
 from ..html import Page
 
 BLUE, ORANGE, RED = "#0072b2", "#d55e00", "#ff0000"
@@ -45,20 +47,13 @@ def make(tmp_path, settings):
     def make(name="one", *, ids=IDS, tiles=TILES, model="instanseg", on=("a",), tissue="colon", **changed):
         folder = tmp_path / name
         folder.mkdir()
-        facts = {"slide": {"width": 2000, "height": 2000, "mpp": 0.5}}
-        write_table(pd.DataFrame(tiles), folder / "filtered.parquet", facts)
+        facts = made.slide_facts(width=2000, height=2000, mpp=0.5).document()
+        write_table(pd.DataFrame(tiles), folder / "filtered.parquet", {"slide": facts})
         (folder / "failed_tiles.csv").write_text("tile_id,rule,reason\nc,outline,broken\n")
         cells = pd.DataFrame({"tile_id": [on[place % len(on)] for place in range(len(ids))]})
         write_table(cells, folder / "masks.parquet", {"settings": {"model": model}, "weights_sha256": "f00"})
-        sizes = [ids.count(number) for number in range(2)]
-        clusters = [
-            {"id": number, "size": size, "colour": palette.colour(number), "mean_confidence": 0.5 if size else None}
-            for number, size in enumerate(sizes)
-        ]
-        counts = {"cells": len(ids), "clusters": 2, "noise": ids.count(-1)}
-        own = {"cluster_id": ids}
-        write_json({"counts": counts, "clusters": clusters, "cells": own}, folder / "clusters.json")
-        used = settings | changed | {"slide": facts["slide"] | {"name": name, "tissue": tissue}}
+        made.clustering(ids, np.full(len(ids), 0.5)).write(folder / "clusters.json")
+        used = settings | changed | {"slide": facts | {"name": name, "tissue": tissue}}
         (folder / "settings.yaml").write_text(yaml.safe_dump(used))
         write_array(np.random.default_rng(0).normal(size=(len(ids), 2)).astype(np.float32), folder / "umap2d.npy")
         (folder / "annotated").mkdir()
@@ -71,10 +66,13 @@ def make(tmp_path, settings):
     return make
 
 
-def label(folder, *, ids=IDS, file="first.json", colours=None):
+BY_PEOPLE_AND_A_MODEL = ["cluster"] * 30 + ["proposed"] * 10
+
+
+def label(folder, *, ids=IDS, file="first.json", colours=None, source=BY_PEOPLE_AND_A_MODEL):
     """40 cells of cluster 0 are called tumour, of them 10 by a model; 10 of cluster 1 are called lymphocyte."""
     names = np.array(["tumour"] * 40 + [None] * 10 + ["lymphocyte"] * 10 + [None] * 10, object)
-    source = np.array(["cluster"] * 30 + ["proposed"] * 10 + [None] * 10 + ["reviewed"] * 10 + [None] * 10, object)
+    source = np.array([*source, *[None] * 10, *["reviewed"] * 10, *[None] * 10], object)
     classes = [{"name": name, "colour": shade} for name, shade in (colours or {"tumour": BLUE}).items()]
     write_table(
         pd.DataFrame({"cluster_id": ids, "label": names, "label_source": source}),
@@ -149,7 +147,7 @@ def test_labels_are_counted_by_class_and_by_cluster(make):
     label(folder)
     labels = read(folder, exported="first.json").labels
     assert labels.counts == {"tumour": 40, "lymphocyte": 10}
-    assert (labels.cells, labels.proposed) == (50, 10)
+    assert (labels.cells, labels.guessed) == (50, {"proposed": 10})
     assert labels.by_cluster == {0: {"tumour": 40}, 1: {"lymphocyte": 10}}
     assert labels.classes == [{"name": "tumour", "colour": BLUE}, {"name": "lymphocyte", "colour": figures.GREY}]
     assert figures.class_of_cluster([read(folder)], 0) == ("tumour", 1.0)
@@ -263,11 +261,33 @@ def test_the_headline_tells_what_people_said_from_what_a_model_proposed(make):
     assert [row[:3] for row in table] == [["slide", "by people, %", "proposed, %"], ["one", "57.1", "14.3"]]
 
 
+def test_another_source_of_labels_needs_no_other_words_on_the_page(make, monkeypatch):
+    learnt = LabelSource("predictions", "learnt", guess="learnt", about="learnt from other labels")
+    monkeypatch.setattr(figures, "SOURCES", (*SOURCES, learnt))
+    for module in (figures, classes, page):
+        monkeypatch.setattr(module, "GUESSES", GUESSES | {learnt.guess: learnt.about})
+    folder = make()
+    label(folder, source=["cluster"] * 20 + ["learnt"] * 10 + ["proposed"] * 10)
+    facts = {"predictions": {"classes": [{"name": "tumour", "colour": RED}]}}
+    assert figures.known_classes(facts, []) == facts["predictions"]["classes"]
+    text = written(folder.parent, [read(folder)])
+    headline = re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", text)
+    assert headline[-3:] == [
+        ("of cells labelled by people", "42.9 %"),
+        ("only proposed by a model", "14.3 %"),
+        ("only learnt from other labels", "14.3 %"),
+    ]
+    assert "20.0 % of the labels were learnt from other labels, and not looked at by a person." in Page(text).text
+    (table,) = table_of(text, "slide", "share of each class among all cells")
+    heads = ["slide", "by people, %", "proposed, %", "learnt, %"]
+    assert [row[:4] for row in table] == [heads, ["one", "42.9", "14.3", "14.3"]]
+
+
 def with_classes(slide, names):
     """The same slide with a cell of each class."""
     classes = [{"name": name, "colour": BLUE} for name in names]
     counts = dict.fromkeys(names, 1)
-    return dataclasses.replace(slide, labels=figures.Labels(classes, counts, 0, {0: Counter(counts)}))
+    return dataclasses.replace(slide, labels=figures.Labels(classes, counts, Counter(), {0: Counter(counts)}))
 
 
 MANY = [f"class {number}" for number in range(19)]
@@ -328,7 +348,7 @@ def shared(make, folder, names=("one", "two")):
     group.mkdir(parents=True)
     slides = [read(make(name, tissue=f"t{name}"), group="groups/cohort") for name in names]
     write_array(np.random.default_rng(0).normal(size=(70 * len(names), 2)), group / "umap2d.npy")
-    write_json({"cells": {"cluster_id": IDS * len(names)}}, group / "clusters.json")
+    made.clustering(IDS * len(names)).write(group / "clusters.json")
     write_json({"slides": dict.fromkeys(names, 70)}, group / "reduction.json")
     return slides
 

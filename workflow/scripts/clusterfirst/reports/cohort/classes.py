@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...html import Html, table, tag
+from ...labels import GUESSES
 from ...text import counted
 from .cohort import Cohort
-from .figures import Slide, density, used_classes
+from .figures import Slide, density, guesses, used_classes
 from .widgets import bar, folded, legend, number, percent, sorted_percent, swatch
 
 _CLASSES_PER_TABLE = 8
@@ -34,27 +35,24 @@ def section(cohort: Cohort) -> list[Html]:
         ]
     classes, unused = used_classes(slides)
     without = len(cohort.slides) - len(slides)
-    proposed, labelled = (sum(getattr(slide.labels, key) for slide in slides) for key in ("proposed", "cells"))
+    guessed = guesses(slides)
     text = f"{counted(len(slides), 'slide')} with labels"
     text += f"; {without:,} without, not listed here." if without else "."
-    if proposed:
-        text += (
-            f" {percent(proposed / labelled)} % of the labels were proposed by a model, and not looked at by a person."
-            " Below, they count like those of people."
-        )
+    text += _said_of_guesses(guessed, sum(slide.labels.cells for slide in slides))
     if unused:
         text += f" No cell is called {' or '.join(filter(None, [', '.join(unused[:-1]), unused[-1]]))}."
-    by = {"labelled": "by people, %", "proposed": "proposed, %"} if proposed else {"labelled": "labelled, %"}
     rows = [
         [
             slide.name,
-            *(sorted_percent(getattr(slide.labels, key) / slide.cells) for key in by),
+            sorted_percent(slide.labels.labelled / slide.cells),
+            *(sorted_percent(slide.labels.guessed[how] / slide.cells) for how in guessed),
             _class_bar(slide, classes),
         ]
         for slide in slides
     ]
     names = [slide.name for slide in slides]
-    heads = ["slide", *by.values(), "share of each class among all cells"]
+    by = ["by people, %", *(f"{how}, %" for how in guessed)] if guessed else ["labelled, %"]
+    heads = ["slide", *by, "share of each class among all cells"]
     shares = table(heads, rows, texts=[len(by) + 1], names=names, caption="Classes of each slide")
     return [
         tag("p", text),
@@ -73,6 +71,15 @@ _DENSITY = (
     "readable (or holding outlines from elsewhere). Tissue is told from glass on a thumbnail, with a margin of 50 µm, "
     "so densities of small or frayed pieces come out low. Cells without a label are in no column."
 )
+
+
+def _said_of_guesses(guessed: Mapping[str, int], labelled: int) -> str:
+    """Which share of all labels is no person's; nothing if each is."""
+    shares = (
+        f" {percent(count / labelled)} % of the labels were {GUESSES[how]}, and not looked at by a person."
+        for how, count in guessed.items()
+    )
+    return "".join(shares) + " Below, they count like those of people." if guessed else ""
 
 
 def _class_bar(slide: Slide, classes: Sequence[dict]) -> Html:

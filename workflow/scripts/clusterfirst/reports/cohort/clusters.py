@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ...clustering import NOISE, palette
+from ...clustering.document import Clustering
 from ...html import Html, picture, table, tag
 from ...io import read_json
 from ...plan.layout import SlideFolder
@@ -68,7 +69,7 @@ def _group(cohort: Cohort, group: str, slides: Sequence[Slide], *, detailed: boo
 
 
 def _colours(slide: Slide) -> dict[int, str]:
-    return {cluster["id"]: cluster["colour"] for cluster in slide.clusters} | {NOISE: palette.NOISE}
+    return {cluster.id: cluster.colour for cluster in slide.clusters} | {NOISE: palette.NOISE}
 
 
 def _shares(slide: Slide) -> Html:
@@ -89,17 +90,17 @@ def _clusters(slides: Sequence[Slide], *, caption: str) -> Html:
     rows = []
     for place, cluster in enumerate(slides[0].clusters):
         each = [slide.clusters[place] for slide in slides]
-        size = sum(one["size"] for one in each)
+        size = sum(one.size for one in each)
         if not size:
             continue
-        row = [(swatch(cluster["colour"], cluster["id"]), cluster["id"]), f"{size:,}", sorted_percent(size / cells)]
+        row = [(swatch(cluster.colour, cluster.id), cluster.id), f"{size:,}", sorted_percent(size / cells)]
         if len(slides) > 1:
-            shares = [one["size"] / slide.cells for one, slide in zip(each, slides, strict=True) if slide.cells]
+            shares = [one.size / slide.cells for one, slide in zip(each, slides, strict=True) if slide.cells]
             row.append((f"{percent(min(shares))} to {percent(max(shares))}", max(shares)))
-            row.append(f"{sum(one['size'] > 0 for one in each):,}")
-        row.append(f"{sum(one['size'] * (one['mean_confidence'] or 0) for one in each) / size:.2f}")
+            row.append(f"{sum(one.size > 0 for one in each):,}")
+        row.append(f"{sum(one.size * (one.mean_confidence or 0) for one in each) / size:.2f}")
         if any(slide.labels for slide in slides):
-            named = class_of_cluster(slides, cluster["id"])
+            named = class_of_cluster(slides, cluster.id)
             called = named and tag("span", folded(named[0]), f" ({100 * named[1]:.0f}\u00a0%)", class_="called")
             row.append(called or "")
         rows.append(row)
@@ -117,11 +118,11 @@ def _maps(cohort: Cohort, group: str, slides: Sequence[Slide]) -> list[Html]:
     folder = cohort.folder(group)
     plane = np.load(folder.plane, mmap_mode="r")
     shown = pictures.sample(len(plane))
-    ids = np.array(read_json(folder.clusters)["cells"]["cluster_id"], int)[shown]
+    cluster_id = Clustering.read(folder.clusters).cluster_id[shown]
     sizes = read_json(folder.reduction)["slides"]
     owner = np.repeat(np.arange(len(sizes)), list(sizes.values()))[shown]
     plane = np.asarray(plane[shown])
-    maps = [_map(plane, ids, _colours(slides[0]), "cluster")]
+    maps = [_map(plane, cluster_id, _colours(slides[0]), "cluster")]
     # As the slides were when they were put together: the sheet may have another order by now, or fewer slides.
     tissues = {slide.name: slide.tissue or "no tissue" for slide in slides}
     for word, values in (("tissue", [tissues.get(name, _GONE) for name in sizes]), ("slide", list(sizes))):
@@ -194,9 +195,9 @@ def _detail(cohort: Cohort, slide: Slide, *, many: bool) -> Html:
     folder = cohort.folder(slide.name)
     plane = np.load(folder.plane, mmap_mode="r")
     shown = pictures.sample(len(plane))
-    ids = np.array(read_json(folder.clusters)["cells"]["cluster_id"], int)[shown]
+    cluster_id = Clustering.read(folder.clusters).cluster_id[shown]
     left = [
-        _map(np.asarray(plane[shown]), ids, _colours(slide), "cluster"),
+        _map(np.asarray(plane[shown]), cluster_id, _colours(slide), "cluster"),
         _shares(slide),
         _clusters([slide], caption=f"Clusters of {slide.name}"),
     ]

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from ...clustering import NOISE
-from ...io import read_json, read_metadata
-from ...labels import GUESSES
+from ...clustering.document import Clustering, Entry
+from ...io import read_metadata
+from ...labels import GUESSES, SOURCES
 from ...plan.layout import SlideFolder
+from ...slide.facts import SlideFacts
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,15 @@ class Labels:
         ``name``, ``colour``.
     counts : dict of str to int
         Cells of each class, in the order of `classes`.
-    proposed : int
-        How many of them a model named, and no person.
+    guessed : Counter
+        How many of them are no person's, by how they came about (see `labels.GUESSES`).
     by_cluster : dict of int to Counter
         Cells of each class by cluster.
     """
 
     classes: list[dict]
     counts: dict[str, int]
-    proposed: int
+    guessed: Counter
     by_cluster: dict[int, Counter]
 
     @property
@@ -59,7 +61,7 @@ class Labels:
     @property
     def labelled(self) -> int:
         """Those that people gave one, or somebody has looked at."""
-        return self.cells - self.proposed
+        return self.cells - self.guessed.total()
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,8 @@ class Slide:
         ``settings.yaml``: all settings it was made with, and ``slide``, the facts about it.
     tiles : Tiles
     cells, noise : int
-    clusters : list of dict
-        ``id``, ``size``, ``colour``, ``mean_confidence``; of a slide that shares clusters, those that it has no cells
-        of, too.
+    clusters : list of Entry
+        By id; of a slide that shares clusters, those that it has no cells of, too.
     labels : Labels or None
     seconds : float
         That all its jobs took.
@@ -94,7 +95,7 @@ class Slide:
     tiles: Tiles
     cells: int
     noise: int
-    clusters: list[dict]
+    clusters: list[Entry]
     labels: Labels | None
     seconds: float
     weights: str | None
@@ -108,7 +109,7 @@ class Slide:
     @property
     def shares(self) -> dict[int, float]:
         """Of all cells, the share of each cluster that has any, and of noise."""
-        sizes = {cluster["id"]: cluster["size"] for cluster in self.clusters} | {NOISE: self.noise}
+        sizes = {cluster.id: cluster.size for cluster in self.clusters} | {NOISE: self.noise}
         return {number: size / self.cells for number, size in sizes.items() if size}
 
     @property
@@ -136,18 +137,17 @@ def read(folder: str | os.PathLike, *, name: str, group: str, seconds: float, ex
     """
     results = SlideFolder(folder)
     settings = yaml.safe_load(results.settings.read_text(encoding="utf-8"))
-    found = read_json(results.clusters)
-    cluster_id = np.array(found["cells"]["cluster_id"], int)
-    labels, notes = read_labels(results.labelled_cells, cluster_id, exported=exported)
+    clusters = Clustering.read(results.clusters)
+    labels, notes = read_labels(results.labelled_cells, clusters.cluster_id, exported=exported)
     return Slide(
         name=name,
         group=group,
         tissue=settings["slide"].get("tissue"),
         settings=settings,
         tiles=read_tiles(results),
-        cells=found["counts"]["cells"],
-        noise=found["counts"]["noise"],
-        clusters=[{key: c[key] for key in ("id", "size", "colour", "mean_confidence")} for c in found["clusters"]],
+        cells=clusters.counts.cells,
+        noise=clusters.counts.noise,
+        clusters=clusters.entries,
         labels=labels,
         seconds=seconds,
         weights=read_metadata(results.cells).get("weights_sha256"),
@@ -167,12 +167,11 @@ def read_tiles(results: SlideFolder) -> Tiles:
     if read_metadata(results.cells).get("settings", {}).get("model") == "precomputed":
         # Outlines from elsewhere may lie on tiles that the filter rejects: people have looked there, too.
         looked |= tiles["tile_id"].isin(pq.read_table(results.cells, columns=["tile_id"])["tile_id"].unique())
-    mpp = read_metadata(results.filtered)["slide"]["mpp"]
     return Tiles(
         kept=int((tiles["kept"] & ~unreadable).sum()),
         rejected=int((~tiles["kept"] & ~unreadable).sum()),
         unreadable=int(unreadable.sum()),
-        tissue_mm2=tissue_mm2(tiles[looked], mpp=mpp),
+        tissue_mm2=tissue_mm2(tiles[looked], mpp=SlideFacts.of(results.filtered).mpp),
     )
 
 
@@ -232,7 +231,7 @@ def read_labels(
     return Labels(
         classes=classes,
         counts={entry["name"]: int(counts.get(entry["name"], 0)) for entry in classes},
-        proposed=int(said["label_source"].isin(list(GUESSES)).sum()),
+        guessed=Counter(said.loc[said["label_source"].isin(list(GUESSES)), "label_source"]),
         by_cluster=by_cluster,
     ), notes
 
@@ -240,7 +239,7 @@ def read_labels(
 def known_classes(facts: Mapping[str, Any], used: Iterable[str]) -> list[dict]:
     """Return name and colour of the classes that metadata of ``cells.parquet`` know, and of all that are used."""
     known: dict[str, str] = {}
-    for part in (facts, facts.get("labels"), facts.get("proposals")):
+    for part in (facts, *(facts.get(source.name) for source in SOURCES)):
         for entry in (part or {}).get("classes") or []:
             known.setdefault(entry["name"], entry["colour"])
     known |= dict.fromkeys(sorted(set(used) - set(known)), GREY)
@@ -249,6 +248,12 @@ def known_classes(facts: Mapping[str, Any], used: Iterable[str]) -> list[dict]:
 
 GREY = "#777777"
 """Of a class whose colour is not known."""
+
+
+def guesses(slides: Iterable[Slide]) -> dict[str, int]:
+    """Return how many labels of some slides are guesses, by how they came about, as far as there are any."""
+    counts = sum((slide.labels.guessed for slide in slides if slide.labels), Counter())
+    return {how: counts[how] for how in GUESSES if counts[how]}
 
 
 def used_classes(slides: Sequence[Slide]) -> tuple[list[dict], list[str]]:

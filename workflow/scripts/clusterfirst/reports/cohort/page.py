@@ -14,11 +14,12 @@ from urllib.parse import quote
 from ... import html
 from ...export import FORMATS
 from ...html import Html, join, picture, table, tag
+from ...labels import GUESSES
 from ...plan.layout import ResultsFolder, SlideFolder
 from ...text import counted, span
 from . import classes, clusters, pictures
 from .cohort import Cohort, title
-from .figures import Slide, density
+from .figures import Slide, density, guesses
 from .widgets import link, number, percent, sorted_percent, with_commands
 
 THUMBNAILS = 200
@@ -106,8 +107,8 @@ def _header(cohort: Cohort) -> list[Html]:
     cells = sum(slide.cells for slide in slides)
     tissue = sum(slide.tiles.tissue_mm2 for slide in slides)
     noise = sum(slide.noise for slide in slides)
-    labelled, proposed = (sum(getattr(s.labels, key) for s in slides if s.labels) for key in ("labelled", "proposed"))
-    several = {(slide.group, c["id"]) for slide in slides for c in slide.clusters if c["size"]}
+    labelled, guessed = sum(slide.labels.labelled for slide in slides if slide.labels), guesses(slides)
+    several = {(slide.group, cluster.id) for slide in slides for cluster in slide.clusters if cluster.size}
     figures = [
         tuple(counted(len(slides), "slide").split()),
         (number(tissue, "{:,.1f}"), "mm² of tissue"),
@@ -115,10 +116,9 @@ def _header(cohort: Cohort) -> list[Html]:
         (f"{len(several):,}", "clusters"),
         (percent(noise / cells if cells else None) + " %", "of cells in no cluster"),
     ]
-    if labelled or proposed:
+    if labelled or guessed:
         figures.append((percent(labelled / cells) + " %", "of cells labelled by people"))
-    if proposed:
-        figures.append((percent(proposed / cells) + " %", "only proposed by a model"))
+    figures += [(percent(count / cells) + " %", f"only {GUESSES[how]}") for how, count in guessed.items()]
     return [
         tag("p", f"clusterfirst · {cohort.results}", class_="eyebrow"),
         tag("h1", f"Cohort of {counted(len(slides), 'slide')}"),
