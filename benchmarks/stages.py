@@ -21,7 +21,7 @@ import yaml
 from machine import machine
 
 from clusterfirst import weights
-from clusterfirst.io import read_json
+from clusterfirst.clustering.document import Clustering
 from clusterfirst.slide.slide import Slide
 
 STAGES = ("tile", "filter_tiles", "outline-1-of-1", "segment", "embed", "reduce", "cluster", "annotate")
@@ -82,7 +82,7 @@ def run(folder: Path, name: str, path: Path, mpp: float, settings: dict) -> tupl
     subprocess.run(command, check=True, stdout=sys.stderr)
     results = folder / "results" / name
     kept = int(pd.read_parquet(results / "filtered.parquet")["kept"].sum())
-    cells = read_json(results / "clusters.json")["counts"]["cells"]
+    cells = Clustering.head(results / "clusters.json").counts.cells
     stages = []
     for stage in STAGES:
         with (results / "benchmarks" / f"{stage}.tsv").open() as file:

@@ -294,6 +294,19 @@ def test_a_filter_that_is_off_is_fine_and_sweeping_it_is_not(own):
     assert "sweep.filter.min_tissue: filtering is off here" in said[0].text
 
 
+def test_what_goes_wrong_only_together_is_told(own):
+    _, said = own([GOOD], {"clustering": {"scope": "tissue"}})
+    assert told(said) == [("ok", "config"), ("ok", "sheet"), ("problem", "plan")]
+    assert "clustering.scope is tissue, but slide a has none" in said[2].text
+    _, said = own([GOOD], {"segmentation": {"model": "precomputed"}})
+    assert "precomputed" in said[2].text
+
+
+def test_nothing_is_said_of_weights_while_the_sheet_is_broken(own):
+    found, _ = own([GOOD | {"path": "nowhere.svs"}])
+    assert told(project.weights(found)) == [("note", "weights")]
+
+
 def test_a_configuration_that_is_no_yaml(own, tmp_path, repo):
     (tmp_path / "bad.yaml").write_text("a: [1\n")
     assert told(project.read(["bad.yaml"], repo / "workflow/schemas")[1]) == [("problem", "config")]

@@ -17,6 +17,8 @@ from clusterfirst.health.machines import Machines
 from clusterfirst.health.states import Job, Log
 from clusterfirst.health.survey import Task, Unit
 
+from .. import made
+
 NOW = time.time()
 AT_WORK, OVER = Run(True, NOW - 3600, "here, process 1"), Run(False)
 GONE = 2**22 + 1  # beyond the greatest process number of Linux
@@ -240,7 +242,7 @@ def test_tiles_cells_and_clusters_are_counted(tmp_path):
     folder = finished(tmp_path, "s")
     pd.DataFrame({"kept": np.arange(5) < 3}).to_parquet(folder.path / "filtered.parquet")
     pd.DataFrame({"x": range(1234)}).to_parquet(folder.path / "masks.parquet")
-    (folder.path / "clusters.json").write_text('{"settings": {}, "counts": {"cells": 1234, "clusters": 25}, "cells"')
+    made.clustering(np.arange(1234) % 25).write(folder.path / "clusters.json")
     (found,) = survey.survey([folder.unit], run=OVER)
     assert (found.tiles, found.cells, found.clusters) == ((3, 5), 1234, 25)
     text = table.page([found], results="results", run=OVER)
@@ -312,4 +314,4 @@ def test_what_a_group_waits_for_is_named_however_far_before_it(tmp_path):
     found = survey.survey(units, run=OVER)
     assert found[2].states["reduce"].why == "for bad/tile (failed)"
     text = table.page(found, results="results", run=OVER)
-    assert "Held up: 1 stages wait for bad/tile (failed)" in text
+    assert "Held up: 1 stage waits for bad/tile (failed)" in text

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pandas as pd
 
-from clusterfirst.io import read_json
+from clusterfirst.clustering.document import Clustering
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.stages import CONTRACT
 from clusterfirst.reports import costs
@@ -16,16 +16,16 @@ from clusterfirst.reports import costs
 def summary(slide: SlideFolder) -> str:
     """Some lines: tiles, cells, clusters, noise, seconds per stage; and where the pictures are."""
     kept = pd.read_parquet(slide.filtered, columns=["kept"])["kept"]
-    counts = read_json(slide.clusters)["counts"]
+    counts = Clustering.head(slide.clusters).counts
     failed = len(pd.read_csv(slide.failed_tiles))
     pictures = (slide.gallery, slide.overview, slide.map, slide.clusters_plot, slide.filter_map)
     return "\n".join(
         [
             f"{slide.path.name}",
             f"  tiles     {kept.sum():,} kept of {len(kept):,}" + f", {failed:,} unreadable" * (failed > 0),
-            f"  cells     {counts['cells']:,}",
-            f"  clusters  {counts['clusters']:,}",
-            f"  noise     {counts['noise']:,} cells ({counts['noise_fraction']:.1%})",
+            f"  cells     {counts.cells:,}",
+            f"  clusters  {counts.clusters:,}",
+            f"  noise     {counts.noise:,} cells ({counts.noise_fraction:.1%})",
             f"  seconds   {', '.join(f'{name} {seconds:.0f}' for name, seconds in timings(slide))}",
             "Look at",
             *(f"  {picture}" for picture in pictures),

@@ -123,7 +123,7 @@ def _unstructured(adata: AnnData, slide: str, facts: dict, columns: Sequence[str
     labelled = {"label_colors": [colours[name] for name in used]} if len(used) else {}
     # As a circle of the cells' mean area; squidpy draws spots of this size where it has no outlines.
     mean_um2 = adata[:, "area_um2"].X.mean() if len(adata) else 0.0
-    spot_px = float(2 * np.sqrt(mean_um2 / np.pi) / SlideFacts(**facts["slide"]).mpp)
+    spot_px = float(2 * np.sqrt(mean_um2 / np.pi) / SlideFacts.told(facts, slide).mpp)
     return labelled | {
         "cluster_colors": [palette.colour(number) for number in numbers],
         "embedding_columns": list(columns),

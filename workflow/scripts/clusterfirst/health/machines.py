@@ -8,8 +8,8 @@ import shutil
 import socket
 import subprocess
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 SLACK_S = 2
 """Some file systems keep times in whole seconds or two."""
@@ -20,31 +20,41 @@ class Machines:
     """Which processes and Slurm jobs are alive, as far as it can be told from here."""
 
     host: str = field(default_factory=socket.gethostname)
+    _asking: Lock = field(default_factory=Lock, repr=False)
+    _answers: list = field(default_factory=list, repr=False)
 
     def alive(self, origin: re.Match | None, begun: float | None) -> bool | None:
         """Whether the job that began its log then, with that line, is at work; None if nobody here can tell."""
         if origin is None:
             return None
         if job := origin["job"]:
-            return None if self._queue is None else job in self._queue
+            queue = self._queue()
+            return None if queue is None else job in queue
         if origin["host"] != self.host:
             return None
         started = _process_started(int(origin["pid"]))
         # Numbers of processes are given again: one that is younger than the log is another one.
         return started is not None and (begun is None or started <= begun + SLACK_S)
 
-    @cached_property
     def _queue(self) -> set[str] | None:
-        """Ids of the user's jobs in Slurm; None if it does not answer."""
-        if not shutil.which("squeue"):
-            return None
-        command = ["squeue", "--noheader", "--format=%i", "--states=RUNNING,COMPLETING,SUSPENDED,STOPPED,CONFIGURING"]
-        command += ["--user", str(os.getuid())]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return set(done.stdout.split())
+        """What Slurm says; asked once, though many threads want to know."""
+        with self._asking:
+            if not self._answers:
+                self._answers.append(_in_slurm())
+            return self._answers[0]
+
+
+def _in_slurm() -> set[str] | None:
+    """Ids of the user's jobs in Slurm; None if it does not answer."""
+    if not shutil.which("squeue"):
+        return None
+    command = ["squeue", "--noheader", "--format=%i", "--states=RUNNING,COMPLETING,SUSPENDED,STOPPED,CONFIGURING"]
+    command += ["--user", str(os.getuid())]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(done.stdout.split())
 
 
 def _process_started(pid: int) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,6 @@ from .states import WORDS, Job, State, changed, judged, together
 
 if TYPE_CHECKING:
     from ..plan.plan import Plan
-
-_HEAD = 1 << 16
-"""Bytes of ``clusters.json`` before its cells: enough for the counts."""
-_CLUSTERS = re.compile(rb'"counts": \{[^}]*"clusters": (\d+)')
 
 
 @dataclass(frozen=True)
@@ -216,13 +211,12 @@ def _cells(folder: SlideFolder) -> int | None:
 
 
 def _clusters(folder: SlideFolder) -> int | None:
-    """Only the beginning is read: the file has a line for every cell."""
+    from ..clustering.document import Clustering
+
     try:
-        with folder.clusters.open("rb") as file:
-            match = _CLUSTERS.search(file.read(_HEAD))
-    except OSError:
+        return Clustering.head(folder.clusters).counts.clusters
+    except (OSError, ClusterfirstError):
         return None
-    return int(match[1]) if match else None
 
 
 def unfinished(plan: Plan, finished: Iterable[str]) -> dict[str, tuple[str, str, str]]:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ..text import span
+from ..text import counted, span
 from .lock import Run
 from .states import WORDS, State
 from .survey import Progress
@@ -171,7 +171,11 @@ def _waiting(units: Sequence[Progress]) -> list[str]:
                 turns += state.why == "its turn"
                 failed = "(failed)" in state.why or "(stopped)" in state.why
                 held[state.why] += failed and not state.why.startswith(f"for {progress.unit.name}/")
-    lines = [f"Held up: {count:,} stages wait {why}" for why, count in held.most_common(5) if count]
+    lines = [
+        f"Held up: {counted(count, 'stage')} {'waits' if count == 1 else 'wait'} {why}"
+        for why, count in held.most_common(5)
+        if count
+    ]
     return lines + ([f"Ready to start: {turns:,}"] if turns else [])
 
 

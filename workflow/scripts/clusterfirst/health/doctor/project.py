@@ -103,7 +103,28 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         findings.append(Finding("ok", "sheet", f"{full['slides']}: {counted(len(samples), 'slide')}"))
     except ClusterfirstError as error:
         findings.append(Finding("problem", "sheet", str(error), "mend these rows, or `slides:` in the config"))
-    return Project(full, schema, samples), findings
+    project = Project(full, schema, samples)
+    return project, findings + together(project)
+
+
+def together(project: Project) -> list[Finding]:
+    """Say what is wrong with how configuration and sheet go together, each being in order by itself.
+
+    It is what would end a dry-run, weights aside: see `weights`.
+    """
+    try:
+        from ...plan import checks
+        from ...plan.plan import Plan
+    except ImportError:
+        # What is missing is said of the packages.
+        return []
+    try:
+        plan = Plan(project.config, project.schema, {sample.slide: sample for sample in project.samples})
+        wrong = checks.problems(plan, has_weights=lambda name: True)
+    except ClusterfirstError as error:
+        wrong = [str(error)]
+    advice = "mend the config or the sheet: no run begins with this"
+    return [Finding("problem", "plan", "\n".join(wrong), advice)] if wrong else []
 
 
 def _is_elsewhere(path: str) -> bool:
@@ -115,7 +136,9 @@ def weights(project: Project) -> Iterator[Finding]:
     """Whether all weights that the settings ask for are there and what they should be, or can be fetched."""
     folder = project.config["models_dir"]
     named = {name for settings in project.settings for of in weights_names(settings).values() for name in of.values()}
-    if not named:
+    if not project.samples:
+        yield Finding("note", "weights", "which are needed is not known without slides", "see the sheet")
+    elif not named:
         yield Finding("ok", "weights", "none are needed")
     for name in sorted(named):
         path = weights_file(name, folder)
