@@ -35,6 +35,8 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     with Slide(snakemake.input.slide, mpp=snakemake.params.mpp) as slide:
         log.info("%s", ", ".join(f"{name} {value}" for name, value in slide.facts.document().items()))
+        for remark in slide.facts.remarks:
+            log.warning("slide %s: %s", snakemake.input.slide, remark)
         tiles = tiles_of(slide, snakemake.params.settings)
         log.info("%d tiles", len(tiles))
         facts = {"slide": slide.facts.document(), "settings": dict(snakemake.params.settings)}

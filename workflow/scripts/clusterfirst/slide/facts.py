@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..io import ClusterfirstError, read_metadata
 
@@ -24,7 +24,12 @@ class SlideFacts:
     objective : float or None
         Nominal magnification of the scanner's objective.
     vendor : str
-        The format, as OpenSlide names it; ``image`` for a plain image.
+        The format, as OpenSlide names it; ``image`` for a plain image, ``tiff`` for one that OpenSlide shows wrongly.
+    origin : tuple of int
+        Where the scanned part begins, in level-0 pixels. QuPath shows that part only, so that what comes from QuPath
+        counts from here; everything in our own tables counts from the corner of level 0.
+    remarks : tuple of str
+        What people should know of the file: of several images which is read, a doubt about µm per pixel.
     """
 
     path: str
@@ -34,6 +39,8 @@ class SlideFacts:
     mpp_source: str
     objective: float | None
     vendor: str
+    origin: tuple[int, int] = (0, 0)
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: str | os.PathLike) -> SlideFacts:
@@ -50,10 +57,13 @@ class SlideFacts:
     def told(cls, metadata: dict, path: str | os.PathLike) -> SlideFacts:
         """Take them from the metadata of a table, once these are read; see `of`."""
         try:
-            return cls(**metadata["slide"])
+            facts = cls(**metadata["slide"])
+            return replace(facts, origin=tuple(facts.origin), remarks=tuple(facts.remarks))
         except (KeyError, TypeError) as error:
             raise ClusterfirstError(f"{path} does not say which slide it is about: run the workflow again") from error
 
     def document(self) -> dict:
-        """Return them JSON-ready."""
-        return dict(sorted(asdict(self).items()))
+        """Return them JSON-ready, without what there is nothing to say of."""
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        silent = {"origin": [0, 0], "remarks": []}
+        return {name: said[name] for name in sorted(said) if said[name] != silent.get(name)}

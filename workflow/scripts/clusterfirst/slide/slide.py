@@ -14,12 +14,19 @@ import cv2
 import numpy as np
 
 from ..io import ClusterfirstError
+from .container import open_container
 from .facts import SlideFacts
 
 log = logging.getLogger(__name__)
 
 MPP_RANGE = (0.05, 10.0)
 """µm per pixel outside this are taken for junk: 0.05 is beyond light's reach, 10 shows no cells."""
+
+_DOUBT = 1.1
+"""µm per pixel that differ by more than this factor are told of."""
+
+_DOUBTFUL_OBJECTIVE = 1.8
+"""Scanners of the same nominal magnification differ by less than this factor."""
 
 _BLOCK_PX = 2048
 """Large reads go through blocks of this edge, so that memory does not grow with the slide."""
@@ -58,22 +65,27 @@ class Slide:
 
     def __init__(self, path: str | os.PathLike, *, mpp: float | None = None):
         self._path = Path(path)
-        self._handle = _open(self._path)
+        opened = open_container(self._path)
+        self._handle = opened.handle
         self._replacing = threading.Lock()
         try:
             width, height = self._handle.dimensions
             # Asked for once: a handle that an error spoilt does not even answer this.
             self._downsamples = tuple(self._handle.level_downsamples)
             properties = self._handle.properties
-            value, source = _resolution(Path(path), properties, mpp)
+            found = _found_resolution(properties, opened.mpp)
+            value, source = _resolution(Path(path), found, mpp)
+            objective = _number(properties.get("openslide.objective-power"))
             self.facts = SlideFacts(
                 path=str(path),
                 width=width,
                 height=height,
                 mpp=value,
                 mpp_source=source,
-                objective=_number(properties.get("openslide.objective-power")),
+                objective=objective,
                 vendor=properties.get("openslide.vendor", "image"),
+                origin=tuple(int(_number(properties.get(f"openslide.bounds-{axis}")) or 0) for axis in "xy"),
+                remarks=(*opened.remarks, *_doubts(value, found, objective)),
             )
         except BaseException:
             self._handle.close()
@@ -149,14 +161,14 @@ class Slide:
             first = _what(error)
         # One error spoils an OpenSlide handle for good, so other threads' reads fail with ours: everybody's second
         # attempt goes to a handle of their own.
-        own = _open(self._path)
+        own = open_container(self._path).handle
         try:
             pixels = _decode(own, x, y, level, size)
             log.warning("slide %s: x %d, y %d was read at the second attempt (%s)", self._path, x, y, first)
         except _OURS:
             raise
         except Exception as error:
-            own = _open(self._path)
+            own = open_container(self._path).handle
             raise UnreadableError(
                 f"slide {self._path} cannot be read at x {x}, y {y} ({size[0]} × {size[1]} px of level {level}): "
                 f"{_what(error)}. The file is probably truncated or damaged: copy it again"
@@ -228,25 +240,6 @@ class Slide:
         return image, image.shape[1] / width
 
 
-def _open(path: Path):
-    import openslide
-    from PIL import Image
-
-    # Slides are the user's own files and big by nature: Pillow's guard against huge images is out of place.
-    Image.MAX_IMAGE_PIXELS = None
-    if not path.is_file():
-        raise ClusterfirstError(f"slide {path}: no such file")
-    try:
-        if openslide.OpenSlide.detect_format(path):
-            return openslide.OpenSlide(path)
-        return openslide.ImageSlide(_decoded(Image.open(path)))
-    except (openslide.OpenSlideError, OSError, SyntaxError, ValueError) as error:
-        raise ClusterfirstError(
-            f"slide {path} cannot be opened as a slide or an image: {error}. "
-            "The file is truncated or damaged, or of a format that is not read here: copy it again, or convert it"
-        ) from error
-
-
 def _decode(handle, x: int, y: int, level: int, size: tuple[int, int]) -> np.ndarray:
     """Read a rectangle of one level as H × W × 3 uint8."""
     rgba = np.asarray(handle.read_region((x, y), level, size))
@@ -261,33 +254,55 @@ def _what(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _decoded(image):
-    """Decode a plain image now: Pillow would do it at the first read, and not safely for two threads at once."""
-    if image.mode[0] in "IF":
-        raise ValueError(f"pixels of mode {image.mode} are no colours: convert the image to 8-bit RGB")
-    image.load()
-    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+def _found_resolution(properties, beside: tuple[float, float] | None) -> list[tuple[float, float]]:
+    """What the file says of µm per pixel along x and y: once, or the likelier first where it contradicts itself."""
+    axes = tuple(_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    found = [pair for pair in (beside, axes) if pair is not None and None not in pair]
+    agree = len(found) == 2 and all(abs(a - b) <= 0.02 * abs(b) for a, b in zip(*found, strict=True))
+    return [axes] if agree else found
 
 
-def _resolution(path: Path, properties, given: float | None) -> tuple[float, str]:
+def _resolution(path: Path, found: list[tuple[float, float]], given: float | None) -> tuple[float, str]:
     low, high = MPP_RANGE
     how = "put the true value into column 'mpp' of the sample sheet"
     if given is not None:
         if not low <= given <= high:
             raise ClusterfirstError(f"slide {path}: mpp {given:g} lies outside {low:g} to {high:g} µm/px: {how}")
         return float(given), "given"
-    axes = [_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy"]
-    if None in axes:
+    if not found:
         raise ClusterfirstError(f"slide {path}: the file does not say how many µm a pixel spans: {how}")
-    value = math.sqrt(axes[0] * axes[1]) if min(axes) > 0 else 0.0
-    if not low <= value <= high:
+    if (axes := next(filter(_is_possible, found), None)) is None:
+        x, y = found[0]
         raise ClusterfirstError(
-            f"slide {path}: the file claims {axes[0]:g} × {axes[1]:g} µm/px, which cannot be "
-            f"(outside {low:g} to {high:g}): {how}"
+            f"slide {path}: the file claims {x:g} × {y:g} µm/px, which cannot be (outside {low:g} to {high:g}): {how}"
         )
+    value = _mean(axes)
     if max(axes) / min(axes) > 1.02:
         log.warning("slide %s: pixels are not square (%g × %g µm); %g is used for both", path, *axes, value)
     return value, "file"
+
+
+def _is_possible(axes: tuple[float, float]) -> bool:
+    low, high = MPP_RANGE
+    return min(axes) > 0 and low <= _mean(axes) <= high
+
+
+def _mean(axes: tuple[float, float]) -> float:
+    return math.sqrt(axes[0] * axes[1])
+
+
+def _doubts(used: float, found: list[tuple[float, float]], objective: float | None) -> list[str]:
+    """Say where the µm per pixel that are used differ from what else the file says."""
+    others = [_mean(axes) for axes in found if _is_possible(axes)]
+    doubts = [
+        f"{used:.4g} µm/px are used, but the file says {other:.4g}: areas differ {(other / used) ** 2:.3g} times"
+        for other in others
+        if not 1 / _DOUBT < other / used < _DOUBT
+    ]
+    nominal = 10 / objective if objective and objective > 0 else used
+    if not doubts and not 1 / _DOUBTFUL_OBJECTIVE < nominal / used < _DOUBTFUL_OBJECTIVE:
+        doubts.append(f"{used:.4g} µm/px are used, but an objective of {objective:g}x gives about {nominal:.2g}")
+    return doubts
 
 
 def _number(text: str | None) -> float | None:

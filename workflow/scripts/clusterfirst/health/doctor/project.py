@@ -39,6 +39,8 @@ for path, mpp in json.loads(sys.argv[1]):
     try:
         with Slide(path, mpp=mpp) as slide:
             slide.read(0, 0, 64, 64)
+            for remark in slide.facts.remarks:
+                print(json.dumps({"remark": f"{path}: {remark}"}), flush=True)
     except Exception as error:
         print(json.dumps({"wrong": str(error) or type(error).__name__}), flush=True)
 """
@@ -212,6 +214,9 @@ def slides(project: Project, *, count: int = SAMPLE, timeout_s: float = 120) -> 
         yield Finding(
             "problem", "slide", text, "the slide fails alone, the others are finished; or take it out of the sheet"
         )
+    for report in reports:
+        if "remark" in report:
+            yield Finding("note", "slide", report["remark"], "look at its picture, and mend the file or its row")
     if done.why:
         last = begun[-1] if begun else "the first slide"
         advice = "is the disk mounted, and fast enough? Is the file whole?"

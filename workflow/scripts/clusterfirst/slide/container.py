@@ -1,0 +1,141 @@
+"""What kind of file a slide is, and what reads it truly; nothing is taken for a slide that is a picture of one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..io import ClusterfirstError
+from .tiff import NO_ALPHA, TiffImage, is_tiff, of_white, range_of, scaled, survey
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MIRAX, _VSI, _HAMAMATSU = (
+    "the pictures lie in the folder {stem}/ beside it, which is missing or incomplete: copy it, too",
+    "the pictures lie in the folder _{stem}_/ beside it, and VSI is not read here: convert it to OME-TIFF",
+    "the pictures lie in files beside it, which are missing or incomplete: copy them, too",
+)
+_CONVERT = "this format is not read here, or the file is incomplete: copy it again, or convert it to OME-TIFF"
+_SCANNERS = {
+    **dict.fromkeys((".mrxs",), _MIRAX),
+    **dict.fromkeys((".vsi",), _VSI),
+    **dict.fromkeys((".vms", ".vmu"), _HAMAMATSU),
+    **dict.fromkeys((".dcm", ".dicom"), "it is no image of a slide by DICOM, or its series is incomplete"),
+    **dict.fromkeys(
+        (".czi", ".zvi", ".lif", ".nd2", ".ets", ".isyntax", ".i2syntax", ".afi", ".dzi", ".tmap"), _CONVERT
+    ),
+}
+"""Formats of scanners that are no TIFF, and what to do where OpenSlide does not know a file: beside the pictures these
+hold a small one of the whole glass, which other programs can open."""
+
+_MOST_PIXELS = 1 << 32
+"""Plain images are held in memory: more pixels than this, 16 GB, are refused before any is decoded."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open file.
+
+    Attributes
+    ----------
+    handle
+        What reads it: ``openslide.OpenSlide``, or what behaves as that does.
+    mpp : tuple of float or None
+        µm per pixel along x and y that stand in it beyond what `handle` knows.
+    remarks : tuple of str
+        What people should know of it: of several images which is read, and the like.
+    """
+
+    handle: Any
+    mpp: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def open_container(path: str | os.PathLike) -> Opened:
+    """Open a slide with what shows it truly.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file is missing, damaged, of a kind that is not read, or holds no slide.
+    """
+    import openslide
+
+    path = Path(path)
+    if not path.is_file():
+        raise ClusterfirstError(f"slide {path}: no such file")
+    try:
+        vendor = openslide.OpenSlide.detect_format(path)
+        if vendor not in (None, "generic-tiff"):
+            return Opened(openslide.OpenSlide(path))
+        if advice := _SCANNERS.get(path.suffix.lower()):
+            raise ClusterfirstError(f"slide {path} cannot be opened: {advice.format(stem=path.stem)}")
+        found = survey(path) if is_tiff(path) else None
+        if found and not found.plain:
+            return Opened(TiffImage(path, found), found.mpp, found.remarks)
+        handle, remarks = (openslide.OpenSlide(path), ()) if vendor else _plain(path)
+        return Opened(handle, found.mpp if found else None, (*(found.remarks if found else ()), *remarks))
+    except (openslide.OpenSlideError, OSError, SyntaxError, ValueError) as error:
+        raise ClusterfirstError(
+            f"slide {path} cannot be opened as a slide or an image: {error}. "
+            "The file is truncated or damaged, or of a format that is not read here: copy it again, or convert it"
+        ) from error
+
+
+def _plain(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """Decode a plain image now: Pillow would do it at the first read, and not safely for two threads at once."""
+    import openslide
+
+    try:
+        image, remarks = _decoded(path)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        # Decoders raise whatever they like at damage, also what would be taken for a slip of ours.
+        raise ValueError(str(error) or type(error).__name__) from error
+    return openslide.ImageSlide(image), tuple(remarks)
+
+
+def _decoded(path: Path) -> tuple[Image.Image, list[str]]:
+    from PIL import Image
+
+    # Slides are the user's own files and big by nature: Pillow's guard against huge images is out of place.
+    Image.MAX_IMAGE_PIXELS = None
+    image = Image.open(path)
+    if image.mode[0] in "IF":
+        raise ValueError(f"pixels of mode {image.mode} are no colours: convert the image to 8-bit RGB")
+    if image.width * image.height > _MOST_PIXELS:
+        raise ValueError(
+            f"{image.width} × {image.height} px are too many for an image that is held in memory: convert it to a "
+            "pyramidal TIFF"
+        )
+    frames = getattr(image, "n_frames", 1)
+    remarks = [f"it holds {frames} pictures: the first is read"] if frames > 1 and image.format != "TIFF" else []
+    if image.format == "PNG" and image.tile and "16" in str(image.tile[0][3]):
+        image, said = _of_16_bits(path, image)
+        remarks += said
+    image.load()
+    if image.mode in ("RGBA", "LA") and not np.asarray(image.getchannel("A")).any():
+        remarks.append(NO_ALPHA)
+        image = image.convert("RGBA")
+        image.putalpha(255)
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB"), remarks
+
+
+def _of_16_bits(path: Path, image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Scale what a camera of fewer bits has taken; Pillow keeps the upper half of 16 bits."""
+    import cv2
+    from PIL import Image
+
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or (white := range_of(most := int(stored[..., :3].max()))) == 65535:
+        return image, []
+    shown = scaled(stored[..., 2::-1], white)
+    if stored.shape[2] == 4:
+        shown = np.dstack([shown, (stored[..., 3] >> 8).astype(np.uint8)])
+    return Image.fromarray(shown), [of_white(white, f"its brightest pixel is {most:,}")]

@@ -1,0 +1,425 @@
+"""TIFF files: which of their images is the slide, whether it can be shown truly, and reading it where others cannot.
+
+OpenSlide and Pillow read the first image of a TIFF, as red, green and blue of eight bits, whatever it is. What they
+would show wrongly, and can be shown rightly, is read through tifffile; the rest is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from ..io import ClusterfirstError
+
+if TYPE_CHECKING:
+    import tifffile
+
+log = logging.getLogger(__name__)
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_CONVERT = "convert it to 8 bits per channel, red, green and blue, white being 255 (QuPath, ImageJ and vips do)"
+
+NO_ALPHA = "its transparency is 0 everywhere, which cannot be meant: it is left out"
+
+_NOTABLE = 0.1
+"""Images of the file larger than this fraction of the slide are no macro or label: they are told of."""
+
+_COLOURS = ("red", "green", "blue")
+_CAMERA_BITS = (8, 10, 12, 14, 16)
+
+_SAMPLES, _SAMPLE_PX = 8, 512
+"""Brightness of a large image is taken from this many squares of this edge along each side."""
+
+_UM = {
+    "nm": 1e-3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25_400.0,
+}
+"""µm per unit of length, by the names that OME and ImageJ give them."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a TIFF file holds.
+
+    Attributes
+    ----------
+    series : int
+        The image that is the slide: the largest of the file.
+    plane : dict
+        Which one of each axis that is neither width, height nor colour.
+    white : int
+        The value of a pixel that is white.
+    drops_alpha : bool
+        The fourth sample of a pixel is no transparency, or is 0 everywhere.
+    plain : bool
+        OpenSlide and Pillow read the file as it is.
+    mpp : tuple of float or None
+        µm per pixel along x and y, as OME-XML, ImageJ or the tags of TIFF say.
+    remarks : tuple of str
+        What people should know of it.
+    """
+
+    series: int
+    plane: Mapping[str, int]
+    white: int
+    drops_alpha: bool
+    plain: bool
+    mpp: tuple[float, float] | None
+    remarks: tuple[str, ...]
+
+
+def is_tiff(path: str | os.PathLike) -> bool:
+    """Whether a file begins as a TIFF does."""
+    with Path(path).open("rb") as file:
+        return file.read(4) in _MAGIC
+
+
+def survey(path: str | os.PathLike) -> Survey | None:
+    """Look at all images of a TIFF; nothing is decoded but where the range of 16 bits or transparency is in doubt.
+
+    Returns
+    -------
+    Survey or None
+        None if the file is so damaged that its images cannot be listed: others say why.
+
+    Raises
+    ------
+    ClusterfirstError
+        The largest image is none that can be shown in colours.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return _surveyed(file, Path(path))
+    except (ClusterfirstError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  tifffile's, struct's, its codecs' many
+        log.debug("%s cannot be listed: %s", path, error)
+        return None
+
+
+def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
+    images = [series for series in file.series if {"X", "Y"} <= set(series.axes)]
+    if not images:
+        return None
+    series = max(images, key=_area)
+    page = series.keyframe
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    channels, samples = sizes.get("C", 1), sizes.get("S", 1)
+    names = _channel_names(file, series)
+    _refuse_pixels(path, series)
+    if any(part is None for part in series.pages):
+        raise ClusterfirstError(
+            f"slide {path}: parts of the image lie in other files, which are missing: copy them into the same folder"
+        )
+    as_pages = channels == len(_COLOURS) and samples == 1 and names == list(_COLOURS)
+    if (channels > 1 and not as_pages) or samples > 4:
+        count = max(channels, samples)
+        named = f" ({', '.join(names[:8])})" if names else ""
+        raise ClusterfirstError(
+            f"slide {path}: the image has {count} channels{named}, which are not red, green and blue. "
+            "Images of many channels are not read here: give one in colours"
+        )
+    plane, remarks = _plane(path, sizes, in_colour=as_pages or samples >= 3)
+    remarks += _others(images, series)
+    odd = as_pages or any(plane.values()) or page.index != 0 or _has_false_level(file, sizes)
+    if (turn := int(getattr(page.tags.get("Orientation"), "value", 1) or 1)) not in (0, 1):
+        remarks.append(f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath")
+        odd = True
+    white = 255
+    if series.dtype == np.uint16:
+        white, why = _white(file, series, plane)
+        if white != 65535:
+            remarks.append(of_white(white, why))
+            odd = True
+    drops_alpha = False
+    if samples == 4 and page.photometric in (1, 2, 6):
+        if not page.extrasamples or page.extrasamples[0] == 0:
+            drops_alpha = odd = True
+        elif not _brightest(series, plane, sample=3):
+            remarks.append(NO_ALPHA)
+            drops_alpha = odd = True
+    if odd and not _readable(page):
+        raise ClusterfirstError(
+            f"slide {path}: {'; '.join(remarks) or 'it is no plain image'}; in colours of the kind "
+            f"{getattr(page.photometric, 'name', page.photometric)} that is not read: {_CONVERT}"
+        )
+    number = next(number for number, one in enumerate(file.series) if one is series)
+    return Survey(number, plane, white, drops_alpha, not odd, _mpp(file, series), tuple(remarks))
+
+
+def _size(series: tifffile.TiffPageSeries) -> tuple[int, int]:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return sizes["X"], sizes["Y"]
+
+
+def _area(series: tifffile.TiffPageSeries) -> int:
+    wide, high = _size(series)
+    return wide * high
+
+
+def _refuse_pixels(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """Refuse pixels that are no shades of light."""
+    kind = series.dtype
+    if kind is None:
+        bits = series.keyframe.bitspersample
+        raise ClusterfirstError(f"slide {path}: pixels of {bits} bits are not read: {_CONVERT}")
+    if kind not in (np.bool_, np.uint8, np.uint16):
+        words = {"f": "floats", "i": "signed integers", "u": "integers", "c": "complex numbers"}
+        name = words.get(kind.kind, str(kind))
+        raise ClusterfirstError(
+            f"slide {path}: its pixels are {8 * kind.itemsize}-bit {name}, which are not read: {_CONVERT}"
+        )
+
+
+def _plane(path: Path, sizes: Mapping[str, int], *, in_colour: bool) -> tuple[dict[str, int], list[str]]:
+    """Choose one of several planes: the middle one of a focal stack, else the first."""
+    plane, remarks = {}, []
+    for axis, count in sizes.items():
+        if axis in "XYSC":
+            continue
+        # Pages of which nothing is said are most often a focal stack, if each has colours of its own.
+        known = axis in "ZT" or in_colour
+        if count > 1 and not known:
+            raise ClusterfirstError(
+                f"slide {path}: it holds {count} pages in shades of grey, and does not say whether they are colours, "
+                f"focal planes or channels. If they are red, green and blue, {_CONVERT}; if not, save one by itself"
+            )
+        plane[axis] = 0 if axis == "T" else count // 2
+        if count > 1:
+            what = {"Z": "focal planes", "T": "points in time"}.get(axis, "planes of the same size")
+            remarks.append(
+                f"it holds {count} {what}: number {plane[axis] + 1} is read; for another, save that one by itself"
+            )
+    return plane, remarks
+
+
+def _others(images: list, main: Any) -> list[str]:
+    """Tell of further images that are too large for a macro or a label, and no smaller copy of the slide."""
+    sizes = dict(zip(main.axes, main.shape, strict=True))
+    further = []
+    for wide, high in (_size(other) for other in images if other is not main):
+        if not _is_copy((wide, high), sizes) and wide * high >= _NOTABLE * sizes["X"] * sizes["Y"]:
+            further.append(f"{wide} × {high} px")
+    if not further:
+        return []
+    return [
+        f"it holds further images ({', '.join(further[:5])}), which are not read; {sizes['X']} × {sizes['Y']} px is. "
+        "If they are scenes of the slide, save each as a file of its own"
+    ]
+
+
+def _is_copy(size: tuple[int, int], of: Mapping[str, int]) -> bool:
+    """Whether an image has the shape of the slide, and is smaller."""
+    wide, high = size
+    return wide < of["X"] and abs(high - of["Y"] * wide / of["X"]) <= max(1, 0.02 * high)
+
+
+def _has_false_level(file: tifffile.TiffFile, sizes: Mapping[str, int]) -> bool:
+    """Whether a picture of something else, such as the label, is said to be a small copy: OpenSlide believes that."""
+    pages = (page.aspage() for page in file.pages[1:50])
+    return any(page.is_reduced and not _is_copy((page.imagewidth, page.imagelength), sizes) for page in pages)
+
+
+def _readable(page: tifffile.TiffPage) -> bool:
+    """Whether tifffile gives colours as they are: grey, RGB, or JPEG's, which it converts."""
+    return page.photometric in (0, 1, 2) or (page.photometric == 6 and page.compression in (6, 7))
+
+
+def _channel_names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[str]:
+    if series.kind == "ome":
+        pixels = _ome_pixels(file, series)
+        named = [] if pixels is None else [one.get("Name") for one in pixels if _tag(one) == "Channel"]
+        return [name.strip().lower() for name in named if name]
+    labels = (file.imagej_metadata or {}).get("Labels", []) if series.kind == "imagej" else []
+    return [str(label).strip().lower() for label in labels]
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _ome_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ElementTree.Element | None:
+    """What OME-XML says of the pixels of an image: of the first one of that size."""
+    wanted = tuple(map(str, _size(series)))
+    with suppress(ElementTree.ParseError):
+        for element in ElementTree.fromstring(file.ome_metadata or "<none/>").iter():
+            if _tag(element) == "Pixels" and (element.get("SizeX"), element.get("SizeY")) == wanted:
+                return element
+    return None
+
+
+def _mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[float, float] | None:
+    """µm per pixel along x and y, from where writers put it; None where nobody did."""
+    page = series.keyframe
+    with suppress(ValueError, TypeError, ZeroDivisionError):
+        pixels = _ome_pixels(file, series) if series.kind == "ome" else None
+        if pixels is not None and pixels.get("PhysicalSizeX"):
+            x, y = (
+                float(pixels.get(f"PhysicalSize{axis}")) * _UM[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
+                for axis in "XY"
+                if pixels.get(f"PhysicalSize{axis}Unit", "µm") in _UM
+            )
+            return x, y
+    with suppress(ValueError, TypeError, ZeroDivisionError, KeyError):
+        per_unit = [page.tags[f"{axis}Resolution"].value for axis in "XY"]
+        pixels_per_unit = [number / of for number, of in per_unit]
+        unit = int(getattr(page.tags.get("ResolutionUnit"), "value", 2))
+        named = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ").lower()
+        um = _UM[named] if named else {2: _UM["inch"], 3: _UM["cm"]}[unit]
+        return um / pixels_per_unit[0], um / pixels_per_unit[1]
+    return None
+
+
+def _white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[int, str]:
+    """The value of white in pixels of 16 bits, of which cameras use ten to sixteen, and how it is known."""
+    pixels = _ome_pixels(file, series) if series.kind == "ome" else None
+    tag = series.keyframe.tags.get("MaxSampleValue")
+    with suppress(ValueError, TypeError):
+        if pixels is not None and 8 <= int(pixels.get("SignificantBits", 16)) < 16:
+            return (1 << int(pixels.get("SignificantBits"))) - 1, "SignificantBits of its OME-XML"
+        if tag is not None and 0 < (most := int(np.max(tag.value))) < 65535:
+            return range_of(most), f"its tag MaxSampleValue is {most:,}"
+    if 8 <= series.keyframe.bitspersample < 16:
+        return (1 << series.keyframe.bitspersample) - 1, "it has so many bits"
+    most = _brightest(series, plane)
+    return range_of(most), f"its brightest pixel is {most:,}"
+
+
+def range_of(most: int) -> int:
+    """Return the largest number of the fewest bits of a camera that hold a value."""
+    return next((1 << bits) - 1 for bits in _CAMERA_BITS if most < 1 << bits)
+
+
+def of_white(white: int, why: str) -> str:
+    """Say which value is shown as white."""
+    return f"its white is {white:,} of 65,535 ({why}): colours are scaled to that"
+
+
+def scaled(stored: np.ndarray, white: int) -> np.ndarray:
+    """Return uint8 of values of which `white` is the brightest."""
+    return ((np.minimum(stored, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+
+
+def _brightest(series: tifffile.TiffPageSeries, plane: Mapping[str, int], *, sample: int | None = None) -> int:
+    """The largest value; of a large image without small copies, that of squares spread over it."""
+    level = _Level(series.levels[-1], plane)
+    return max((int((block if sample is None else block[..., sample]).max()) for block in level.squares()), default=0)
+
+
+class _Level:
+    """One level of an image, of which rectangles are read."""
+
+    def __init__(self, series: tifffile.TiffPageSeries, plane: Mapping[str, int]):
+        import zarr
+
+        self.width, self.height = _size(series)
+        self._axes, self._plane = series.axes, plane
+        # Without tiles, every read would decode whole strips, often the whole image.
+        self._pixels = zarr.open(series.aszarr(), mode="r") if series.keyframe.is_tiled else series.asarray()
+
+    def read(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+        """H × W × channels, as stored."""
+        at = {"X": slice(left, right), "Y": slice(top, bottom), "S": slice(None), "C": slice(None), **self._plane}
+        got = np.asarray(self._pixels[tuple(at[axis] for axis in self._axes)])
+        kept = [axis for axis in self._axes if axis not in self._plane]
+        rest = [axis for axis in kept if axis not in "YX"]
+        got = got.transpose([kept.index(axis) for axis in ("Y", "X", *rest)])
+        return got.reshape(*got.shape[:2], -1)
+
+    def squares(self) -> Iterator[np.ndarray]:
+        """The whole level if it is small, else squares spread over it."""
+        steps = [max(1, min(_SAMPLES, length // _SAMPLE_PX)) for length in (self.width, self.height)]
+        whole = self.width * self.height <= (_SAMPLES * _SAMPLE_PX) ** 2
+        edge = _SAMPLE_PX
+        lefts, tops = (
+            range(0, length, edge) if whole else np.linspace(0, length - edge, count).astype(int)
+            for length, count in zip((self.width, self.height), steps, strict=True)
+        )
+        for top in tops:
+            for left in lefts:
+                yield self.read(left, top, min(left + edge, self.width), min(top + edge, self.height))
+
+
+class TiffImage:
+    """An image of a TIFF, as OpenSlide would show it. Safe to read from several threads, one after the other.
+
+    An image without tiles is held in memory whole.
+    """
+
+    def __init__(self, path: str | os.PathLike, found: Survey):
+        import tifffile
+
+        self._file = tifffile.TiffFile(path)
+        try:
+            series = self._file.series[found.series]
+            self._found = found
+            self._inverted = series.keyframe.photometric == 0
+            self._levels = [_Level(level, found.plane) for level in series.levels]
+        except BaseException:
+            self._file.close()
+            raise
+        self._reading = threading.Lock()
+        self.dimensions = self._levels[0].width, self._levels[0].height
+        self.level_downsamples = tuple(self._levels[0].width / level.width for level in self._levels)
+        mpp = dict(zip(("openslide.mpp-x", "openslide.mpp-y"), map(str, found.mpp or ()), strict=False))
+        self.properties = {"openslide.vendor": "tiff", **mpp}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
+        """Read a rectangle as H × W × 4 uint8; what lies outside is white. See `openslide.OpenSlide.read_region`."""
+        of = self._levels[level]
+        left, top = (round(edge / self.level_downsamples[level]) for edge in location)
+        wide, high = size
+        out = np.full((high, wide, 4), 255, np.uint8)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + wide, of.width), min(top + high, of.height)
+        if x1 > x0 and y1 > y0:
+            with self._reading:
+                stored = self._stored(of, (x0, y0, x1, y1))
+            out[y0 - top : y1 - top, x0 - left : x1 - left] = self._shown(stored)
+        return out
+
+    @staticmethod
+    def _stored(level: _Level, box: tuple[int, int, int, int]) -> np.ndarray:
+        try:
+            return level.read(*box)
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Codecs raise whatever they like; a TypeError would be taken for a slip of ours.
+            raise ValueError(str(error) or type(error).__name__) from error
+
+    def _shown(self, stored: np.ndarray) -> np.ndarray:
+        """H × W × 4 uint8 of pixels as stored."""
+        if stored.dtype == bool:
+            stored = stored.astype(np.uint8) * 255
+        if stored.dtype == np.uint16:
+            stored = scaled(stored, self._found.white)
+        alpha = np.full((*stored.shape[:2], 1), 255, np.uint8)
+        if stored.shape[2] in (2, 4):
+            stored, given = stored[..., :-1], stored[..., -1:]
+            alpha = alpha if self._found.drops_alpha else given
+        if self._inverted:
+            stored = 255 - stored
+        colours = stored if stored.shape[2] == 3 else np.repeat(stored, 3, axis=2)
+        return np.concatenate([colours, alpha], axis=2)
