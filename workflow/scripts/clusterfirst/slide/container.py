@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io import ClusterfirstError
-from .tiff import NO_ALPHA, TiffImage, is_tiff, of_white, range_of, scaled, survey
+from .tiff import MOST_PIXELS, NO_ALPHA, TiffImage, decoding, is_tiff, of_white, range_of, scaled, survey
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,9 +33,6 @@ _SCANNERS = {
 """Formats of scanners that are no TIFF, and what to do where OpenSlide does not know a file: beside the pictures these
 hold a small one of the whole glass, which other programs can open."""
 
-_MOST_PIXELS = 1 << 32
-"""Plain images are held in memory: more pixels than this, 16 GB, are refused before any is decoded."""
-
 
 @dataclass(frozen=True)
 class Opened:
@@ -45,14 +42,14 @@ class Opened:
     ----------
     handle
         What reads it: ``openslide.OpenSlide``, or what behaves as that does.
-    mpp : tuple of float or None
+    um_per_px : tuple of float or None
         µm per pixel along x and y that stand in it beyond what `handle` knows.
     remarks : tuple of str
         What people should know of it: of several images which is read, and the like.
     """
 
     handle: Any
-    mpp: tuple[float, float] | None = None
+    um_per_px: tuple[float, float] | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -91,13 +88,8 @@ def _plain(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Decode a plain image now: Pillow would do it at the first read, and not safely for two threads at once."""
     import openslide
 
-    try:
+    with decoding():
         image, remarks = _decoded(path)
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:
-        # Decoders raise whatever they like at damage, also what would be taken for a slip of ours.
-        raise ValueError(str(error) or type(error).__name__) from error
     return openslide.ImageSlide(image), tuple(remarks)
 
 
@@ -109,7 +101,7 @@ def _decoded(path: Path) -> tuple[Image.Image, list[str]]:
     image = Image.open(path)
     if image.mode[0] in "IF":
         raise ValueError(f"pixels of mode {image.mode} are no colours: convert the image to 8-bit RGB")
-    if image.width * image.height > _MOST_PIXELS:
+    if image.width * image.height > MOST_PIXELS:
         raise ValueError(
             f"{image.width} × {image.height} px are too many for an image that is held in memory: convert it to a "
             "pyramidal TIFF"

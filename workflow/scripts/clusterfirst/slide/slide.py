@@ -73,7 +73,7 @@ class Slide:
             # Asked for once: a handle that an error spoilt does not even answer this.
             self._downsamples = tuple(self._handle.level_downsamples)
             properties = self._handle.properties
-            found = _found_resolution(properties, opened.mpp)
+            found = _found_resolution(properties, opened.um_per_px)
             value, source = _resolution(Path(path), found, mpp)
             objective = _number(properties.get("openslide.objective-power"))
             self.facts = SlideFacts(

@@ -6,11 +6,11 @@ would show wrongly, and can be shown rightly, is read through tifffile; the rest
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,6 @@ from ..io import ClusterfirstError
 if TYPE_CHECKING:
     import tifffile
 
-log = logging.getLogger(__name__)
-
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CONVERT = "convert it to 8 bits per channel, red, green and blue, white being 255 (QuPath, ImageJ and vips do)"
 
@@ -32,6 +30,13 @@ NO_ALPHA = "its transparency is 0 everywhere, which cannot be meant: it is left 
 
 _NOTABLE = 0.1
 """Images of the file larger than this fraction of the slide are no macro or label: they are told of."""
+
+MOST_PIXELS = 1 << 32
+"""Images without tiles are held in memory: more pixels than this, 16 GB, are refused before any is decoded."""
+
+_MOST_TILE_PIXELS = 1 << 26
+_PAGES = 50
+"""So many images of a file are looked at for what OpenSlide would take for small copies of the slide."""
 
 _COLOURS = ("red", "green", "blue")
 _CAMERA_BITS = (8, 10, 12, 14, 16)
@@ -96,26 +101,37 @@ def survey(path: str | os.PathLike) -> Survey | None:
     Returns
     -------
     Survey or None
-        None if the file is so damaged that its images cannot be listed: others say why.
+        None if no image of the file has a width and a height.
 
     Raises
     ------
     ClusterfirstError
         The largest image is none that can be shown in colours.
+    ValueError, OSError
+        The file is damaged.
     """
     import tifffile
 
+    with decoding(), tifffile.TiffFile(path) as file:
+        return _surveyed(file, Path(path))
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Raise ValueError for whatever decoders raise at damage: a TypeError of theirs is no slip of ours."""
     try:
-        with tifffile.TiffFile(path) as file:
-            return _surveyed(file, Path(path))
-    except (ClusterfirstError, MemoryError):
+        yield
+    except (ClusterfirstError, OSError, ValueError):
         raise
-    except Exception as error:  # noqa: BLE001  tifffile's, struct's, its codecs' many
-        log.debug("%s cannot be listed: %s", path, error)
-        return None
+    except MemoryError as error:
+        raise ValueError("it asks for more memory than there is") from error
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
+    pages = [page.aspage() for page in file.pages[:_PAGES]]
+    _refuse_huge(pages)
     images = [series for series in file.series if {"X", "Y"} <= set(series.axes)]
     if not images:
         return None
@@ -139,7 +155,7 @@ def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
         )
     plane, remarks = _plane(path, sizes, in_colour=as_pages or samples >= 3)
     remarks += _others(images, series)
-    odd = as_pages or any(plane.values()) or page.index != 0 or _has_false_level(file, sizes)
+    odd = as_pages or any(plane.values()) or page.index != 0 or _has_false_level(pages, sizes)
     if (turn := int(getattr(page.tags.get("Orientation"), "value", 1) or 1)) not in (0, 1):
         remarks.append(f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath")
         odd = True
@@ -232,10 +248,19 @@ def _is_copy(size: tuple[int, int], of: Mapping[str, int]) -> bool:
     return wide < of["X"] and abs(high - of["Y"] * wide / of["X"]) <= max(1, 0.02 * high)
 
 
-def _has_false_level(file: tifffile.TiffFile, sizes: Mapping[str, int]) -> bool:
+def _refuse_huge(pages: Sequence[tifffile.TiffPage]) -> None:
+    """Refuse what nobody writes, before libraries that end the process for want of memory see it."""
+    for page in pages:
+        edges = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.imagelength)
+        most = _MOST_TILE_PIXELS if page.is_tiled else MOST_PIXELS
+        if not all(isinstance(edge, int) and edge > 0 for edge in edges) or math.prod(edges) > most:
+            what = "tiles" if page.is_tiled else "an image without tiles"
+            raise ValueError(f"{what} of {edges[0]} × {edges[1]} px, where at most {most:,} px are read")
+
+
+def _has_false_level(pages: Sequence[tifffile.TiffPage], sizes: Mapping[str, int]) -> bool:
     """Whether a picture of something else, such as the label, is said to be a small copy: OpenSlide believes that."""
-    pages = (page.aspage() for page in file.pages[1:50])
-    return any(page.is_reduced and not _is_copy((page.imagewidth, page.imagelength), sizes) for page in pages)
+    return any(page.is_reduced and not _is_copy((page.imagewidth, page.imagelength), sizes) for page in pages[1:])
 
 
 def _readable(page: tifffile.TiffPage) -> bool:
@@ -331,6 +356,8 @@ class _Level:
         import zarr
 
         self.width, self.height = _size(series)
+        if not self.width or not self.height:
+            raise ValueError("an image of no pixels")
         self._axes, self._plane = series.axes, plane
         # Without tiles, every read would decode whole strips, often the whole image.
         self._pixels = zarr.open(series.aszarr(), mode="r") if series.keyframe.is_tiled else series.asarray()
@@ -369,10 +396,11 @@ class TiffImage:
 
         self._file = tifffile.TiffFile(path)
         try:
-            series = self._file.series[found.series]
             self._found = found
-            self._inverted = series.keyframe.photometric == 0
-            self._levels = [_Level(level, found.plane) for level in series.levels]
+            with decoding():
+                series = self._file.series[found.series]
+                self._inverted = series.keyframe.photometric == 0
+                self._levels = [_Level(level, found.plane) for level in series.levels]
         except BaseException:
             self._file.close()
             raise
@@ -394,20 +422,10 @@ class TiffImage:
         out = np.full((high, wide, 4), 255, np.uint8)
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + wide, of.width), min(top + high, of.height)
         if x1 > x0 and y1 > y0:
-            with self._reading:
-                stored = self._stored(of, (x0, y0, x1, y1))
+            with self._reading, decoding():
+                stored = of.read(x0, y0, x1, y1)
             out[y0 - top : y1 - top, x0 - left : x1 - left] = self._shown(stored)
         return out
-
-    @staticmethod
-    def _stored(level: _Level, box: tuple[int, int, int, int]) -> np.ndarray:
-        try:
-            return level.read(*box)
-        except MemoryError:
-            raise
-        except Exception as error:
-            # Codecs raise whatever they like; a TypeError would be taken for a slip of ours.
-            raise ValueError(str(error) or type(error).__name__) from error
 
     def _shown(self, stored: np.ndarray) -> np.ndarray:
         """H × W × 4 uint8 of pixels as stored."""
