@@ -366,3 +366,40 @@ def test_tiles_that_cannot_be_decoded_are_named_and_the_others_judged(damaged, s
     assert "cannot be read at x 256, y 256" in found.unreadable["x000256_y000256"]
     assert found.tiles["kept"].sum() >= 9
     assert not off or found.tiles["kept"].sum() == 11
+
+
+@pytest.mark.parametrize("fill", [0, 8, 25])
+@pytest.mark.parametrize("where", ["frame", "half", "hole"])
+def test_black_where_nothing_was_scanned_is_no_tissue(fill, where):
+    white = np.full((300, 400, 3), 245, np.uint8)
+    white[100:160, 60:160] = (180, 90, 150)
+    white[110:120, 80:84] = 10  # a grain of pigment
+    black = white.copy()
+    if where == "frame":
+        black[:20], black[-20:], black[:, :20], black[:, -20:] = (fill,) * 4
+    elif where == "half":
+        black[:, 210:] = fill
+    else:
+        black[200:260, 250:330] = fill
+    # As a thumbnail is: between black and glass there are greys.
+    black = cv2.GaussianBlur(black, (3, 3), 0)
+    np.testing.assert_array_equal(tissue_mask(black), tissue_mask(white))
+
+
+def test_tissue_beside_black_is_tissue_up_to_there():
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[60:140, 60:140] = (180, 90, 150)
+    mask = tissue_mask(image)
+    reach = round(50 / 8)
+    assert mask[60:140, 60:140].all()
+    assert not mask[: 60 - reach].any()
+    assert not mask[:, 140 + reach :].any()
+
+
+def test_black_beside_tissue_is_not_counted_among_its_colours(tmp_path):
+    image = np.zeros((2 * EDGE, 2 * EDGE, 3), np.uint8)
+    image[:, :EDGE] = np.random.default_rng(0).integers(90, 200, (2 * EDGE, EDGE, 3))
+    with slide_of(tmp_path, image) as slide:
+        counts = filter_tiles(slide, tiles_of(slide), False).histogram
+    assert counts[:, 90:200].sum() > 0.9 * 3 * 2 * EDGE * EDGE
+    assert counts[:, :10].sum() < 0.1 * counts.sum()

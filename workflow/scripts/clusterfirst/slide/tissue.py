@@ -20,6 +20,14 @@ TISSUE_MPP = 8.0
 _MARGIN_UM = 50.0
 """Tissue is grown by this much: to read a little glass costs less than to lose a strand of cells."""
 
+_BLACK, _BLACK_CHROMA = 32, 12
+_BLACK_UM2 = 200.0**2
+"""Black without colour is no tissue where it reaches the border of the slide, or is at least this large: pigment comes in
+smaller grains."""
+
+_RIM_PX = 2
+"""So far do pixels of a thumbnail mix with their neighbours: between black and glass they are grey, like tissue."""
+
 METRICS = (
     "edge_density",
     "bright_ratio",
@@ -37,8 +45,9 @@ _CANNY = (50, 150)
 def tissue_mask(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray:
     """Tell tissue from glass, generously.
 
-    A pixel is tissue if it is darker or more colourful than the glass around it. The fixed differences (rather than
-    Otsu's threshold) hold for a slide that is all tissue, and for one that has almost none.
+    A pixel is tissue if it is darker or more colourful than the glass around it, and not black (see `unscanned`). The
+    fixed differences (rather than Otsu's threshold) hold for a slide that is all tissue, and for one that has almost
+    none.
 
     Parameters
     ----------
@@ -58,11 +67,39 @@ def tissue_mask(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray
     glass = (grey > 200) & (chroma < 25)
     glass_grey, glass_chroma = (np.median(grey[glass]), np.median(chroma[glass])) if glass.any() else (245.0, 0.0)
     tissue = (grey < glass_grey - 20) | (chroma > glass_chroma + 12)
+    tissue &= ~_grown(unscanned(thumbnail, mpp=mpp), _RIM_PX)
     # A lone pixel is dust or noise of the camera.
     tissue = cv2.medianBlur(tissue.astype(np.uint8), 3)
-    reach = max(1, round(_MARGIN_UM / mpp))
+    return _grown(tissue, max(1, round(_MARGIN_UM / mpp)))
+
+
+def unscanned(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray:
+    """Find what was not scanned, and filled with black by scanners and converters.
+
+    Parameters
+    ----------
+    thumbnail
+        H × W × 3 uint8, RGB.
+    mpp
+        Its µm per pixel.
+
+    Returns
+    -------
+    numpy.ndarray
+        H × W bool.
+    """
+    black = ((thumbnail.max(axis=2) <= _BLACK) & (np.ptp(thumbnail, axis=2) <= _BLACK_CHROMA)).astype(np.uint8)
+    count, patches, boxes, _ = cv2.connectedComponentsWithStats(black, connectivity=8)
+    high, wide = black.shape
+    left, top, width, height, area = boxes.T
+    fill = (left == 0) | (top == 0) | (left + width == wide) | (top + height == high) | (area * mpp**2 >= _BLACK_UM2)
+    fill[0] = False  # everything that is not black
+    return fill[patches] if count > 1 else black.astype(bool)
+
+
+def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return cv2.dilate(tissue, disc).astype(bool)
+    return cv2.dilate(mask.astype(np.uint8), disc).astype(bool)
 
 
 def find_tissue(slide: Slide) -> tuple[np.ndarray, np.ndarray, float]:
@@ -216,8 +253,9 @@ def filter_tiles(
         Tiles are read by this many threads.
     """
     judged = limits is not False
-    _, mask, scale = find_tissue(slide)
+    thumbnail, mask, scale = find_tissue(slide)
     tiles = tiles.assign(tissue_fraction=tissue_fraction(mask, tiles, scale=scale))
+    stained = mask & ~unscanned(thumbnail, mpp=slide.mpp / scale)
     worth_reading = tiles[tiles["tissue_fraction"] >= limits["min_tissue"]] if judged else tiles
 
     def look(tile) -> tuple[dict[str, float], np.ndarray] | UnreadableError:
@@ -229,7 +267,7 @@ def filter_tiles(
             slice(first := min(int(start * scale), end - 1), max(first + 1, round((start + length) * scale)))
             for start, length, end in ((tile.y, tile.height, mask.shape[0]), (tile.x, tile.width, mask.shape[1]))
         )
-        return measure(rgb) if judged else {}, histogram(rgb, mask[rows, columns])
+        return measure(rgb) if judged else {}, histogram(rgb, stained[rows, columns])
 
     unreadable = {}
     counts = np.zeros((3, 256))
