@@ -66,8 +66,8 @@ def tissue_mask(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray
     chroma = np.ptp(smooth, axis=2)
     glass = (grey > 200) & (chroma < 25)
     glass_grey, glass_chroma = (np.median(grey[glass]), np.median(chroma[glass])) if glass.any() else (245.0, 0.0)
-    tissue = (grey < glass_grey - 20) | (chroma > glass_chroma + 12)
-    tissue &= ~_grown(unscanned(thumbnail, mpp=mpp), _RIM_PX)
+    rim = _grown(unscanned(thumbnail, mpp=mpp), _RIM_PX)
+    tissue = ((grey < glass_grey - 20) & ~rim) | (chroma > glass_chroma + 12)
     # A lone pixel is dust or noise of the camera.
     tissue = cv2.medianBlur(tissue.astype(np.uint8), 3)
     return _grown(tissue, max(1, round(_MARGIN_UM / mpp)))
