@@ -169,12 +169,12 @@ def test_a_group_is_exported_whole_or_not_at_all(ada, results, monkeypatch, form
     owner, name = (exports.qupath, "write") if "." in step else (exports, step)
     real, calls = getattr(owner, name), []
 
-    def full(path, *rest):
+    def full(path, *rest, **named):
         calls.append(path)
         if len(calls) == 2:  # the second slide
             path.write_bytes(b"half of it")
             raise OSError(28, "No space left on device")
-        return real(path, *rest)
+        return real(path, *rest, **named)
 
     monkeypatch.setattr(owner, name, full)
     answer = post(ada, "export", {"format": format})
@@ -365,7 +365,7 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
     table = pa.table({"geometry": shapely.to_wkb(cells), "label": pa.array(names, pa.string()), **known})
     for name, threads in (("one.geojson.gz", 1), ("two.geojson.gz", 2)):
         colours = {"a b": "#ff0080", 'ü"': "#000001"}
-        qupath.write(tmp_path / name, table.to_batches(1000), colours, threads=threads)
+        qupath.write(tmp_path / name, table.to_batches(1000), colours, origin=(0, 0), threads=threads)
     assert (tmp_path / "one.geojson.gz").read_bytes() == (tmp_path / "two.geojson.gz").read_bytes()
     with gzip.open(tmp_path / "one.geojson.gz") as file:
         back = geopandas.read_file(file, engine="pyogrio")
@@ -378,6 +378,6 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
 
 
 def test_geojson_of_no_cells_is_geojson(tmp_path):
-    qupath.write(tmp_path / "none.geojson.gz", [], {})
+    qupath.write(tmp_path / "none.geojson.gz", [], {}, origin=(0, 0))
     with gzip.open(tmp_path / "none.geojson.gz") as file:
         assert json.load(file) == {"type": "FeatureCollection", "features": []}

@@ -18,6 +18,8 @@ import shapely
 from ..clustering import palette
 from ..io import atomic, bounded_map, read_metadata
 from ..labels import join
+from ..outlines.foreign.frames import ORIGIN
+from ..slide.facts import SlideFacts
 from . import Source, jsontext
 
 MEASUREMENTS = {
@@ -48,16 +50,21 @@ def export(source: Source, to: str | os.PathLike) -> None:
     """Write all cells as a ``.geojson.gz``; see `write`."""
     colours = {entry["name"]: entry["colour"] for entry in read_metadata(source.cells)["classes"]}
     batches = join.read(source.cells, ["geometry", "label", "label_source", *MEASUREMENTS], what="GeoJSON")
-    write(to, batches, colours, threads=source.threads)
+    write(to, batches, colours, origin=SlideFacts.of(source.cells).origin, threads=source.threads)
 
 
 def write(
-    path: str | os.PathLike, batches: Iterable[pa.RecordBatch], colours: Mapping[str, str], *, threads: int = 2
+    path: str | os.PathLike,
+    batches: Iterable[pa.RecordBatch],
+    colours: Mapping[str, str],
+    *,
+    origin: tuple[int, int],
+    threads: int = 2,
 ) -> None:
     """Write cells as they come; memory holds a few batches at a time. The same cells give the same bytes.
 
-    QuPath (0.4 and later: *File → Import objects from file*) reads it compressed as it is. Coordinates are level-0
-    pixels, as QuPath has them.
+    QuPath (0.4 and later: *File → Import objects from file*) reads it compressed as it is. Coordinates are
+    level-0 pixels, counted as QuPath does: from the corner of the scanned part, where a slide says that there is one.
 
     Parameters
     ----------
@@ -69,6 +76,8 @@ def write(
         and infinities are left out.
     colours
         ``#rrggbb`` of each class.
+    origin
+        That corner (see `SlideFacts.origin`); if it is not (0, 0), the file says so.
     threads
         That put text together and compress it.
     """
@@ -78,11 +87,12 @@ def write(
     }
 
     def piece(batch: pa.RecordBatch) -> tuple[pa.Buffer, bytes]:
-        text = jsontext.joined(_features(batch, classes), ",\n")
+        text = jsontext.joined(_features(batch, classes, origin), ",\n")
         return text, _deflated(text)
 
     with atomic(path) as part, part.open("wb") as file, ThreadPoolExecutor(threads) as pool, _gzip(file) as add:
-        add(*_plain(b'{"type":"FeatureCollection","features":['))
+        frame = f'"{ORIGIN}":[{origin[0]},{origin[1]}],' if any(origin) else ""
+        add(*_plain(f'{{"type":"FeatureCollection",{frame}"features":['.encode()))
         before = b"\n"
         for text, packed in bounded_map(pool, piece, (one for one in batches if len(one)), ahead=threads + 1):
             add(*_plain(before))
@@ -91,8 +101,11 @@ def write(
         add(*_plain(b"\n]}\n"))
 
 
-def _features(batch: pa.RecordBatch, classes: Mapping[str, str]) -> pa.StringArray:
+def _features(batch: pa.RecordBatch, classes: Mapping[str, str], origin: tuple[int, int]) -> pa.StringArray:
     """One feature per row, as JSON."""
+    polygons = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
+    if any(origin):
+        polygons = shapely.transform(polygons, lambda xy: xy - origin)
     names = pa.array(list(classes), pa.string())
     texts = pa.array([f'"classification":{text},' for text in classes.values()], pa.string())
     of_class = texts.take(pc.index_in(batch["label"], names)).fill_null("")
@@ -100,7 +113,7 @@ def _features(batch: pa.RecordBatch, classes: Mapping[str, str]) -> pa.StringArr
     measured = jsontext.objects({title: jsontext.numbers(batch[name]) for title, name in columns.items()})
     return jsontext.concatenated(
         '{"type":"Feature","geometry":{"type":"Polygon","coordinates":',
-        jsontext.rings(shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))),
+        jsontext.rings(polygons),
         '},"properties":{"objectType":"detection",',
         of_class,
         _metadata(batch),

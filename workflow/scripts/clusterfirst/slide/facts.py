@@ -25,9 +25,8 @@ class SlideFacts:
         Nominal magnification of the scanner's objective.
     vendor : str
         The format, as OpenSlide names it; ``image`` for a plain image, ``tiff`` for one that OpenSlide shows wrongly.
-    origin : tuple of int
-        Where the scanned part begins, in level-0 pixels. QuPath shows that part only, so that what comes from QuPath
-        counts from here; everything in our own tables counts from the corner of level 0.
+    bounds : tuple of int or None
+        The scanned part as ``x, y, width, height`` in level-0 pixels, where it is not the whole.
     remarks : tuple of str
         What people should know of the file: of several images which is read, a doubt about µm per pixel.
     """
@@ -39,7 +38,7 @@ class SlideFacts:
     mpp_source: str
     objective: float | None
     vendor: str
-    origin: tuple[int, int] = (0, 0)
+    bounds: tuple[int, int, int, int] | None = None
     remarks: tuple[str, ...] = ()
 
     @classmethod
@@ -58,12 +57,22 @@ class SlideFacts:
         """Take them from the metadata of a table, once these are read; see `of`."""
         try:
             facts = cls(**metadata["slide"])
-            return replace(facts, origin=tuple(facts.origin), remarks=tuple(facts.remarks))
+            bounds = None if facts.bounds is None else tuple(facts.bounds)
+            return replace(facts, bounds=bounds, remarks=tuple(facts.remarks))
         except (KeyError, TypeError) as error:
             raise ClusterfirstError(f"{path} does not say which slide it is about: run the workflow again") from error
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Where the scanned part begins, in level-0 pixels.
+
+        QuPath shows that part only: what comes from there and goes there counts from here. Everything in our own tables
+        counts from the corner of level 0.
+        """
+        return self.bounds[:2] if self.bounds else (0, 0)
 
     def document(self) -> dict:
         """Return them JSON-ready, without what there is nothing to say of."""
         said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        silent = {"origin": [0, 0], "remarks": []}
-        return {name: said[name] for name in sorted(said) if said[name] != silent.get(name)}
+        silent = {"bounds": None, "remarks": []}
+        return {name: said[name] for name in sorted(said) if name not in silent or said[name] != silent[name]}

@@ -84,7 +84,7 @@ class Slide:
                 mpp_source=source,
                 objective=objective,
                 vendor=properties.get("openslide.vendor", "image"),
-                origin=tuple(int(_number(properties.get(f"openslide.bounds-{axis}")) or 0) for axis in "xy"),
+                bounds=_bounds(properties, width, height),
                 remarks=(*opened.remarks, *_doubts(value, found, objective)),
             )
         except BaseException:
@@ -252,6 +252,13 @@ def _decode(handle, x: int, y: int, level: int, size: tuple[int, int]) -> np.nda
 
 def _what(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _bounds(properties, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The scanned part, if the file says that there is less of it than of level 0."""
+    said = [_number(properties.get(f"openslide.bounds-{name}")) for name in ("x", "y", "width", "height")]
+    bounds = tuple(map(int, said)) if None not in said else (0, 0, width, height)
+    return None if bounds == (0, 0, width, height) else bounds
 
 
 def _found_resolution(properties, beside: tuple[float, float] | None) -> list[tuple[float, float]]:

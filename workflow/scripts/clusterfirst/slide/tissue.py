@@ -22,8 +22,8 @@ _MARGIN_UM = 50.0
 
 _BLACK, _BLACK_CHROMA = 32, 12
 _BLACK_UM2 = 200.0**2
-"""Black without colour is no tissue where it reaches the border of the slide, or is at least this large: pigment comes in
-smaller grains."""
+"""Black without colour is no tissue where it reaches the border of the slide, or is at least this large: pigment comes
+in smaller grains."""
 
 _RIM_PX = 2
 """So far do pixels of a thumbnail mix with their neighbours: between black and glass they are grey, like tissue."""

@@ -33,6 +33,8 @@ class SlideInfo:
     mpp : float
         µm per level-0 pixel.
     cells : int
+    origin : tuple of int
+        Where coordinates of QuPath begin (see `SlideFacts.origin`).
     """
 
     id: str
@@ -42,6 +44,7 @@ class SlideInfo:
     height: int
     mpp: float
     cells: int
+    origin: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def _slide(root: Path, name: str, place: Path) -> SlideInfo:
     masks = finished(folder.cells, root)
     try:
         facts, cells = SlideFacts.of(masks), pq.read_metadata(masks).num_rows
-        return SlideInfo(name, folder, facts.path, facts.width, facts.height, facts.mpp, cells)
+        return SlideInfo(name, folder, facts.path, facts.width, facts.height, facts.mpp, cells, facts.origin)
     except (ValueError, OSError) as error:
         raise ClusterfirstError(f"{masks.name} cannot be read ({error!r}): run `segment` again") from error
 
