@@ -11,6 +11,7 @@ from clusterfirst.clustering.document import Clustering
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.stages import CONTRACT
 from clusterfirst.reports import costs
+from clusterfirst.slide.facts import SlideFacts
 
 
 def summary(slide: SlideFolder) -> str:
@@ -27,6 +28,7 @@ def summary(slide: SlideFolder) -> str:
             f"  clusters  {counts.clusters:,}",
             f"  noise     {counts.noise:,} cells ({counts.noise_fraction:.1%})",
             f"  seconds   {', '.join(f'{name} {seconds:.0f}' for name, seconds in timings(slide))}",
+            *(f"  NOTE      {remark}" for remark in SlideFacts.of(slide.filtered).remarks),
             "Look at",
             *(f"  {picture}" for picture in pictures),
             f"  {slide.drawn}/x*_y*.png (every kept tile)",

@@ -73,7 +73,7 @@ def tissue_mask(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray
     return _grown(tissue, max(1, round(_MARGIN_UM / mpp)))
 
 
-def unscanned(thumbnail: np.ndarray, *, mpp: float = TISSUE_MPP) -> np.ndarray:
+def unscanned(thumbnail: np.ndarray, *, mpp: float) -> np.ndarray:
     """Find what was not scanned, and filled with black by scanners and converters.
 
     Parameters

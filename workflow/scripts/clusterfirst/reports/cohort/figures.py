@@ -151,7 +151,7 @@ def read(folder: str | os.PathLike, *, name: str, group: str, seconds: float, ex
         labels=labels,
         seconds=seconds,
         weights=read_metadata(results.cells).get("weights_sha256"),
-        notes=notes,
+        notes=(*SlideFacts.of(results.filtered).remarks, *notes),
     )
 
 
