@@ -15,6 +15,9 @@ from clusterfirst.evaluation import hungarian, partitions, pooled
 from clusterfirst.evaluation.clusters import NAMES, Counts, by_class, count, figures
 from clusterfirst.evaluation.pooled import ALL, Cohort, mean, pools, sizes, summarise, table
 from clusterfirst.evaluation.truth import Truth, read
+from clusterfirst.io import ClusterfirstError
+
+from .. import defaults
 
 few = hypothesis_settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -452,14 +455,24 @@ def test_drawn_again_the_only_judged_slide_of_a_group_still_has_the_groups_clust
 
 
 def test_a_truth_that_meets_hardly_a_cell_is_pointed_out(caplog, tmp_path):
-    """As when somebody gives µm instead of pixels."""
+    """As when somebody gives the truth of another slide; if it is the right one in µm, that is an error."""
     import shapely
 
     cells = shapely.buffer(shapely.points([(x, y) for x in range(100, 500, 40) for y in range(100, 500, 40)]), 8)
     places = shapely.get_coordinates(shapely.centroid(cells))
-    for factor, told in ((1, False), (0.25, True)):
-        lines = ["x,y,class", *(f"{factor * x},{factor * y},a" for x, y in places)]
-        (tmp_path / "truth.csv").write_text("\n".join(lines))
+    size = {"width": 600, "height": 600, "mpp": 0.25, "given": defaults.section("given")}
+
+    def write(points):
+        (tmp_path / "truth.csv").write_text("\n".join(["x,y,class", *(f"{x},{y},a" for x, y in points)]))
+
+    for shift, told in ((0, False), (20, True)):
+        write(places + shift)
         caplog.clear()
-        read(tmp_path / "truth.csv", cells, width=600, height=600, mpp=0.25)
+        read(tmp_path / "truth.csv", cells, **size)
         assert ("meet no detected one" in caplog.text) is told
+    for points, units in ((places / 4, "µm"), (places / 8, "pixels of a level 8 times smaller")):
+        write(points)
+        with pytest.raises(
+            ClusterfirstError, match=f"100% of its points .* if coordinates were {units}, and [0-9]+% do"
+        ):
+            read(tmp_path / "truth.csv", cells, **size)

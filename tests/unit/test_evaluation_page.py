@@ -213,7 +213,7 @@ def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path
                 truth=str(path),
             ),
             output=SimpleNamespace(scores=str(folder / "scores.json")),
-            params=SimpleNamespace(),
+            params=SimpleNamespace(given=section("given")),
             wildcards=SimpleNamespace(slide=name),
             log=[str(folder / "log")],
         )

@@ -14,7 +14,10 @@ from clusterfirst.io import ClusterfirstError
 from clusterfirst.labels import by_cell_id
 from clusterfirst.outlines import foreign
 
-SIZE = {"width": 400, "height": 300}
+from .. import defaults
+
+LOST = defaults.section("given", max_lost=1)
+SIZE = {"width": 400, "height": 300, "mpp": 0.5, "given": LOST}
 few = hypothesis_settings(max_examples=20, deadline=None)
 
 
@@ -110,6 +113,7 @@ def test_tables_are_read_whatever_their_usual_headers(name, text, write, told):
     st.lists(
         st.tuples(st.floats(0, 400), st.floats(0, 300), st.text("abcé,;\"' µ", min_size=1).filter(str.strip)),
         min_size=1,
+        unique_by=lambda row: row[:2],
     )
 )
 def test_reading_a_table_gives_what_was_written(tmp_path_factory, wanted):
@@ -124,7 +128,7 @@ def test_reading_a_table_gives_what_was_written(tmp_path_factory, wanted):
 
 def test_every_bad_row_is_told_at_once_with_its_place(write, told):
     good = "".join(f"{i},{i},tumor\n" for i in range(30))
-    text = "x,y,class\n" + good + "ten,5,tumor\n7,,tumor\n500,5,tumor\n9,9, \n9,9\n"
+    text = "x,y,class\n" + good + "ten,5,tumor\n7,,tumor\n500,5,tumor\n9,8, \n8,9\n"
     truth = foreign.read_truth(write(text, "a.csv"), **SIZE)
     assert len(truth) == 30
     assert told() == [
@@ -142,7 +146,7 @@ def test_coordinates_that_are_no_numbers_are_told(write, told):
 
 @pytest.mark.parametrize("shapes", ["points", "outlines"])
 def test_without_any_class_nothing_can_be_compared(shapes, write):
-    geometry = {"points": shapely.Point(5, 5), "outlines": shapely.box(1, 1, 9, 9)}[shapes]
+    geometry = {"points": shapely.Point(5, 5), "outlines": shapely.box(1, 1, 19, 19)}[shapes]
     with pytest.raises(ClusterfirstError, match=r"truth .*: none of 1 has a class.*Give classes.*column 'class'"):
         foreign.read_truth(write([feature(shapely.geometry.mapping(geometry), None)]), **SIZE)
 
@@ -150,7 +154,7 @@ def test_without_any_class_nothing_can_be_compared(shapes, write):
 def test_points_of_another_slide_are_an_error(write):
     many = {"type": "MultiPoint", "coordinates": [[i, i] for i in range(0, 600, 10)]}
     with pytest.raises(ClusterfirstError, match=r"points .*: 29 of 60 lie wholly outside the slide of 400 × 300 px"):
-        foreign.read_truth(write([feature(many, "a")]), **SIZE)
+        foreign.read_truth(write([feature(many, "a")]), **SIZE | {"given": defaults.section("given")})
 
 
 def test_no_usable_point_is_an_error(write):
@@ -203,11 +207,11 @@ def test_points_are_no_outlines_still(write):
 def test_real_points_and_outlines_are_read(data):
     counts = {}
     for path in sorted((data / "nucls").glob("*.geojson")):
-        for name in foreign.read_truth(path, width=256, height=256)["name"]:
+        for name in foreign.read_truth(path, **SIZE | {"width": 256, "height": 256})["name"]:
             counts[name] = counts.get(name, 0) + 1
     assert sum(counts.values()) == 584
     assert sorted(counts) == ["nonTIL_stromal", "other_nucleus", "sTIL", "tumor_any"]
-    outlines = foreign.read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000)
+    outlines = foreign.read_truth(data / "consep_train" / "train_1.geojson", **SIZE | {"width": 1000, "height": 1000})
     assert set(outlines.geometry.geom_type) == {"Polygon"}
     assert set(outlines["name"]) <= {"other", "inflammatory", "epithelial", "spindle"}
 

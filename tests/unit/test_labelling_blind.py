@@ -26,7 +26,10 @@ from clusterfirst.labelling.server.security import Guard
 from clusterfirst.labelling.server.workspace import Workspace
 from clusterfirst.outlines.objects import read_objects
 
+from .. import defaults
 from ..labelling_results import again, make
+
+GIVEN = defaults.section("given")
 
 SIZE = 100
 
@@ -130,7 +133,7 @@ def test_figures_are_those_of_the_workflow(results, tmp_path):
     (tmp_path / "truth.json").write_text(json.dumps(where), encoding="utf-8")
     objects = read_objects(results / "a" / "masks.parquet")
     facts = {key: read_metadata(results / "a" / "masks.parquet")["slide"][key] for key in ("width", "height", "mpp")}
-    said = truth.read(tmp_path / "truth.json", objects["geometry"].to_numpy(), **facts)
+    said = truth.read(tmp_path / "truth.json", objects["geometry"].to_numpy(), **facts, given=GIVEN)
     counts = clusters.count(np.array(table["cells"]["cluster_id"]), said, objects["tile_id"].to_numpy())
     assert told["cells"] == counts.tiles.judged
     assert told["agreement"]["value"] == counts.tiles.clusters / counts.tiles.judged
@@ -369,7 +372,8 @@ def test_two_people_are_compared_and_files_are_written_for_the_workflow(start, r
     said = {}
     for place, name in enumerate(files):
         objects = read_objects(results / name.split("/")[1] / "masks.parquet")
-        found = truth.read(results.parent / name, objects["geometry"].to_numpy(), width=1500, height=1500, mpp=0.5)
+        cells = objects["geometry"].to_numpy()
+        found = truth.read(results.parent / name, cells, width=1500, height=1500, mpp=0.5, given=GIVEN)
         assert found.kind == "labels"
         start_row = group.info.starts[place]
         said |= {start_row + row: word for row, word in enumerate(found.name) if word is not None}

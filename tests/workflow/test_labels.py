@@ -16,6 +16,7 @@ from clusterfirst.clustering import palette
 from clusterfirst.io import read_json, read_metadata, write_json
 from clusterfirst.outlines import foreign
 
+from .. import defaults
 from .conftest import copy_of, say
 
 BLUE, ORANGE = "#0000ff", "#ff8000"
@@ -102,7 +103,8 @@ def test_qupath_gets_detections_with_classes_and_colours(labelled):
     assert told[rows[0]] == {"name": "other", "color": [255, 128, 0]}
     assert told[rows[2]] == {"name": "plasma cell", "color": [0, 0, 255]}
     facts = read_metadata(project.results("a") / "masks.parquet")["slide"]
-    again = foreign.read(path, width=facts["width"], height=facts["height"])
+    size = {key: facts[key] for key in ("width", "height", "mpp")}
+    again = foreign.read(path, **size, given=defaults.section("given"))
     assert again["name"].tolist() == [*cells["label"].astype(object).where(cells["label"].notna(), None)]
 
 

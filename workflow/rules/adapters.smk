@@ -218,6 +218,13 @@ def of_segmentation(without):
     return lambda wildcards: plan.segmentation(wildcards.slide, without=without)
 
 
+def given(wildcards):
+    """How outlines from elsewhere are taken, if that is where they come from."""
+    if not plan.given(wildcards.slide):
+        return {}
+    return section("given")(wildcards)
+
+
 def category(wildcards):
     """Where a picture stands in the report."""
     kinds = {"sweep": "Sweep", "groups": "Slides together"}

@@ -24,6 +24,8 @@ rule evaluate_slide_segmentation:
     threads: 1
     resources:
         **asks("evaluate_slide_segmentation"),
+    params:
+        given=section("given"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -86,6 +88,8 @@ rule evaluate_slide_clusters:
     threads: 1
     resources:
         **asks("evaluate_slide_clusters"),
+    params:
+        given=section("given"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 

@@ -47,5 +47,6 @@ rule segment:
         **asks("segment"),
     params:
         settings=of_segmentation(without={"shards"}),
+        given=given,
     script:
         "../scripts/segment.py"

@@ -19,6 +19,7 @@ if __name__ == "__main__":
         width=facts.width,
         height=facts.height,
         mpp=facts.mpp,
+        given=snakemake.params.given,
     )
     counts = clusters.count(cluster_id, told, cells["tile_id"].to_numpy())
     summary = pooled.summarise({slide: counts}, {slide: slide})

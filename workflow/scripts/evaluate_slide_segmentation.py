@@ -10,7 +10,8 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     facts = SlideFacts.of(snakemake.input.cells)
     found = objects.read_objects(snakemake.input.cells)["geometry"].to_numpy()
-    truth = foreign.read(snakemake.input.truth, width=facts.width, height=facts.height)["geometry"].to_numpy()
+    size = {"width": facts.width, "height": facts.height, "mpp": facts.mpp}
+    truth = foreign.read(snakemake.input.truth, **size, given=snakemake.params.given)["geometry"].to_numpy()
     scores = segmentation.score(found, truth)
     log.info("%d outlines, %d true ones, %d match at IoU 0.5", scores.found, scores.truth, scores.hits[0])
     write_json(

@@ -21,7 +21,8 @@ def settled(tiles, facts, settings):
 def adopted(tiles, facts):
     """The same for outlines from elsewhere."""
     file = snakemake.input.objects
-    outlines = foreign.read(file, width=facts.width, height=facts.height)
+    given = snakemake.params.given
+    outlines = foreign.read(file, width=facts.width, height=facts.height, mpp=facts.mpp, given=given)
     return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": weights.sha256(file)}, {}
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
 
 from ..labels import by_cell_id
 from ..outlines import foreign
+from . import frames
 from .matching import match, overlaps
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,9 @@ class Truth:
     missed: dict[str, int]
 
 
-def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float) -> Truth:
+def read(
+    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+) -> Truth:
     """Read a file of truth and find whom it means.
 
     Parameters
@@ -58,15 +63,18 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
         The slide, in level-0 pixels.
     mpp
         µm per level-0 pixel.
+    given
+        That section of the settings.
 
     Raises
     ------
     ClusterfirstError
-        The file cannot be read or does not belong to this slide.
+        The file cannot be read or does not belong to this slide; or its coordinates are in other units.
     """
     if by_cell_id.holds_labels(path):
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
-    truth = foreign.read_truth(path, width=width, height=height)
+    truth = foreign.read_truth(path, width=width, height=height, mpp=mpp, given=given)
+    frames.check(path, cells, truth.geometry.to_numpy(), width=width, height=height, mpp=mpp)
     told = assign(cells, truth.geometry.to_numpy(), truth["name"].to_numpy(), mpp=mpp)
     missed = sum(told.missed.values())
     if 2 * missed > len(truth):

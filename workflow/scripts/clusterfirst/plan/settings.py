@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from ..segmentation import GIVEN
 from .trials import ORDER
 
 
@@ -21,6 +22,7 @@ class Settings:
     tiling: Mapping[str, Any]
     filter: Mapping[str, Any] | Literal[False]
     segmentation: Mapping[str, Any]
+    given: Mapping[str, Any]
     embedding: Mapping[str, Any]
     reduction: Mapping[str, Any]
     clustering: Mapping[str, Any]
@@ -35,9 +37,11 @@ class Settings:
     def decisive(self) -> dict:
         """What decided the results of a slide.
 
-        Not how a sweep went on, what a model was asked, what was exported, how the second pass of pictures is drawn.
+        Not how a sweep went on, what a model was asked, what was exported, how the second pass of pictures is drawn;
+        nor how files of outlines are taken, unless the cells are from one.
         """
-        kept = {name: value for name, value in asdict(self).items() if name not in ("classify", "export", "sweep")}
+        others = {"classify", "export", "sweep", *(() if self.segmentation["model"] == GIVEN else ("given",))}
+        kept = {name: value for name, value in asdict(self).items() if name not in others}
         typical = {key: value for key, value in self.representatives.items() if key != "annotation"}
         return kept | {"representatives": typical}
 

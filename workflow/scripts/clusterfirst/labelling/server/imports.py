@@ -24,6 +24,9 @@ from ..record.state import State
 from .exports import cells_sha256, outlines
 from .session import Session
 
+_GIVEN = {"objects_of": "nucleus", "max_lost": 0.1, "min_median_um2": 0}
+"""The app opens results without their configuration. Whoever imports sees at once what is labelled, and can undo it."""
+
 
 def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
     """Find out what an uploaded file says of a slide's cells.
@@ -62,7 +65,8 @@ def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.n
         try:
             if by_cell_id.holds_labels(path):
                 return _read_export(path, polygons, slide, cells_sha256(group, rows))
-            classified = truth.read(path, polygons, width=slide.width, height=slide.height, mpp=slide.mpp)
+            size = {"width": slide.width, "height": slide.height, "mpp": slide.mpp}
+            classified = truth.read(path, polygons, **size, given=_GIVEN)
             return classified.name, sum(classified.missed.values()), foreign.class_colours(path)
         except RecursionError:
             raise ClusterfirstError("the file cannot be read: it is nested too deeply for GeoJSON") from None

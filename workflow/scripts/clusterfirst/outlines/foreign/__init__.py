@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["class_colours", "read", "read_truth"]
 
-_Reader = Callable[[Path, int, int], Features]
+_Reader = Callable[[Path, int, int, str], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
     geojson.read: (".geojson", ".json", ".geojson.gz", ".json.gz"),
     geoparquet.read: (".parquet", ".geoparquet"),
@@ -32,21 +33,27 @@ _READERS: Mapping[_Reader, tuple[str, ...]] = {
 _TRUTH_READERS = {**_READERS, points.read: (".csv", ".tsv", ".txt")}
 
 
-def read(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDataFrame:
+def read(
+    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+) -> geopandas.GeoDataFrame:
     """Read outlines drawn by people or made by other programs.
 
     ``.geojson``, ``.json``
-        QuPath's GeoJSON, as a collection, a list of features or one feature; with ``.gz``, compressed. The class is
-        ``properties.classification``. Where there are cells or detections, annotations and tiles are regions around
-        them and left out.
+        QuPath's GeoJSON, as a collection, a list of features or one feature, or several of these one after the other;
+        with ``.gz``, compressed. The class is ``properties.classification``. Where there are cells or detections,
+        annotations and tiles are regions around them and left out. Of cells with a nucleus, ``given.objects_of`` says
+        which outline is taken; of several planes, the one with most objects.
     ``.parquet``, ``.geoparquet``
-        GeoParquet; the class is the text in column ``name``, ``class``, ``label`` or ``classification``.
+        GeoParquet; the class is the text in column ``name``, ``class``, ``label`` or ``classification``. Columns of
+        geometries beside the main one may be those of nuclei, or of cells.
     ``.tif``, ``.tiff``, ``.png``
-        A label image of the whole slide: integers, 0 for background, at the slide's size or smaller. It has no
-        classes.
+        A label image of the whole slide: integers, 0 for background (or whatever else fills most of it, up to all its
+        borders), at the slide's size or smaller. It has no classes.
 
-    Empty outlines and those outside the slide are dropped, those across its border clipped, crossed ones repaired,
-    holes filled; of several pieces the largest is kept. Each kind is one warning in the log, with the first places.
+    Outlines across the border of the slide are clipped, crossed ones repaired, holes filled. A feature that holds
+    several cells is several cells; of one in pieces see `pieces.cells`. Regions and what is there twice are left out.
+    Empty outlines and those outside the slide are lost. Each kind is one warning in the log, with the first places, and
+    one line has their numbers.
 
     Parameters
     ----------
@@ -54,6 +61,10 @@ def read(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDa
         The file; its suffix says what it is.
     width, height
         The slide, in level-0 pixels.
+    mpp
+        µm per level-0 pixel.
+    given
+        That section of the settings.
 
     Returns
     -------
@@ -64,23 +75,25 @@ def read(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDa
     Raises
     ------
     ClusterfirstError
-        The file cannot be read or is of another kind; or more than a tenth of the outlines lie outside the slide; or
-        none is usable.
+        The file cannot be read or is of another kind; or more than ``given.max_lost`` of the cells would be lost; or
+        none is usable; or all are regions, or in other units than pixels.
     """
-    features, path = _features(path, "outlines", _READERS, width, height)
-    polygons, rows = check(features, path, width, height)
+    features, path = _features(path, "outlines", _READERS, width, height, given)
+    polygons, rows = check(features, path, width, height, mpp=mpp, given=given, regions=False)
     return _frame(polygons, features.names[rows])
 
 
-def read_truth(path: str | os.PathLike, *, width: int, height: int) -> geopandas.GeoDataFrame:
+def read_truth(
+    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+) -> geopandas.GeoDataFrame:
     """Read what people say that cells are: outlines or points, with classes.
 
-    Outlines are read and checked as by `read`. Points are Point and MultiPoint features of GeoJSON or GeoParquet (each
-    point of a MultiPoint is a cell), or rows of
+    Outlines are read and checked as by `read`, but for their size: large ones may be regions. Points are Point and
+    MultiPoint features of GeoJSON or GeoParquet (each point of a MultiPoint is a cell), or rows of
 
     ``.csv``, ``.tsv``, ``.txt``
         Columns ``x``, ``y`` (level-0 pixels) and ``class``, or one of the other usual headers; separated by commas,
-        semicolons or tabs.
+        semicolons or tabs. Numbers may have decimal commas, where these do not separate the columns.
 
     Points outside the slide and with coordinates that are no numbers are dropped, and so is what has no class.
 
@@ -88,8 +101,8 @@ def read_truth(path: str | os.PathLike, *, width: int, height: int) -> geopandas
     ----------
     path
         The file; its suffix says what it is.
-    width, height
-        The slide, in level-0 pixels.
+    width, height, mpp, given
+        See `read`.
 
     Returns
     -------
@@ -102,12 +115,13 @@ def read_truth(path: str | os.PathLike, *, width: int, height: int) -> geopandas
     ClusterfirstError
         As of `read`; or nothing has a class.
     """
-    features, path = _features(path, "truth", _TRUTH_READERS, width, height)
+    features, path = _features(path, "truth", _TRUTH_READERS, width, height, given)
     marked = np.unique(features.point_owner)
     remarks = [(what, np.setdiff1d(which, marked) if what == NO_OUTLINE else which) for what, which in features.remarks]
     features = replace(features, remarks=remarks)
     shapes, rows = [np.empty(0, object)], [np.empty(0, int)]
-    for checked, wanted in ((check, len(features.polygons) or not len(marked)), (check_points, len(marked))):
+    outlines, marks = partial(check, mpp=mpp, given=given, regions=True), partial(check_points, given=given)
+    for checked, wanted in ((outlines, len(features.polygons) or not len(marked)), (marks, len(marked))):
         if wanted:
             found, of = checked(features, path, width, height)
             shapes.append(found)
@@ -128,13 +142,18 @@ def _frame(shapes: np.ndarray, names: np.ndarray) -> geopandas.GeoDataFrame:
 
 
 def _features(
-    path: str | os.PathLike, what: str, readers: Mapping[_Reader, tuple[str, ...]], width: int, height: int
+    path: str | os.PathLike,
+    what: str,
+    readers: Mapping[_Reader, tuple[str, ...]],
+    width: int,
+    height: int,
+    given: Mapping[str, Any],
 ) -> tuple[Features, Path]:
     path = Path(path)
     if not path.is_file():
         raise ClusterfirstError(f"{what} {path}: no such file")
     for reader, suffixes in readers.items():
         if path.name.lower().endswith(suffixes):
-            return reader(path, width, height), path
+            return reader(path, width, height, given["objects_of"]), path
     known = ", ".join(chain.from_iterable(readers.values()))
     raise ClusterfirstError(f"{what} {path}: of no known kind; the name must end in one of {known}")

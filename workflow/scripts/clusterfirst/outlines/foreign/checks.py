@@ -3,30 +3,75 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from ...io import ClusterfirstError
-from ...text import a_few
-from .features import HOLED, PIECES, Features, Remark
+from ...text import a_few, counted
+from . import pieces, together
+from .features import (
+    BEYOND,
+    BROKEN,
+    CONTRADICT,
+    CROSSED,
+    DUPLICATES,
+    EMPTY,
+    FAR_PIECES,
+    HOLED,
+    JOINED,
+    LEFT_OUT,
+    LOST,
+    NO_NUMBER,
+    OUTSIDE,
+    PIECES,
+    REPAIRED,
+    RINGS,
+    SPLIT,
+    Features,
+    Remark,
+)
 
 log = logging.getLogger(__name__)
 
-_MOST_OUTSIDE = 0.1
-"""A larger fraction outside the slide is no slip of the pen: the outlines belong to something else."""
+_HINTS = {
+    OUTSIDE: "If many lie outside, they belong to another slide or another resolution: coordinates must be pixels of "
+    "this slide at its full resolution (level 0)",
+    NO_NUMBER: "Write numbers with a decimal point, and nothing else in the cell",
+    FAR_PIECES: "In a label image every cell has a number of its own: this may be a map of classes, or was saved with "
+    "too few bits (8 bits have 255 numbers)",
+}
 
-_EMPTY = "have no area: dropped"
-_CROSSED = "cross themselves: repaired; of what fell apart, the largest piece kept"
-_OUTSIDE = "lie wholly outside the slide: dropped"
-_NO_NUMBER = "have a coordinate that is no number: dropped"
-_BEYOND = "reach beyond the slide: clipped"
+
+@dataclass(frozen=True)
+class Frame:
+    """Whom outlines belong to.
+
+    Attributes
+    ----------
+    where : str
+        The file, as messages call it.
+    width, height : int
+        The slide, in level-0 pixels.
+    mpp : float
+        µm per level-0 pixel.
+    """
+
+    where: str
+    width: int
+    height: int
+    mpp: float
 
 
-def check(features: Features, path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mend and drop, and warn of all that was wrong.
+def check(
+    features: Features, path: Path, width: int, height: int, *, mpp: float, given: Mapping[str, Any], regions: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mend and leave out, and tell of all that was wrong.
 
     Parameters
     ----------
@@ -36,28 +81,47 @@ def check(features: Features, path: Path, width: int, height: int) -> tuple[np.n
         For messages.
     width, height
         The slide, in level-0 pixels.
+    mpp
+        µm per level-0 pixel.
+    given
+        The section of the settings.
+    regions
+        Whether outlines may be regions, which say what the cells in them are: then none is left out for its size.
 
     Returns
     -------
     polygons : numpy.ndarray
         Valid ``shapely.Polygon`` without holes, within the slide.
     rows : numpy.ndarray
-        For each its feature, ascending: at most one polygon per feature.
+        For each its feature, ascending: several of a feature that holds several cells.
 
     Raises
     ------
     ClusterfirstError
-        More than a tenth lie outside the slide, or none is usable though there are some.
+        More than ``given.max_lost`` would be lost, or none is usable though there are some; or the outlines are in
+        other units.
     """
+    frame = Frame(f"outlines {path}", width, height, mpp)
     polygons, rows, wrong = _mended(features)
     polygons, rows, misplaced = _inside(polygons, rows, width, height)
-    where = f"outlines {path}"
-    _tell(where, [*features.remarks, *wrong, *misplaced], rows, len(features), features.place, (width, height))
+    remarks = [*features.remarks, *wrong, *misplaced]
+    if len(polygons):
+        kept, twice = together.distinct(polygons, rows, features.names[rows])
+        polygons, rows = polygons[kept], rows[kept]
+        remarks += twice
+    if len(polygons) and not regions:
+        kept, others = together.nuclei_or_cells(polygons, rows, features.names[rows], frame, given["objects_of"])
+        polygons, rows = polygons[kept], rows[kept]
+        remarks += others
+    _tell(frame, remarks, rows, len(features), features.place, given["max_lost"])
+    together.check_size(polygons, frame, path, given["min_median_um2"], regions_too=regions)
     return polygons, rows
 
 
-def check_points(features: Features, path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drop points that lie nowhere on the slide, and warn of them.
+def check_points(
+    features: Features, path: Path, width: int, height: int, *, given: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drop points that lie nowhere on the slide, or were there already, and tell of them.
 
     Returns
     -------
@@ -75,10 +139,30 @@ def check_points(features: Features, path: Path, width: int, height: int) -> tup
     numbers = np.isfinite(features.points).all(axis=1)
     inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
     owner = features.point_owner
-    remarks = [*features.remarks, (_NO_NUMBER, owner[~numbers]), (_OUTSIDE, owner[numbers & ~inside])]
+    twice, other_class = _again(features.points, features.names[owner])
+    kept = inside & ~twice & ~other_class
+    remarks = [
+        *features.remarks,
+        (NO_NUMBER, owner[~numbers]),
+        (OUTSIDE, owner[numbers & ~inside]),
+        (DUPLICATES, owner[inside & twice]),
+        (CONTRADICT, owner[inside & other_class]),
+    ]
     total = len(owner) + sum(len(which) for _, which in features.remarks)
-    _tell(f"points {path}", remarks, owner[inside], total, features.place, (width, height))
-    return shapely.points(features.points[inside]), owner[inside]
+    frame = Frame(f"points {path}", width, height, np.nan)
+    _tell(frame, remarks, owner[kept], total, features.place, given["max_lost"])
+    return shapely.points(features.points[kept]), owner[kept]
+
+
+def _again(points: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which points were there already; and which of these, with another class."""
+    places = pd.factorize(pd.MultiIndex.from_arrays(points.T))[0]
+    order = np.argsort([name is None for name in names], kind="stable")
+    first = np.empty(len(points), int)
+    first[places[order[::-1]]] = order[::-1]
+    again = first[places] != np.arange(len(points))
+    other_class = again & (names != None) & (names != names[first[places]])  # noqa: E711 (element by element)
+    return again & ~other_class, other_class
 
 
 def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Path) -> np.ndarray:
@@ -106,52 +190,104 @@ def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Pa
 
 
 def _tell(
-    where: str,
-    remarks: list[Remark],
-    rows: np.ndarray,
-    total: int,
-    place: Callable[[int], str],
-    size: tuple[int, int],
+    frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int, place: Callable[[int], str], max_lost: float
 ) -> None:
     """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left."""
     remarks = [(what, which) for what, which in remarks if len(which)]
     for what, which in remarks:
-        log.warning("%s: %s of %s %s (%s)", where, f"{len(which):,}", f"{total:,}", what, a_few(which, place))
-    outside = dict(remarks).get(_OUTSIDE, ())
-    if len(outside) > _MOST_OUTSIDE * (len(outside) + len(rows)):
-        raise ClusterfirstError(
-            f"{where}: {len(outside):,} of {len(outside) + len(rows):,} lie wholly outside the slide of "
-            f"{size[0]} × {size[1]} px ({a_few(outside, place)}), so they probably belong to another slide or "
-            "another resolution: coordinates must be pixels of this slide at its full resolution (level 0)"
-        )
+        level = logging.INFO if what == SPLIT else logging.WARNING
+        log.log(level, "%s: %s of %s %s (%s)", frame.where, f"{len(which):,}", f"{total:,}", what, a_few(which, place))
+    _summarise(frame, remarks, rows, total)
+    lost = {what: which for what, which in remarks if what in LOST}
+    gone = sum(map(len, lost.values()))
+    if gone > max_lost * (gone + len(rows)):
+        _refuse(frame, lost, gone, len(rows), place, max_lost)
     if total and not len(rows):
         reasons = "; ".join(f"{len(which):,} {what}" for what, which in remarks)
         raise ClusterfirstError(
-            f"{where}: none of {total:,} is usable: {reasons}. "
+            f"{frame.where}: none of {total:,} is usable: {reasons}. "
             "Give polygons around cells (as truth, points in them will do), in level-0 pixels of the slide"
         )
 
 
+def _summarise(frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int) -> None:
+    """Say in one line what became of the file."""
+
+    def number(kinds: frozenset[str]) -> str:
+        return f"{sum(len(which) for what, which in remarks if what in kinds):,}"
+
+    log.info(
+        "%s: %s read, %s split, %s repaired, %s left out, %s lost; %s taken",
+        *(frame.where, counted(total, "object"), number(frozenset({SPLIT})), number(REPAIRED), number(LEFT_OUT)),
+        *(number(LOST), f"{len(rows):,}"),
+    )
+
+
+def _refuse(
+    frame: Frame, lost: dict[str, np.ndarray], gone: int, left: int, place: Callable[[int], str], max_lost: float
+) -> None:
+    if not left and OUTSIDE not in lost:
+        return  # of none usable, all reasons are told
+    outside = lost.get(OUTSIDE, ())
+    advice = f"If the others are right as they are, raise given.max_lost ({max_lost:g} now)"
+    if len(outside) > max_lost * (len(outside) + left):
+        raise ClusterfirstError(
+            f"{frame.where}: {len(outside):,} of {len(outside) + left:,} lie wholly outside the slide of "
+            f"{frame.width} × {frame.height} px ({a_few(outside, place)}), so they probably belong to another slide or "
+            "another resolution: coordinates must be pixels of this slide at its full resolution (level 0). " + advice
+        )
+    reasons = "; ".join(f"{len(which):,} {what} ({a_few(which, place)})" for what, which in lost.items())
+    hints = [_HINTS[what] for what in lost if what in _HINTS]
+    raise ClusterfirstError(
+        f"{frame.where}: {gone:,} of {gone + left:,} cells would be lost: {reasons}. " + ". ".join([*hints, advice])
+    )
+
+
 def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
-    """Return one valid polygon without holes for every feature that has any area, its feature, and remarks."""
-    polygons, owner = shapely.force_2d(features.polygons), features.owner
+    """Return a valid polygon without holes for every cell that has any area, its feature, and remarks."""
+    polygons, owner, ringed = _with_own_rings(shapely.force_2d(features.polygons), features.owner)
     # Holes first: one that sticks out of its outline would else count as a crossing.
     holed = shapely.get_num_interior_rings(polygons) > 0
     polygons[holed] = _filled(polygons[holed])
     crossed = ~shapely.is_valid(polygons)
     polygons[crossed] = _largest_parts(shapely.make_valid(polygons[crossed], method="structure", keep_collapsed=False))
-    area = shapely.area(polygons)
-    some = area > 0
-    polygons, owner, area, crossed, holed = (values[some] for values in (polygons, owner, area, crossed, holed))
-    accounted = np.concatenate([owner, features.point_owner, *(which for _, which in features.remarks)])
+    some = shapely.area(polygons) > 0
+    flat = owner[~some]
+    polygons, owner, crossed, holed = (values[some] for values in (polygons, owner, crossed, holed))
+    told = [which for what, which in features.remarks if what in LEFT_OUT | LOST and what != BROKEN]
+    accounted = np.concatenate([owner, features.point_owner, *told])
+    cells = pieces.cells(polygons, owner)
     remarks = [
-        (_EMPTY, np.setdiff1d(np.arange(len(features)), accounted)),
-        (_CROSSED, np.unique(owner[crossed])),
+        (EMPTY, np.setdiff1d(np.arange(len(features)), accounted)),
+        (BROKEN, flat[np.isin(flat, owner)]),
+        (CROSSED, np.unique(owner[crossed])),
         (HOLED, np.unique(owner[holed])),
-        (PIECES, np.unique(owner[1:][owner[1:] == owner[:-1]])),
+        (RINGS, ringed),
+        (SPLIT, cells.split),
+        (JOINED, cells.joined),
+        (PIECES, cells.bits),
     ]
-    largest = _largest(area, owner)
-    return polygons[largest], owner[largest], remarks
+    return cells.polygons, cells.rows, remarks
+
+
+def _with_own_rings(polygons: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make outlines of rings that are no holes: some write all cells as rings of one polygon."""
+    holed = np.flatnonzero(shapely.get_num_interior_rings(polygons) > 0)
+    extra, of = [], []
+    for place in holed:
+        shell = shapely.Polygon(polygons[place].exterior)
+        rings = shapely.polygons(shapely.get_rings(polygons[place])[1:])
+        if not shapely.is_valid(shell):
+            continue
+        beside = shapely.disjoint(rings, shell) | (shapely.is_valid(rings) & shapely.touches(rings, shell))
+        extra += list(rings[beside])
+        of += [place] * int(beside.sum())
+    if not extra:
+        return polygons, owner, np.empty(0, int)
+    # After the polygon whose they were, so that features stay in order.
+    at = np.array(of) + 1
+    ringed = np.unique(owner[of])
+    return np.insert(polygons, at, np.array(extra, object)), np.insert(owner, at, owner[of]), ringed
 
 
 def _inside(
@@ -163,7 +299,7 @@ def _inside(
     clipped = _largest_parts(shapely.intersection(polygons[beyond], shapely.box(0, 0, width, height)))
     outside = shapely.area(clipped) == 0
     polygons[beyond] = clipped
-    remarks = [(_BEYOND, rows[beyond[~outside]]), (_OUTSIDE, rows[beyond[outside]])]
+    remarks = [(BEYOND, rows[beyond[~outside]]), (OUTSIDE, rows[beyond[outside]])]
     return np.delete(polygons, beyond[outside]), np.delete(rows, beyond[outside]), remarks
 
 

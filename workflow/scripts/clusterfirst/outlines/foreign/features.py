@@ -8,12 +8,37 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Remark = tuple[str, np.ndarray]
-"""Something to tell, as a predicate (*have holes: filled*), and the features that it concerns, ascending."""
+"""Something to tell, as a predicate (*have holes: filled*), and the features that it concerns, ascending; of a feature
+that holds several cells, once for each of them."""
 
 HOLED = "have holes: filled"
+RINGS = "have rings beside their outline, not in it: outlines of their own"
+CROSSED = "cross themselves: repaired; of what fell apart, the largest piece kept"
+JOINED = "are in pieces that lie close and make one whole: joined"
 PIECES = "are in several pieces: the largest kept"
-NO_OUTLINE = "are points or lines, which outline nothing: left out"
+BEYOND = "reach beyond the slide: clipped"
+SPLIT = "hold several outlines apart from each other: each is one cell"
+NO_NUCLEUS = "are cells without a nucleus: their boundaries are taken"
+
 REGIONS = "are regions, not cells as the others: left out"
+DUPLICATES = "are there already: left out"
+CONTRADICT = "are there already with another class: left out, the first class counts"
+AROUND = "lie around another outline, as a cell around its nucleus: left out (given.objects_of)"
+WITHIN = "lie in another outline, as a nucleus in its cell: left out (given.objects_of)"
+PLANES = "lie on another plane (z, t) than most: left out"
+
+NO_OUTLINE = "are points or lines, which outline nothing: left out"
+EMPTY = "have no area: dropped"
+BROKEN = "have pieces without area: these dropped"
+FAR_PIECES = "are in pieces far from each other, as if several cells had one number: the largest kept"
+NO_NUMBER = "have a coordinate that is no number: dropped"
+OUTSIDE = "lie wholly outside the slide: dropped"
+
+REPAIRED = frozenset({HOLED, RINGS, CROSSED, JOINED, PIECES, BEYOND})
+LEFT_OUT = frozenset({REGIONS, DUPLICATES, CONTRADICT, AROUND, WITHIN, PLANES})
+"""What is no cell, or one that is there all the same."""
+LOST = frozenset({NO_OUTLINE, EMPTY, BROKEN, FAR_PIECES, NO_NUMBER, OUTSIDE})
+"""Cells of the file, as far as anybody knows, that do not arrive: no more than ``given.max_lost``."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import logging
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +18,9 @@ import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
-from .features import NO_OUTLINE, REGIONS, Features
+from .features import BROKEN, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
+
+log = logging.getLogger(__name__)
 
 _BATCH = 500
 """So many features at a time become polygons: lists of numbers take ten times the memory of their text, and Python's
@@ -37,9 +41,11 @@ _TYPES = {
 }
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+# Between documents, the record separator of GeoJSON text sequences, too.
+_BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, _width: int, _height: int) -> Features:
+def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
     """Read features; see `foreign.read`.
 
     Raises
@@ -48,38 +54,96 @@ def read(path: Path, _width: int, _height: int) -> Features:
         The file cannot be read, is no JSON, or holds something that is no feature; with the place.
     """
     polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
-    names, types, ids, unbounded = [], [], [], []
+    names, types, ids, planes, nucleus, unbounded, broken = [], [], [], [], [], [], []
     points, point_owner = [], []
     features = enumerate(_features(_text(path), path))
     while batch := list(islice(features, _BATCH)):
-        nested = {number: _nested(feature["geometry"], path, number) for number, feature in batch}
+        geometries = {number: _wanted(feature, objects_of) for number, feature in batch}
+        nested = {number: _nested(geometry, path, number) for number, geometry in geometries.items()}
         unbounded += [number for number, rings in nested.items() if rings is None]
         found, of = _polygons({number: rings for number, rings in nested.items() if rings}, path)
         polygons.append(found)
         owner.append(of)
+        broken += _broken(nested, of)
         for number, feature in batch:
-            marked = _points(feature["geometry"]) if nested[number] is None else []
+            marked = _points(geometries[number]) if nested[number] is None else []
             points += marked
             point_owner += [number] * len(marked)
             properties = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
             ids.append(feature.get("id"))
             types.append(str(properties.get("objectType") or _TYPES.get(str(ids[-1]), "")))
             names.append(class_name(properties.get("classification")))
+            planes.append(_plane(feature["geometry"]))
+            nucleus.append(isinstance(feature.get("nucleusGeometry"), dict))
     polygons, owner = np.concatenate(polygons), np.concatenate(owner)
 
     # Without cells, the annotations are the cells: drawn by hand.
     regions = np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
-    unbounded = np.array([number for number in unbounded if not regions[number]], int)
+    elsewhere = _elsewhere(planes, ~regions, path)
+    left = regions | elsewhere
     points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
+    kept = (np.array(which, int)[~left[np.array(which, int)]] for which in (unbounded, broken))
     return Features(
-        polygons=polygons[~regions[owner]],
-        owner=owner[~regions[owner]],
+        polygons=polygons[~left[owner]],
+        owner=owner[~left[owner]],
         names=np.array(names, object),
         place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
-        remarks=[(REGIONS, np.flatnonzero(regions)), (NO_OUTLINE, unbounded)],
-        points=points[~regions[point_owner]],
-        point_owner=point_owner[~regions[point_owner]],
+        remarks=[
+            (REGIONS, np.flatnonzero(regions)),
+            (PLANES, np.flatnonzero(elsewhere)),
+            *zip((NO_OUTLINE, BROKEN), kept, strict=True),
+            *_of_nuclei(np.array(nucleus, bool), np.array(types, object), ~left, objects_of, path),
+        ],
+        points=points[~left[point_owner]],
+        point_owner=point_owner[~left[point_owner]],
     )
+
+
+def _wanted(feature: dict, objects_of: str) -> Any:
+    """The geometry of the nucleus, if that is wanted and there is one; else that of the object."""
+    nucleus = feature.get("nucleusGeometry")
+    return nucleus if objects_of == "nucleus" and isinstance(nucleus, dict) else feature["geometry"]
+
+
+def _broken(nested: dict[int, list | None], of: np.ndarray) -> list[int]:
+    """Features of whose polygons some became none, once for each; those without any are empty anyway."""
+    built = Counter(of.tolist())
+    lost = {number: len(rings) - built[number] for number, rings in nested.items() if rings and built[number]}
+    return list(chain.from_iterable([number] * count for number, count in lost.items()))
+
+
+def _of_nuclei(nucleus: np.ndarray, types: np.ndarray, wanted: np.ndarray, objects_of: str, path: Path) -> list[Remark]:
+    """Say which outlines of cells with nuclei are taken."""
+    cells = wanted & (nucleus | (types == "cell"))
+    if nucleus.any():
+        log.info(
+            "outlines %s: %d of %d cells have a nucleus; the outline of the %s is taken (given.objects_of)",
+            *(path, np.count_nonzero(nucleus & cells), np.count_nonzero(cells), objects_of),
+        )
+    return [(NO_NUCLEUS, np.flatnonzero(cells & ~nucleus))] if objects_of == "nucleus" else []
+
+
+def _plane(geometry: Any) -> tuple[int, int]:
+    """Slice and time point, as QuPath writes them."""
+    plane = geometry.get("plane") if isinstance(geometry, dict) else None
+    plane = plane if isinstance(plane, dict) else {}
+    z, t = (plane.get(axis) for axis in ("z", "t"))
+    return (z if isinstance(z, int) else 0, t if isinstance(t, int) else 0)
+
+
+def _elsewhere(planes: list[tuple[int, int]], wanted: np.ndarray, path: Path) -> np.ndarray:
+    """Say of which plane objects are taken, and which lie on others: a slide has one picture."""
+    counts = Counter(plane for plane, one in zip(planes, wanted, strict=True) if one)
+    if not counts:
+        return np.zeros(len(planes), bool)
+    (taken, _), *others = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if others:
+        log.warning(
+            "outlines %s: objects of several planes; taken: z %d, t %d, which has most. Which plane the picture of the "
+            "slide is, the slide's file says: give a file with the objects of that one",
+            *(path, *taken),
+        )
+    return np.array([plane != taken for plane in planes], bool) & wanted
 
 
 def _text(path: Path) -> str:
@@ -108,16 +172,42 @@ def _features(text: str, path: Path) -> Iterator[dict]:
             f"outlines {path} is not JSON at line {error.lineno}, column {error.colno}, after {number:,} features: "
             f"{error.msg}. The file is probably incomplete, or was edited by hand; {_EXPECTED}"
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ClusterfirstError(
+            f"outlines {path} cannot be read after {number:,} features: {error}; {_EXPECTED}"
+        ) from error
+    except RecursionError as error:
+        raise ClusterfirstError(
+            f"outlines {path} is nested too deeply for GeoJSON after {number:,} features; {_EXPECTED}"
+        ) from error
 
 
 def _items(text: str) -> Iterator[Any]:
-    """Decode a collection's features, or a list's items, one by one; anything else whole."""
-    at = _past_space(text, 0)
-    if text.startswith("{", at):
-        at = _value_of(text, at, "features")
+    """Decode features one by one, of one document after the other: some write a line for each, some join files."""
+    at = 0
+    while True:
+        at = yield from _document(text, at)
+        at = _BETWEEN.match(text, at).end()
+        if at == len(text):
+            return
+
+
+def _document(text: str, at: int) -> Iterator[Any]:
+    """Decode a collection's features, or a list's items, one by one; anything else whole. Return where it ends."""
+    at = _BETWEEN.match(text, at).end()
+    start = at
+    within = text.startswith("{", at)
+    at = _value_of(text, at, "features") if within else at
     if at is None or not text.startswith("[", at):
-        yield json.loads(text)
-        return
+        item, at = _DECODER.raw_decode(text, start)
+        yield item
+        return at
+    at = yield from _list(text, at)
+    return _end_of(text, at, "features") if within else at
+
+
+def _list(text: str, at: int) -> Iterator[Any]:
+    """Decode the items of the list that begins at `at`. Return where it ends."""
     at = _past_space(text, at + 1)
     more = not text.startswith("]", at)
     while more:
@@ -127,7 +217,29 @@ def _items(text: str) -> Iterator[Any]:
         more = text.startswith(",", at)
         if not more and not text.startswith("]", at):
             raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+        at = _past_space(text, at + 1) if more else at
+    return at + 1
+
+
+def _end_of(text: str, at: int, once: str) -> int:
+    """Where an object ends of which a value ends at `at`; no more of its keys may be `once`."""
+    at = _past_space(text, at)
+    while text.startswith(",", at):
         at = _past_space(text, at + 1)
+        if not text.startswith('"', at):
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
+        start = at
+        key, at = _DECODER.raw_decode(text, at)
+        if key == once:
+            raise json.JSONDecodeError(f"a second '{once}' in the same object", text, start)
+        at = _past_space(text, at)
+        if not text.startswith(":", at):
+            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+        _, at = _DECODER.raw_decode(text, _past_space(text, at + 1))
+        at = _past_space(text, at)
+    if not text.startswith("}", at):
+        raise json.JSONDecodeError("Expecting ',' or '}'", text, at)
+    return at + 1
 
 
 def _value_of(text: str, at: int, wanted: str) -> int | None:
@@ -157,7 +269,7 @@ def _nested(geometry: Any, path: Path, number: int) -> list | None:
     """Return polygons as GeoJSON has them, lists of rings of points; None of what outlines nothing."""
     try:
         return _nested_polygons(geometry)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise _malformed(geometry, path, number) from error
 
 
@@ -178,16 +290,19 @@ def _nested_polygons(geometry: dict | None) -> list | None:
 
 def _points(geometry: dict) -> list[tuple[float, float]]:
     """Points of a geometry, NaN for what is no pair of numbers; none of lines."""
+    if geometry["type"] == "GeometryCollection":
+        return list(chain.from_iterable(map(_points, geometry["geometries"])))
     if geometry["type"] not in {"Point", "MultiPoint"}:
         return []
     coordinates = geometry.get("coordinates")
-    return [_pair(one) for one in ([coordinates] if geometry["type"] == "Point" else coordinates or [])]
+    several = [coordinates] if geometry["type"] == "Point" else coordinates
+    return [_pair(one) for one in several] if isinstance(several, list) else []
 
 
 def _pair(point: Any) -> tuple[float, float]:
     try:
         return float(point[0]), float(point[1])
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         return float("nan"), float("nan")
 
 
@@ -199,7 +314,10 @@ def _malformed(geometry: Any, path: Path, number: int) -> ClusterfirstError:
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        text = "something nested very deeply"
     return text if len(text) <= 100 else text[:100] + "…"
 
 
@@ -213,7 +331,7 @@ def _polygons(nested: dict[int, list], path: Path) -> tuple[np.ndarray, np.ndarr
     """
     try:
         points, ring, polygon, owner = _flat(nested)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         if len(nested) == 1:
             ((number, polygons),) = nested.items()
             raise _malformed(polygons, path, number) from error
@@ -274,7 +392,7 @@ def _is_rgb(value: Any) -> bool:
 def class_name(classification: Any) -> str | None:
     """Return the class as QuPath shows it, whatever version wrote it; None where there is none."""
     if isinstance(classification, str) and classification.startswith("{"):
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             classification = json.loads(classification)
     if isinstance(classification, dict):
         # A derived class such as "Tumor: Positive" may come as its parts.

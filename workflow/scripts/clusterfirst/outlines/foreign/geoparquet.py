@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,19 @@ import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
-from .features import NO_OUTLINE, Features
+from .features import NO_NUCLEUS, NO_OUTLINE, Features, Remark
 from .geojson import class_name
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
+    import geopandas
     import pyarrow as pa
 
 _CLASS_COLUMNS = ("name", "class", "label", "classification")
 
 
-def read(path: Path, _width: int, _height: int) -> Features:
+def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
     """Read rows; see `foreign.read`.
 
     Raises
@@ -34,17 +38,31 @@ def read(path: Path, _width: int, _height: int) -> Features:
         schema = pq.read_schema(path)
         if b"geo" not in (schema.metadata or {}):
             raise ValueError("it has no 'geo' metadata, so no column is known to hold geometries")
-        geometry = json.loads(schema.metadata[b"geo"])["primary_column"]
+        told = json.loads(schema.metadata[b"geo"])
+        geometry, other = _columns(told["primary_column"], list(told["columns"]), objects_of)
         column = _class_column(schema)
-        table = geopandas.read_parquet(path, columns=[geometry, *([column] if column else [])])
-    except (ValueError, KeyError, OSError, shapely.errors.ShapelyError) as error:
+        wanted = dict.fromkeys(filter(None, (geometry, other, column)))
+        table = geopandas.read_parquet(path, columns=list(wanted))
+        shapes, remarks = _shapes(table, geometry, other, objects_of, path)
+        polygons, owner = _parts(shapes, shapely.GeometryType.POLYGON)
+        points, point_owner = _parts(shapes, shapely.GeometryType.POINT)
+    # Damage may be anywhere, and each library below says so in a way of its own.
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        MemoryError,
+        shapely.errors.ShapelyError,
+    ) as error:
         raise ClusterfirstError(
             f"outlines {path} cannot be read as GeoParquet: {error}. "
             "Expected a table with a column of polygons, as geopandas' to_parquet() writes it"
         ) from error
-    shapes = table.geometry.to_numpy()
-    polygons, owner = _parts(shapes, shapely.GeometryType.POLYGON)
-    points, point_owner = _parts(shapes, shapely.GeometryType.POINT)
+    # The centre that a collection has beside its outline is no second cell.
+    marked = ~np.isin(point_owner, owner)
+    points, point_owner = points[marked], point_owner[marked]
     filled = np.flatnonzero(~shapely.is_missing(shapes) & ~shapely.is_empty(shapes))
     names = [class_name(value) for value in table[column]] if column else [None] * len(table)
     return Features(
@@ -52,10 +70,31 @@ def read(path: Path, _width: int, _height: int) -> Features:
         owner=owner,
         names=np.array(names, object),
         place=lambda row: f"row {row + 1}",
-        remarks=[(NO_OUTLINE, np.setdiff1d(filled, owner))],
+        remarks=[(NO_OUTLINE, np.setdiff1d(filled, owner)), *remarks],
         points=shapely.get_coordinates(points),
         point_owner=point_owner,
     )
+
+
+def _columns(main: str, columns: list[str], objects_of: str) -> tuple[str, str | None]:
+    """Return the column of geometries that is wanted, and the one for rows that have nothing in it."""
+    of_nuclei = [name for name in columns if "nucle" in name.lower()]
+    others = [name for name in columns if name not in of_nuclei]
+    if not of_nuclei or not others:
+        return main, None
+    nuclei, cells = of_nuclei[0], main if main in others else others[0]
+    return (nuclei, cells) if objects_of == "nucleus" else (cells, None)
+
+
+def _shapes(
+    table: geopandas.GeoDataFrame, geometry: str, other: str | None, objects_of: str, path: Path
+) -> tuple[np.ndarray, list[Remark]]:
+    shapes = np.asarray(table[geometry], object)
+    if not other:
+        return shapes, []
+    log.info("outlines %s: column %s is taken (given.objects_of: %s), beside %s", path, geometry, objects_of, other)
+    bare = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    return np.where(bare, np.asarray(table[other], object), shapes), [(NO_NUCLEUS, np.flatnonzero(bare))]
 
 
 def _class_column(schema: pa.Schema) -> str | None:

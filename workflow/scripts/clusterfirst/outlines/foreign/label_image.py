@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,18 @@ import shapely
 
 from ...io import ClusterfirstError
 from ..objects import outlines
-from .features import HOLED, PIECES, Features
+from . import labels
+from .features import FAR_PIECES, HOLED, PIECES, Features
 
 log = logging.getLogger(__name__)
 
-_LARGEST = 10_000_000
-"""Images with larger numbers are numbered anew: `outlines` has a place for every number up to the largest."""
-
-_BLOCK_ROWS = 1024
 _IN_MEMORY_BYTES = 1 << 30
 
+_LOSSY = {6, 7, 34927, 50001}
+"""TIFF's numbers of compressions (JPEG, WebP) that change pixels: every border would get labels of its own."""
 
-def read(path: Path, width: int, height: int) -> Features:
+
+def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     """Outline the objects of a label image; see `foreign.read`.
 
     A TIFF of more than a gigabyte is mapped, not held in memory; if it is compressed or tiled, by way of a temporary
@@ -34,16 +33,24 @@ def read(path: Path, width: int, height: int) -> Features:
         The file is no label image, or not one of the whole slide.
     """
     image = _opened(path)
+    last = np.iinfo(image.dtype).max if image.dtype.itemsize < 4 else None
     scale = _scale(image.shape[1], image.shape[0], width, height, path)
-    image, original = _numbered(image)
+    image, original = labels.numbered(*labels.without_background(image, path))
+    labels.check(image, original, path)
     polygons, values = outlines(image)
     # The area of an outline is its number of pixels to half a pixel, unless something was left out or filled.
-    gained = shapely.area(polygons) - _count(image)[values]
+    gained = shapely.area(polygons) - labels.count(image)[values]
     pieces, holed = np.flatnonzero(gained < -0.75), np.flatnonzero(gained > 0.25)
-    if len(polygons) == len(pieces) == 1:
+    far = labels.far_pieces(image, values, pieces)
+    if len(polygons) == len(pieces) == 1 and len(far):
         raise ClusterfirstError(
             f"outlines {path}: all objects have the same number, {original(values[0])}, as in a mask; in a label image "
             "every cell has a number of its own (scikit-image's label() gives them)"
+        )
+    if len(far) and original(values[-1]) == last:
+        raise ClusterfirstError(
+            f"outlines {path}: label {original(values[far[0]])} is in pieces far from each other, and the numbers end "
+            f"with {last}, as its bits do: several cells have one number. Save the labels anew, with more bits"
         )
     if scale != (1, 1):
         # Rounding must not push an object over the border.
@@ -53,7 +60,7 @@ def read(path: Path, width: int, height: int) -> Features:
         owner=np.arange(len(polygons)),
         names=np.full(len(polygons), None),
         place=lambda row: f"label {original(values[row])}",
-        remarks=[(PIECES, pieces), (HOLED, holed)],
+        remarks=[(FAR_PIECES, far), (PIECES, np.setdiff1d(pieces, far)), (HOLED, holed)],
     )
 
 
@@ -61,6 +68,8 @@ def _opened(path: Path) -> np.ndarray:
     """Return H × W integers."""
     try:
         image = _read_png(path) if path.suffix.lower() == ".png" else _read_tiff(path)
+    except ClusterfirstError:
+        raise
     except Exception as error:  # tifffile's, its codecs' and Pillow's many
         raise ClusterfirstError(
             f"outlines {path} cannot be read as an image: {str(error) or type(error).__name__}. If other programs open "
@@ -93,7 +102,18 @@ def _read_tiff(path: Path) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+        series = max(file.series, key=lambda one: one.size)
+        alike = sum(one.shape == series.shape for one in file.series)
+        if alike > 1:
+            raise ClusterfirstError(
+                f"outlines {path} holds {alike} images of one size ({' × '.join(map(str, series.shape))}), and does "
+                "not say which of them has the labels: save that one alone"
+            )
+        if series.keyframe.compression in _LOSSY:
+            raise ClusterfirstError(
+                f"outlines {path} is compressed with loss ({series.keyframe.compression.name}), which changes labels: "
+                "save it with deflate"
+            )
         image = series.asarray(out="memmap" if series.nbytes > _IN_MEMORY_BYTES else None)
         return np.moveaxis(image, 0, -1) if series.axes.startswith("S") else image.squeeze()
 
@@ -114,30 +134,3 @@ def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[f
         *(path, wide, high, width, height, width / wide),
     )
     return width / wide, height / high
-
-
-def _numbered(image: np.ndarray) -> tuple[np.ndarray, Callable[[int], int]]:
-    """Number objects anew where numbers are very large; also return what gives the original number."""
-    if image.max(initial=0) <= _LARGEST:
-        return image, int
-    present = np.unique(np.concatenate([np.unique(block) for block in _blocks(image)]))
-    present = present[present > 0]
-    out = np.zeros(image.shape, np.int32)
-    for block, numbers in zip(_blocks(image), _blocks(out), strict=True):
-        numbers[:] = np.where(block > 0, np.searchsorted(present, block) + 1, 0)
-    return out, lambda number: int(present[number - 1])
-
-
-def _count(image: np.ndarray) -> np.ndarray:
-    """Pixels of each number from 0 to the largest."""
-    count = np.zeros(int(image.max(initial=0)) + 1, np.int64)
-    for block in _blocks(image):
-        # Negative numbers are no objects.
-        count += np.bincount(np.maximum(block, 0).ravel().astype(np.int64), minlength=len(count))
-    return count
-
-
-def _blocks(image: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield some rows at a time: whole copies of a mapped image would not fit into memory."""
-    for top in range(0, len(image), _BLOCK_ROWS):
-        yield image[top : top + _BLOCK_ROWS]

@@ -1,0 +1,73 @@
+"""Whether coordinates of a truth are pixels of the slide: beside its cells, that shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import shapely
+
+from ..io import ClusterfirstError
+
+_FEWEST = 20
+_MOST = 2000
+"""So many are enough to tell; fewer than the first are not."""
+
+_FITS = 0.6
+_TIMES = 2
+"""Coordinates are in other units if, read in these, so large a fraction of all would hit cells, and so many times as
+many as now."""
+
+
+def check(
+    path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, *, width: int, height: int, mpp: float
+) -> None:
+    """Refuse a truth whose points and outlines would fit the cells in other units, and do not as they are.
+
+    In dense tissue, half of the points of any truth lie in some cell: the scores would be wrong, and not look it.
+
+    Parameters
+    ----------
+    path
+        For messages.
+    cells
+        ``shapely.Polygon`` of the detected cells, level-0 pixels.
+    shapes
+        What the truth holds, as if in level-0 pixels.
+    width, height
+        The slide, in level-0 pixels.
+    mpp
+        µm per level-0 pixel.
+
+    Raises
+    ------
+    ClusterfirstError
+        They are µm, pixels of another level, or y before x.
+    """
+    if len(shapes) < _FEWEST or not len(cells):
+        return
+    points = shapely.get_coordinates(shapely.centroid(shapes[:: -(-len(shapes) // _MOST)]))
+    tree = shapely.STRtree(cells)
+
+    def hits(xy: np.ndarray) -> float:
+        return len(np.unique(tree.query(shapely.points(xy), predicate="intersects")[0])) / len(xy)
+
+    now = hits(points)
+    for units, read in _others(points, mpp):
+        inside = (read <= (width, height)).all()
+        if inside and (share := hits(read)) >= max(_FITS, _TIMES * now) and share > now:
+            raise ClusterfirstError(
+                f"truth {path}: {share:.0%} of its points and outlines would lie in detected cells if coordinates were "
+                f"{units}, and {now:.0%} do as they are. They must be pixels of the slide at its full resolution "
+                "(level 0), x before y"
+            )
+
+
+def _others(points: np.ndarray, mpp: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield other units, and where points would then lie."""
+    if abs(mpp - 1) > 0.05:
+        yield "µm", points / mpp
+    for times in (2, 4, 8, 16, 32, 64):
+        yield f"pixels of a level {times} times smaller", points * times
+    yield "y before x", points[:, ::-1]
