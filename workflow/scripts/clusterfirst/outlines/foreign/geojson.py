@@ -77,8 +77,11 @@ def read(path: Path, _width: int, _height: int) -> Features:
         names=np.array(names, object),
         place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
         remarks=[(REGIONS, np.flatnonzero(regions)), (NO_OUTLINE, unbounded)],
-        points=points[~regions[point_owner]],
-        point_owner=point_owner[~regions[point_owner]],
+        points=points,
+        point_owner=point_owner,
+        regions=polygons[regions[owner]],
+        region_owner=owner[regions[owner]],
+        types=np.array(types, object),
     )
 
 
