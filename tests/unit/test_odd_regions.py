@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clusterfirst.evaluation import regions, truth
+from clusterfirst.io import ClusterfirstError
 
 from ..made import cell_grid, geojson_feature
 
@@ -243,6 +244,40 @@ def test_where_there_are_no_cells_nothing_is_a_region():
     assert not regions.find(np.array([OUTER]), regions.Places(np.empty(0, object)))[0]
 
 
+# Where outlines are scored.
+
+
+@pytest.mark.parametrize("region", [OUTER, shapely.box(-50, -50, 900, 900), shapely.box(100, 100, 160, 160)])
+@pytest.mark.parametrize("found", [CELLS, CELLS[:0]])
+def test_a_region_around_true_outlines_is_no_true_nucleus(tmp_path, region, found, caplog):
+    logging.getLogger("clusterfirst").propagate = True
+    features = [geojson_feature(region, "Region*"), *(geojson_feature(cell, None) for cell in CELLS)]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    outlines = truth.read_outlines(tmp_path / "a.geojson", found, width=EDGE, height=EDGE)
+    assert shapely.equals(outlines, CELLS).all()
+    assert "1 of 1,601 outlines hold many cells each: regions, which are not scored" in caplog.text
+
+
+def test_a_region_beside_few_true_outlines_is_told_by_the_cells_found(tmp_path):
+    features = [geojson_feature(OUTER, "a"), geojson_feature(INNER, "b"), geojson_feature(CELLS[0], "a")]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    outlines = truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE)
+    assert shapely.equals(outlines, CELLS[:1]).all()
+
+
+def test_nuclei_that_were_found_in_crumbs_are_still_missed(tmp_path):
+    corners = shapely.bounds(CELLS)[:, :2]
+    crumbs = np.concatenate([shapely.box(*(corners + at).T, *(corners + at + 2).T) for at in (0, 3, 6)])
+    (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(cell, None) for cell in CELLS]))
+    assert len(truth.read_outlines(tmp_path / "a.geojson", crumbs, width=EDGE, height=EDGE)) == len(CELLS)
+
+
+def test_regions_alone_are_not_scored_as_outlines(tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(OUTER, "a"), geojson_feature(INNER, "b")]))
+    with pytest.raises(ClusterfirstError, match=r"all 2 outlines hold many cells each.*snakemake evaluate"):
+        truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE)
+
+
 # At random.
 
 
@@ -289,7 +324,9 @@ def test_regions_change_nothing_of_what_outlines_and_points_say(tmp_path_factory
     chosen = rng.choice(len(CELLS), 30, replace=False)
     single = [geojson_feature(CELLS[row].buffer(rng.uniform(-2, 3)), rng.choice(["x", "y"])) for row in chosen[:20]]
     single += [geojson_feature(shapely.Point(X[row], Y[row]), "z") for row in chosen[20:]]
-    around = [geojson_feature(drawn_at_random(rng), rng.choice(["a", "b"])) for _ in range(3)]
+    areas = np.array([drawn_at_random(rng) for _ in range(3)], object)
+    areas = areas[regions.find(areas, regions.Places(CELLS))]  # one may be as small as a cell
+    around = [geojson_feature(area, rng.choice(["a", "b"])) for area in areas]
     alone, both = told(folder, single), told(folder, [*around, *single])
     said = alone.name != None  # noqa: E711 (element by element)
     assert (both.name[said] == alone.name[said]).all()

@@ -97,6 +97,31 @@ def find(areas: np.ndarray, places: Places) -> np.ndarray:
     return out
 
 
+def around_cells(outlines: np.ndarray, found: Places) -> np.ndarray:
+    """Say of true outlines which are regions, where outlines are to be scored.
+
+    There, what was found must not decide alone: of a nucleus that was found in crumbs, the miss would be forgotten. So
+    a region is what holds two or more other outlines of the same file, `MUCH_LARGER` times as large as their median and
+    as that of the file; or two or more of the cells found, and `NO_CELL` times as large as their median.
+
+    Parameters
+    ----------
+    outlines
+        ``shapely.Polygon``, valid, level-0 pixels.
+    found
+        The cells found.
+    """
+    own = Places(outlines)
+    out = own.area >= MUCH_LARGER * min(own.usual_area, NO_CELL / MUCH_LARGER * found.usual_area)
+    for number in np.flatnonzero(out):
+        others = np.setdiff1d(own.held_by(outlines[number]), number)
+        usual = np.median(own.area[others]) if len(others) >= 2 else np.inf
+        out[number] = own.area[number] >= MUCH_LARGER * max(own.usual_area, usual) or (
+            own.area[number] >= NO_CELL * found.usual_area and len(found.held_by(outlines[number])) >= 2
+        )
+    return out
+
+
 @dataclass(frozen=True)
 class Spread:
     """Which region each cell belongs to.

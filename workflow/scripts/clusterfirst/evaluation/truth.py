@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from ..io import ClusterfirstError
 from ..labels import by_cell_id
 from ..outlines import foreign
-from ..text import counted
+from ..text import a_few, counted
 from . import regions
 from .matching import match, overlaps
 
@@ -156,6 +157,43 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
             *(path, missed, single),
         )
     return told
+
+
+def read_outlines(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int) -> np.ndarray:
+    """Read true outlines, without the regions around them, which are no outlines of cells.
+
+    Parameters
+    ----------
+    path
+        See `foreign.read`.
+    cells
+        ``shapely.Polygon`` of the detected cells, in level-0 pixels.
+    width, height
+        The slide, in level-0 pixels.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file cannot be read, does not belong to this slide, or holds regions and nothing else.
+    """
+    outlines = foreign.read(path, width=width, height=height)["geometry"].to_numpy()
+    region = regions.around_cells(outlines, regions.Places(cells))
+    if len(region) and region.all():
+        raise ClusterfirstError(
+            f"truth {path}: all {len(region):,} outlines hold many cells each, as regions do, and only outlines of "
+            "single cells can be scored as outlines. Outline cells, or leave column 'truth' empty of this slide here: "
+            "regions are a truth for `snakemake evaluate`"
+        )
+    if region.any():
+        log.warning(
+            "truth %s: %s of %s outlines hold many cells each: regions, which are not scored (around %s)",
+            *(path, f"{region.sum():,}", f"{len(region):,}", a_few(shapely.centroid(outlines[region]), _place)),
+        )
+    return outlines[~region]
+
+
+def _place(point: shapely.Point) -> str:
+    return f"x {point.x:.0f}, y {point.y:.0f}"
 
 
 def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
