@@ -12,7 +12,7 @@ crumbs in it. Where the rule errs, a large outline gives its class to all that w
 
 A cell belongs to the regions that its centroid lies in; holes are not in a region. Of several the smallest counts if it
 lies in the others that have another class: the inner one. If it does not, the regions contradict each other there, and
-the cell has no class by them.
+the cell has no class by them; nor has it where a region was drawn twice, with two classes.
 """
 
 from __future__ import annotations
@@ -181,9 +181,10 @@ def _contradictions(pieces: np.ndarray, names: np.ndarray, owners: np.ndarray) -
     some = (names[inner] != names[outer]) & (area[inner] <= area[outer])
     inner, outer = inner[some], outer[some]
     shapely.prepare(pieces[outer])
-    shared = np.where(shapely.covers(pieces[outer], pieces[inner]), area[inner], 0.0)
-    part = np.flatnonzero(shared == 0)
-    shared[part] = shared_area(pieces, pieces, inner[part], outer[part])
-    lies_in = (shared >= _WITHIN * area[inner]) & (shared < _WITHIN * area[outer])
-    wrong = (shared > 0) & ~lies_in
+    within = shapely.covers(pieces[outer], pieces[inner]) & (area[inner] < area[outer])
+    # Others may lie in it but for a slip of the pen; or they are one region, drawn twice.
+    inner, outer = inner[~within], outer[~within]
+    shared = shared_area(pieces, pieces, inner, outer)
+    within = (shared >= _WITHIN * area[inner]) & (shared < _WITHIN * area[outer])
+    wrong = (shared > 0) & ~within
     return list(zip(inner[wrong].tolist(), outer[wrong].tolist(), strict=True))
