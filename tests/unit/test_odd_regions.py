@@ -243,6 +243,16 @@ def test_the_outline_of_a_cell_is_none(own, drawn):
     assert not regions.find(np.array([drawn]), regions.Places(cells))[0]
 
 
+def test_what_an_outline_around_two_cells_leaves_out_is_told(tmp_path):
+    cells = np.array([box(0, 0, 8, 8), box(9, 0, 8, 8), *CELLS[100:]])
+    answer = told(tmp_path, [geojson_feature(box(-1, -1, 19, 10), "a")], cells)
+    assert named(answer, "a").sum() == 1
+    assert answer.tally.is_plain
+    assert answer.tally.sentences() == [
+        "Cells left out, because the outline that covers them means one cell, and that is another: 1."
+    ]
+
+
 @pytest.mark.parametrize(
     ("drawn", "held"), [(box(400, 400, 30, 30), 1), (box(400, 400, 60, 20), 3), (box(403, 403, 17, 34), 2)]
 )

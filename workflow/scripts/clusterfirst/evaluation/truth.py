@@ -54,6 +54,8 @@ class Tally:
         Cells without a class because what says most of them has one that QuPath ignores.
     unnamed : int
         Regions that say nothing: without a class, or frames (``Region*``).
+    covered : int
+        Cells without a class though an outline covers them: it means one cell, and that is another.
     """
 
     regions: int = 0
@@ -66,6 +68,7 @@ class Tally:
     doubtful: int = 0
     ignored: int = 0
     unnamed: int = 0
+    covered: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -74,17 +77,17 @@ class Tally:
 
     @property
     def left_out(self) -> int:
-        """Cells and regions that the file speaks of, and that nothing follows from."""
+        """Cells and regions that the file speaks of, and from which nothing follows."""
         return self.empty + self.doubtful + self.ignored + self.unnamed
 
     def sentences(self) -> list[str]:
-        """Tell it."""
+        """Tell it; of a file of single cells only what was left out."""
         kinds = [(self.regions, "region", self.by_regions)]
         kinds += [(self.outlines, "outline", self.by_outlines), (self.points, "point", self.by_points)]
         said = [
             f"{counted(many, thing)} label{'s' if many == 1 else ''} {counted(cells, 'cell')}"
             for many, thing, cells in kinds
-            if many
+            if many and not self.is_plain
         ]
         out = [", ".join(said) + "."] if said else []
         rest = {
@@ -94,6 +97,7 @@ class Tally:
             ),
             "Cells left out, because their class ends in *, which QuPath ignores": self.ignored,
             f"Regions without a class, or of class {_FRAME}, which say nothing": self.unnamed,
+            "Cells left out, because the outline that covers them means one cell, and that is another": self.covered,
         }
         out += [f"{what}: {count:,}." for what, count in rest.items() if count]
         return out
@@ -146,9 +150,10 @@ def read(path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int,
     if by_cell_id.holds_labels(path):
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
     told = find(cells, foreign.read_said(path, width=width, height=height), mpp=mpp)
-    if not told.tally.is_plain:
+    if sentences := told.tally.sentences():
+        kept = ["Holes and pieces of regions are kept."] if told.tally.regions else []
         level = logging.WARNING if told.tally.left_out else logging.INFO
-        log.log(level, "truth %s: %s", path, " ".join(told.tally.sentences()))
+        log.log(level, "truth %s: %s", path, " ".join(sentences + kept))
     missed, single = sum(told.missed.values()), told.tally.outlines + told.tally.points
     if 2 * missed > single:
         log.warning(
@@ -217,7 +222,7 @@ def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
     frame = quiet & (said.names == _FRAME)
 
     single, many = (np.flatnonzero(named & ~frame & which) for which in (~region, region))
-    alone = _matched(cells, said.shapes[single], REACH_UM / mpp)
+    alone, covered = _matched(cells, said.shapes[single], REACH_UM / mpp)
     spread = regions.spread(said.areas[many], said.names[many], places)
     free = alone < 0
     source = np.where(free, np.append(many, -1)[spread.region], np.append(single, -1)[alone])
@@ -237,6 +242,7 @@ def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
         doubtful=int(np.count_nonzero(free & spread.doubtful)),
         ignored=int(np.count_nonzero(ignored)),
         unnamed=int(np.count_nonzero(frame | (region & ~named))),
+        covered=int(np.count_nonzero(covered & (source < 0))),
     )
     return Truth(_kind(meant), name, dict(sorted(missed.items())), tally)
 
@@ -273,39 +279,40 @@ def assign(
     reach_um
         How far from its cell a point may lie.
     """
-    of_cell = _matched(cells, shapes, reach_um / mpp)
+    of_cell, _ = _matched(cells, shapes, reach_um / mpp)
     point = _is_point(shapes)
     missed = Counter(np.delete(names, of_cell[of_cell >= 0]))
     kind = _kind({"outlines": ~point, "points": point})
     return Truth(kind, np.append(names, None)[of_cell], dict(sorted(missed.items())))
 
 
-def _matched(cells: np.ndarray, shapes: np.ndarray, reach_px: float) -> np.ndarray:
-    """Return for each cell its outline or point, −1 without one; see `assign`."""
+def _matched(cells: np.ndarray, shapes: np.ndarray, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each cell its outline or point, −1 without one; and whether an outline may have meant it."""
     point = _is_point(shapes)
-    out = np.full(len(cells), -1)
+    out, covered = np.full(len(cells), -1), np.zeros(len(cells), bool)
 
     outlines = np.flatnonzero(~point)
-    cell, outline = _by_overlap(cells, shapes[outlines])
-    out[cell] = outlines[outline]
+    cell, outline, chosen = _by_overlap(cells, shapes[outlines])
+    covered[cell] = True
+    out[cell[chosen]] = outlines[outline[chosen]]
 
     points, free = np.flatnonzero(point), np.flatnonzero(out < 0)
     cell, marked = _by_nearness(cells[free], shapes[points], reach_px)
     out[free[cell]] = points[marked]
-    return out
+    return out, covered
 
 
 def _is_point(shapes: np.ndarray) -> np.ndarray:
     return shapely.get_type_id(shapes) == shapely.GeometryType.POINT
 
 
-def _by_overlap(cells: np.ndarray, outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _by_overlap(cells: np.ndarray, outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of cells and outlines that may match, and which of the pairs do."""
     pairs = overlaps(cells, outlines)
     smaller = np.minimum(shapely.area(cells)[pairs.i], shapely.area(outlines)[pairs.j])
     same = pairs.shared >= _SHARED * smaller
     i, j = pairs.i[same], pairs.j[same]
-    chosen = match(i, j, pairs.iou[same], 0.0)
-    return i[chosen], j[chosen]
+    return i, j, match(i, j, pairs.iou[same], 0.0)
 
 
 def _by_nearness(cells: np.ndarray, points: np.ndarray, reach_px: float) -> tuple[np.ndarray, np.ndarray]:

@@ -159,10 +159,8 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
     session.derive(who, str(uuid4()), make)
     changed = sum(len(ranges.decode(entry["rows"], len(group))) for entry in action.get("cells", []))
     counts = {"cells": changed, "same": classified - changed, "missed": missed}
-    message = _message(**counts)
-    if tally.is_plain:
-        return {**counts, "message": message}
-    return {**counts, "tally": asdict(tally), "message": " ".join([message, *tally.sentences()])}
+    message = " ".join([_message(**counts), *tally.sentences()])
+    return {**counts, "message": message, **({} if tally.is_plain else {"tally": asdict(tally)})}
 
 
 def _message(*, cells: int, same: int, missed: int) -> str:
