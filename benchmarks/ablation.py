@@ -25,6 +25,7 @@ from clusterfirst.reduction import inputs
 from clusterfirst.slide.facts import SlideFacts
 
 SEEDS = (0, 1)
+GIVEN = {"objects_of": "nucleus", "max_lost": 0.02, "min_median_um2": 0}
 FEW = (2, 14, 20, 26)
 """Numbers of the images that ResNet-50 is shown."""
 MODELS = ["morphology", "instanseg"]
@@ -83,7 +84,7 @@ class Half:
             facts = SlideFacts.of(files["cells"])
             cells = objects.read_objects(files["cells"])
             size = {"width": facts.width, "height": facts.height, "mpp": facts.mpp}
-            self.truths[name] = truth.read(drawn, cells["geometry"].to_numpy(), **size)
+            self.truths[name] = truth.read(drawn, cells["geometry"].to_numpy(), **size, given=GIVEN)
             self.tiles[name] = cells["tile_id"].to_numpy()
 
     @property

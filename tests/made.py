@@ -1,6 +1,7 @@
 """Things made by hand, as far as tests need them."""
 
 import numpy as np
+import shapely
 
 from clusterfirst.clustering import palette
 from clusterfirst.clustering.clusters import NO_TYPICAL
@@ -67,3 +68,15 @@ def _chain(sizes: np.ndarray) -> Tree:
     joined = [len(sizes) + row - 1 if row else 0 for row in rows]
     merges = [(one, row + 1, row + 1.0, sizes[: row + 2].sum()) for row, one in zip(rows, joined, strict=True)]
     return Tree(sizes, np.array(merges, float).reshape(-1, 4))
+
+
+def cell_grid(edge: int, *, step: int, size: float) -> np.ndarray:
+    """Squares in rows and columns, as ``shapely.Polygon``: the middle of the first is at half a step."""
+    x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(step / 2, edge, step)] * 2))
+    return shapely.box(x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+
+
+def geojson_feature(shape, name: str | None, kind: str = "annotation") -> dict:
+    """An object of QuPath, with a class or without."""
+    properties = {"objectType": kind} | ({"classification": {"name": str(name)}} if name is not None else {})
+    return {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": properties}

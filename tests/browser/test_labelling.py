@@ -7,6 +7,7 @@ import re
 import geopandas
 import numpy as np
 import pytest
+import shapely
 from playwright.sync_api import expect
 
 from clusterfirst.clustering.numbering import fingerprint
@@ -14,6 +15,7 @@ from clusterfirst.io import read_json
 from clusterfirst.labelling import cli
 
 from ..labelling_results import make
+from ..made import geojson_feature
 from .conftest import SLIDE, Server, enter, picture, probe, running
 
 
@@ -197,6 +199,30 @@ def test_export_says_where_the_files_lie(server, new_page):
     )
     expect(page.locator("#toasts")).to_contain_text("1 cell has a new label.")
     assert label_of(page, 0) == "mitosis"
+
+
+def test_import_of_a_region_labels_its_cells_and_says_how_many(server, new_page):
+    page = new_page(server.address)
+    cells = geopandas.read_parquet(server.results / SLIDE / "masks.parquet")
+    left, top, right, bottom = cells.total_bounds
+    region = shapely.box(left, top, (left + right) / 2, bottom)
+    inside = shapely.contains_xy(region, cells.x, cells.y)
+    page.set_input_files(
+        "#import-file",
+        {
+            "name": "regions.geojson",
+            "mimeType": "application/geo+json",
+            "buffer": json.dumps([geojson_feature(region, "tumour"), geojson_feature(region, "Region*")]).encode(),
+        },
+    )
+    toasts = page.locator("#toasts")
+    expect(toasts).to_contain_text(
+        f"1 region labels {inside.sum():,} cells. Regions without a class, or of class Region*"
+    )
+    page.wait_for_timeout(5000)
+    expect(toasts).to_contain_text("1 region labels")  # long enough to be read
+    assert label_of(page, int(np.flatnonzero(inside)[0])) == "tumour"
+    assert label_of(page, int(np.flatnonzero(~inside)[0])) != "tumour"
 
 
 def test_the_review_queue_corrects_some_and_accepts_the_others(server, new_page):

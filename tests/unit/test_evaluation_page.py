@@ -19,7 +19,7 @@ from clusterfirst.outlines import objects
 
 from ..defaults import section
 from ..html import Page
-from ..made import clustering, slide_facts
+from ..made import clustering, geojson_feature, slide_facts
 
 BLUE, ORANGE, GREY = (0, 114, 178), (213, 94, 0), (154, 154, 154)
 
@@ -193,32 +193,56 @@ def make_slide(folder, name, offset, truth):
     if truth == "points.csv":
         rows = [f"{x + 5},{y + 5},{kind}" for (x, y), kind in zip(corners, classes, strict=True)]
         text = "\n".join(["x,y,class", *rows, "195,95,stroma"])
+    elif truth == "regions.geojson":
+        shapes = [shapely.box(0, 0, 200, 100), *shapely.box(*corners[20:].T, *(corners[20:] + 10).T)[:20]]
+        text = json.dumps(
+            [geojson_feature(shape, kind) for shape, kind in zip(shapes, ["immune", *["tumor"] * 20], strict=True)]
+        )
     else:
         text = json.dumps({"cells": [{"cell_id": i, "class": kind} for i, kind in enumerate(classes[:40].tolist())]})
     (folder / name / truth).write_text(text)
     return folder / name / truth
 
 
+def score(repo, folder, name, truth):
+    """Run the script for a slide of `make_slide`; return what it wrote."""
+    run(
+        repo,
+        "evaluate_slide_clusters.py",
+        input=SimpleNamespace(
+            cells=str(folder / "masks.parquet"),
+            clusters=str(folder / "clusters.json"),
+            truth=str(truth),
+        ),
+        output=SimpleNamespace(scores=str(folder / "scores.json")),
+        params=SimpleNamespace(given=section("given")),
+        wildcards=SimpleNamespace(slide=name),
+        log=[str(folder / "log")],
+    )
+    return json.loads((folder / "scores.json").read_text())
+
+
+def test_a_region_is_a_truth_of_all_cells_in_it(repo, tmp_path, quiet):
+    told = score(repo, tmp_path / "one", "one", make_slide(tmp_path, "one", 0, "regions.geojson"))
+    assert told["summary"]["cells"] == {"detected": 45, "with_truth": 45, "true_not_detected": 0}
+    assert told["truth"]["kind"] == "outlines and regions"
+    assert {key: count for key, count in told["truth"]["tally"].items() if count} == {
+        "regions": 1,
+        "by_regions": 25,
+        "outlines": 20,
+        "by_outlines": 20,
+    }
+    assert told["counts"]["table"] == [[20, 0], [0, 20], [5, 0]]
+    assert "1 region labels 25 cells, 20 outlines label 20 cells." in (tmp_path / "one" / "log").read_text()
+
+
 def test_the_scripts_make_figures_table_plots_and_page_from_files(repo, tmp_path, quiet):
     slides = {"one": "points.csv", "two": "labels.json"}
     for offset, (name, truth) in enumerate(slides.items()):
-        path = make_slide(tmp_path, name, offset, truth)
-        folder = tmp_path / name
-        run(
-            repo,
-            "evaluate_slide_clusters.py",
-            input=SimpleNamespace(
-                cells=str(folder / "masks.parquet"),
-                clusters=str(folder / "clusters.json"),
-                truth=str(path),
-            ),
-            output=SimpleNamespace(scores=str(folder / "scores.json")),
-            params=SimpleNamespace(given=section("given")),
-            wildcards=SimpleNamespace(slide=name),
-            log=[str(folder / "log")],
-        )
+        score(repo, tmp_path / name, name, make_slide(tmp_path, name, offset, truth))
     one, two = (json.loads((tmp_path / name / "scores.json").read_text()) for name in slides)
-    assert (one["slide"], one["truth"]["kind"], two["truth"]["kind"]) == ("one", "points", "labels")
+    assert (one["slide"], two["truth"]["kind"]) == ("one", "labels")
+    assert one["truth"] == {"file": str(tmp_path / "one/points.csv"), "kind": "points"}
     assert one["summary"]["cells"] == {"detected": 45, "with_truth": 45, "true_not_detected": 1}
     assert one["summary"]["figures"]["efficiency_25"]["value"] == pytest.approx(39 / 45)
     assert two["summary"]["figures"]["efficiency_25"]["value"] == pytest.approx(39 / 40)

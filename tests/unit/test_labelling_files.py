@@ -278,6 +278,45 @@ def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
     assert current(session.history).who[63] == "Ada"
 
 
+def test_a_region_labels_all_cells_in_it_and_the_page_says_how_many(ada, session):
+    cells = cells_of(session, "b")
+    left, right = (shapely.box(x, -10, x + 400, 810) for x in (0, 400))
+    hole = shapely.box(100, 100, 300, 700)
+    inside = shapely.contains_xy(left.difference(hole), cells.x, cells.y)
+    one = np.flatnonzero(inside)[0]
+    drawn = [
+        feature(left.difference(hole), "tumour", [1, 2, 255]),
+        feature(right, None),
+        feature(cells.geometry[one].buffer(0.5), "mitosis"),
+    ]
+    told = post(ada, "import", drawn, slide="b").json()
+    count = int(inside.sum())
+    assert (told["cells"], told["same"], told["missed"]) == (count, 0, 0)
+    assert told["message"] == (
+        f"{count} cells have a new label. 1 region labels {count - 1} cells, 1 outline labels 1 cell. "
+        "Regions without a class, or of class Region*, which say nothing: 1."
+    )
+    assert told["tally"]["by_regions"] == count - 1
+    code, words = session.labels_now()
+    names = np.array([words[number] if number > 0 else None for number in code[60:]], object)
+    assert names[one] == "mitosis"
+    assert (names[inside & (np.arange(40) != one)] == "tumour").all()
+    assert (names[~inside] == None).all()  # noqa: E711 (element by element)
+    assert not (code[:60] > 0).any(), "the other slide has none of it"
+    ada.do({"do": "undo"})
+    assert not (session.labels_now()[0] > 0).any(), "one import is one action"
+
+
+def test_regions_that_say_nothing_of_any_cell_are_refused_with_why(ada, session):
+    twice = [feature(shapely.box(0, 0, 800, 800), name) for name in ("tumour", "stroma")]
+    answer = post(ada, "import", twice, slide="a")
+    assert answer.status_code == 400
+    assert re.search("none of the 2 classified objects.*overlap there and neither lies in the other: 60", answer.text)
+    answer = post(ada, "import", [feature(shapely.box(0, 0, 800, 800), "Region*")], slide="a")
+    assert (answer.status_code, "of class Region*, which say nothing: 1" in answer.text) == (400, True)
+    assert session.history.seq == 1
+
+
 def test_an_export_can_be_imported_and_belongs_to_its_slide(ada, session, results):
     ada.do({"do": "cells", "rows": "3-5", "class": "tumour"})
     path, _ = exports.export_labels(session, "Ada")

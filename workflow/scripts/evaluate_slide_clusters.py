@@ -1,5 +1,7 @@
 """Count a slide's cells by cluster and by what people say they are, and score its clusters."""
 
+from dataclasses import asdict
+
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import clusters, pooled, truth
 from clusterfirst.io import log, log_to, write_json
@@ -28,10 +30,15 @@ if __name__ == "__main__":
         *(len(cells), summary.units.judged, summary.units.missed.sum()),
     )
 
+    plain = told.tally.is_plain
     write_json(
         {
             "slide": slide,
-            "truth": {"file": snakemake.input.truth, "kind": told.kind},
+            "truth": {
+                "file": snakemake.input.truth,
+                "kind": told.kind,
+                **({} if plain else {"tally": asdict(told.tally)}),
+            },
             "counts": counts.document(),
             "summary": summary.document(),
         },

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import shapely
 
+from ..io import ClusterfirstError
 from ..labels import by_cell_id
 from ..outlines import foreign
-from . import frames
+from ..text import a_few, counted
+from . import frames, regions
 from .matching import match, overlaps
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,79 @@ REACH_UM = 2.0
 that is drawn tightly. A fifth of a nucleus, and less than the gap to the next."""
 
 
+_FRAME = "Region*"
+"""QuPath's class of frames in which something was done: they say nothing of the cells in them."""
+
+_DETECTED = ("cell", "detection")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a file held, and how many cells took a class of it.
+
+    Attributes
+    ----------
+    regions, outlines, points : int
+        With a class.
+    by_regions, by_outlines, by_points : int
+        Cells that have their class of them.
+    empty : int
+        Regions that hold no cell.
+    doubtful : int
+        Cells without a class because regions of different classes contradict each other there.
+    ignored : int
+        Cells without a class because what says most of them has one that QuPath ignores.
+    unnamed : int
+        Regions that say nothing: without a class, or frames (``Region*``).
+    covered : int
+        Cells without a class though an outline covers them: it means one cell, and that is another.
+    """
+
+    regions: int = 0
+    by_regions: int = 0
+    outlines: int = 0
+    by_outlines: int = 0
+    points: int = 0
+    by_points: int = 0
+    empty: int = 0
+    doubtful: int = 0
+    ignored: int = 0
+    unnamed: int = 0
+    covered: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file had single cells only, whose classes are all meant."""
+        return not (self.regions or self.unnamed or self.ignored or self.empty)
+
+    @property
+    def left_out(self) -> int:
+        """Cells and regions that the file speaks of, and from which nothing follows."""
+        return self.empty + self.doubtful + self.ignored + self.unnamed
+
+    def sentences(self) -> list[str]:
+        """Tell it; of a file of single cells only what was left out."""
+        kinds = [(self.regions, "region", self.by_regions)]
+        kinds += [(self.outlines, "outline", self.by_outlines), (self.points, "point", self.by_points)]
+        said = [
+            f"{counted(many, thing)} label{'s' if many == 1 else ''} {counted(cells, 'cell')}"
+            for many, thing, cells in kinds
+            if many and not self.is_plain
+        ]
+        out = [", ".join(said) + "."] if said else []
+        rest = {
+            "Regions that hold no cell": self.empty,
+            "Cells left out, because regions of different classes overlap there and neither lies in the other": (
+                self.doubtful
+            ),
+            "Cells left out, because their class ends in *, which QuPath ignores": self.ignored,
+            f"Regions without a class, or of class {_FRAME}, which say nothing": self.unnamed,
+            "Cells left out, because the outline that covers them means one cell, and that is another": self.covered,
+        }
+        out += [f"{what}: {count:,}." for what, count in rest.items() if count]
+        return out
+
+
 @dataclass(frozen=True)
 class Truth:
     """Truth of a slide's cells.
@@ -36,16 +111,19 @@ class Truth:
     Attributes
     ----------
     kind : str
-        ``outlines``, ``points``, ``outlines and points`` or ``labels``.
+        ``labels``, or what there was of ``outlines``, ``points`` and ``regions``, joined by *and*.
     name : numpy.ndarray
         Per detected cell its class, or None where nobody said.
     missed : dict
-        For each class, how many true cells have no detected cell.
+        For each class, how many true cells have no detected cell. Nobody knows that of the cells in regions.
+    tally : Tally
+        How cells came by their classes; empty of ``labels``.
     """
 
     kind: str
     name: np.ndarray
     missed: dict[str, int]
+    tally: Tally = Tally()
 
 
 def read(
@@ -53,10 +131,13 @@ def read(
 ) -> Truth:
     """Read a file of truth and find whom it means.
 
+    Outlines and points mean one cell each (see `assign`), regions all cells in them (see `regions`) of which no outline
+    and no point says what they are.
+
     Parameters
     ----------
     path
-        Outlines or points (see `foreign.read_truth`), or classes by cell id (see `by_cell_id.read`).
+        Outlines, points and regions (see `foreign.read_said`), or classes by cell id (see `by_cell_id.read`).
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels, in the order of their ids.
     width, height
@@ -73,17 +154,114 @@ def read(
     """
     if by_cell_id.holds_labels(path):
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
-    truth = foreign.read_truth(path, width=width, height=height, mpp=mpp, given=given)
-    frames.check(path, cells, truth.geometry.to_numpy(), width=width, height=height, mpp=mpp)
-    told = assign(cells, truth.geometry.to_numpy(), truth["name"].to_numpy(), mpp=mpp)
-    missed = sum(told.missed.values())
-    if 2 * missed > len(truth):
+    said = foreign.read_said(path, width=width, height=height, mpp=mpp, given=given)
+    shapes = said.shapes[said.shapes != None]  # noqa: E711 (element by element)
+    frames.check(path, cells, shapes, width=width, height=height, mpp=mpp)
+    told = find(cells, said, mpp=mpp)
+    if not told.tally.is_plain:
+        level = logging.WARNING if told.tally.left_out else logging.INFO
+        log.log(level, "truth %s: %s", path, " ".join(told.tally.sentences()))
+    missed, single = sum(told.missed.values()), told.tally.outlines + told.tally.points
+    if 2 * missed > single:
         log.warning(
             "truth %s: %d of %d true cells meet no detected one. Are its coordinates pixels of the full resolution "
             "(not µm, nor of another level), x before y, and of this slide?",
-            *(path, missed, len(truth)),
+            *(path, missed, single),
         )
     return told
+
+
+def read_outlines(
+    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+) -> np.ndarray:
+    """Read true outlines, without the regions around them, which are no outlines of cells.
+
+    Parameters
+    ----------
+    path
+        See `foreign.read`.
+    cells
+        ``shapely.Polygon`` of the detected cells, in level-0 pixels.
+    width, height
+        The slide, in level-0 pixels.
+
+    Raises
+    ------
+    ClusterfirstError
+        The file cannot be read, does not belong to this slide, or holds regions and nothing else.
+    """
+    outlines = foreign.read(path, width=width, height=height, mpp=mpp, given=given)["geometry"].to_numpy()
+    region = regions.around_cells(outlines, regions.Places(cells))
+    if len(region) and region.all():
+        raise ClusterfirstError(
+            f"truth {path}: all {len(region):,} outlines hold many cells each, as regions do, and only outlines of "
+            "single cells can be scored as outlines. Outline cells, or leave column 'truth' empty of this slide here: "
+            "regions are a truth for `snakemake evaluate`"
+        )
+    if region.any():
+        log.warning(
+            "truth %s: %s of %s outlines hold many cells each: regions, which are not scored (around %s)",
+            *(path, f"{region.sum():,}", f"{len(region):,}", a_few(shapely.centroid(outlines[region]), _place)),
+        )
+    return outlines[~region]
+
+
+def _place(point: shapely.Point) -> str:
+    return f"x {point.x:.0f}, y {point.y:.0f}"
+
+
+def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
+    """Find whom outlines, points and regions mean; see `read`.
+
+    Parameters
+    ----------
+    cells
+        ``shapely.Polygon``, level-0 pixels.
+    said
+        What a file says.
+    mpp
+        µm per level-0 pixel.
+    """
+    places = regions.Places(cells)
+    named = said.names != None  # noqa: E711 (element by element)
+    declared = said.shapes == None  # noqa: E711
+    region = declared | (regions.find(said.areas, places) & (said.types != "cell"))
+    # In a table, or of detections such as ours, a star is part of the name.
+    quiet = (region | (said.types != "")) & ~np.isin(said.types, _DETECTED) & _ends_in_star(said.names)
+    frame = quiet & (said.names == _FRAME)
+
+    single, many = (np.flatnonzero(named & ~frame & which) for which in (~region, region))
+    alone, covered = _matched(cells, said.shapes[single], REACH_UM / mpp)
+    spread = regions.spread(said.areas[many], said.names[many], places)
+    free = alone < 0
+    source = np.where(free, np.append(many, -1)[spread.region], np.append(single, -1)[alone])
+    ignored = np.append(quiet, False)[source]
+    name = np.append(said.names, None)[source]
+    name[ignored] = None
+
+    point = _is_point(said.shapes)
+    kinds = {"outlines": ~region & ~point, "points": point, "regions": region}
+    meant = {kind: which & named & ~quiet for kind, which in kinds.items()}
+    labelled = {kind: int(np.count_nonzero(np.append(which, False)[source])) for kind, which in meant.items()}
+    missed = Counter(said.names[np.setdiff1d(single[~quiet[single]], source)])
+    tally = Tally(
+        **{kind: int(np.count_nonzero(which)) for kind, which in meant.items()},
+        **{f"by_{kind}": count for kind, count in labelled.items()},
+        empty=spread.empty,
+        doubtful=int(np.count_nonzero(free & spread.doubtful)),
+        ignored=int(np.count_nonzero(ignored)),
+        unnamed=int(np.count_nonzero(frame | (region & ~named))),
+        covered=int(np.count_nonzero(covered & (source < 0))),
+    )
+    return Truth(_kind(meant), name, dict(sorted(missed.items())), tally)
+
+
+def _kind(shapes: Mapping[str, np.ndarray]) -> str:
+    return " and ".join(kind for kind, present in shapes.items() if present.any()) or "outlines"
+
+
+def _ends_in_star(names: np.ndarray) -> np.ndarray:
+    return np.array([name is not None and name.endswith("*") for name in names], bool)
 
 
 def assign(
@@ -110,29 +288,40 @@ def assign(
     reach_um
         How far from its cell a point may lie.
     """
-    point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
-    name = np.full(len(cells), None)
-    found = np.zeros(len(shapes), bool)
+    of_cell, _ = _matched(cells, shapes, reach_um / mpp)
+    point = _is_point(shapes)
+    missed = Counter(np.delete(names, of_cell[of_cell >= 0]))
+    kind = _kind({"outlines": ~point, "points": point})
+    return Truth(kind, np.append(names, None)[of_cell], dict(sorted(missed.items())))
+
+
+def _matched(cells: np.ndarray, shapes: np.ndarray, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each cell its outline or point, −1 without one; and whether an outline may have meant it."""
+    point = _is_point(shapes)
+    out, covered = np.full(len(cells), -1), np.zeros(len(cells), bool)
 
     outlines = np.flatnonzero(~point)
-    cell, outline = _by_overlap(cells, shapes[outlines])
-    name[cell], found[outlines[outline]] = names[outlines[outline]], True
+    cell, outline, chosen = _by_overlap(cells, shapes[outlines])
+    covered[cell] = True
+    out[cell[chosen]] = outlines[outline[chosen]]
 
-    points, free = np.flatnonzero(point), np.flatnonzero(name == None)  # noqa: E711 (element by element)
-    cell, marked = _by_nearness(cells[free], shapes[points], reach_um / mpp)
-    name[free[cell]], found[points[marked]] = names[points[marked]], True
-
-    kinds = [kind for kind, present in (("outlines", ~point), ("points", point)) if present.any()]
-    return Truth(" and ".join(kinds) or "outlines", name, dict(sorted(Counter(names[~found]).items())))
+    points, free = np.flatnonzero(point), np.flatnonzero(out < 0)
+    cell, marked = _by_nearness(cells[free], shapes[points], reach_px)
+    out[free[cell]] = points[marked]
+    return out, covered
 
 
-def _by_overlap(cells: np.ndarray, outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _is_point(shapes: np.ndarray) -> np.ndarray:
+    return shapely.get_type_id(shapes) == shapely.GeometryType.POINT
+
+
+def _by_overlap(cells: np.ndarray, outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of cells and outlines that may match, and which of the pairs do."""
     pairs = overlaps(cells, outlines)
     smaller = np.minimum(shapely.area(cells)[pairs.i], shapely.area(outlines)[pairs.j])
     same = pairs.shared >= _SHARED * smaller
     i, j = pairs.i[same], pairs.j[same]
-    chosen = match(i, j, pairs.iou[same], 0.0)
-    return i[chosen], j[chosen]
+    return i, j, match(i, j, pairs.iou[same], 0.0)
 
 
 def _by_nearness(cells: np.ndarray, points: np.ndarray, reach_px: float) -> tuple[np.ndarray, np.ndarray]:

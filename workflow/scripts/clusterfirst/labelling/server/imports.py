@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import shapely
 
 from ...clustering import palette
 from ...evaluation import truth
+from ...evaluation.truth import Truth
 from ...io import ClusterfirstError
 from ...labels import by_cell_id, people
 from ...outlines import foreign
@@ -28,22 +30,21 @@ _GIVEN = {"objects_of": "nucleus", "max_lost": 0.1, "min_median_um2": 0}
 """The app opens results without their configuration. Whoever imports sees at once what is labelled, and can undo it."""
 
 
-def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.ndarray, int, dict[str, str]]:
+def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[Truth, dict[str, str]]:
     """Find out what an uploaded file says of a slide's cells.
 
     Parameters
     ----------
     data
-        GeoJSON with classes (outlines or points of single cells, see `evaluation.truth`), or an export of labels.
+        GeoJSON with classes (outlines or points of single cells, or regions, see `evaluation.truth`), or an export of
+        labels.
     slide, group, rows
         Whose cells.
 
     Returns
     -------
-    names : numpy.ndarray
-        Per cell of the slide its class, or None.
-    missed : int
-        Classified objects that meet no cell.
+    told : Truth
+        What each cell of the slide is called, and what meets no cell.
     colours : dict
         Of classes, as far as the file says.
 
@@ -66,26 +67,23 @@ def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[np.n
             if by_cell_id.holds_labels(path):
                 return _read_export(path, polygons, slide, cells_sha256(group, rows))
             size = {"width": slide.width, "height": slide.height, "mpp": slide.mpp}
-            classified = truth.read(path, polygons, **size, given=_GIVEN)
-            return classified.name, sum(classified.missed.values()), foreign.class_colours(path)
+            told = truth.read(path, polygons, **size, given=_GIVEN)
+            return told, foreign.class_colours(path)
         except RecursionError:
             raise ClusterfirstError("the file cannot be read: it is nested too deeply for GeoJSON") from None
         except ClusterfirstError as error:
             raise ClusterfirstError(str(error).replace(str(path), "in the file")) from error
 
 
-def _read_export(
-    path: Path, polygons: np.ndarray, slide: SlideInfo, cells: str
-) -> tuple[np.ndarray, int, dict[str, str]]:
+def _read_export(path: Path, polygons: np.ndarray, slide: SlideInfo, cells: str) -> tuple[Truth, dict[str, str]]:
     """Take labels by cell id, or by place if the slide was segmented again since."""
     facts, classes, points, names = people.read_places(path)
     colours = {entry["name"]: entry["colour"] for entry in classes}
     if facts["slide"] != slide.id:
         raise ClusterfirstError(f"the file has labels of slide {facts['slide']}, not of {slide.id}")
     if facts["cells_sha256"] == cells:
-        return people.read(path, len(polygons), cells_sha256=cells).label, 0, colours
-    placed = truth.assign(polygons, shapely.points(points), names, mpp=slide.mpp)
-    return placed.name, sum(placed.missed.values()), colours
+        return Truth("labels", people.read(path, len(polygons), cells_sha256=cells).label, {}), colours
+    return truth.assign(polygons, shapely.points(points), names, mpp=slide.mpp), colours
 
 
 def action_of(names: np.ndarray, start: int, colours: dict[str, str], state: State, leaves: Leaves) -> dict | None:
@@ -134,7 +132,8 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
     -------
     dict
         ``message``, ``cells`` (whose label has changed), ``same`` (that had theirs already), ``missed`` (objects of the
-        file that are no cell).
+        file that are no cell); of a file with regions also ``tally`` (how cells came by their classes, see
+        `evaluation.truth.Tally`).
 
     Raises
     ------
@@ -143,12 +142,15 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
     """
     group = session.group
     rows = {member.id: rows for member, rows in group.info.spans()}[slide.id]
-    names, missed, colours = read(data, slide, group, rows)
+    told, colours = read(data, slide, group, rows)
+    names, missed, tally = told.name, sum(told.missed.values()), told.tally
     classified = int((names != None).sum())  # noqa: E711 (element by element)
-    if not classified and missed:
+    if not classified and (missed or not tally.is_plain):
+        objects = missed + tally.regions + tally.unnamed
         raise ClusterfirstError(
-            f"none of the {missed:,} classified objects in the file is a cell of slide {slide.id}: is it of another "
-            "slide, or does it outline regions? Regions are named with the lasso"
+            f"none of the {objects:,} classified objects in the file is a cell of slide {slide.id}, or a region that "
+            "says what its cells are: is it of another slide? Regions can also be named with the lasso. "
+            + " ".join(tally.sentences())
         )
     if not classified:
         raise ClusterfirstError("nothing in the file has a class: classify objects in QuPath, then export them")
@@ -161,7 +163,8 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
     session.derive(who, str(uuid4()), make)
     changed = sum(len(ranges.decode(entry["rows"], len(group))) for entry in action.get("cells", []))
     counts = {"cells": changed, "same": classified - changed, "missed": missed}
-    return {**counts, "message": _message(**counts)}
+    message = " ".join([_message(**counts), *tally.sentences()])
+    return {**counts, "message": message, **({} if tally.is_plain else {"tally": asdict(tally)})}
 
 
 def _message(*, cells: int, same: int, missed: int) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +13,15 @@ import pandas as pd
 
 from ...io import ClusterfirstError
 from . import geojson, geoparquet, label_image, points
-from .checks import check, check_points, classified
-from .features import NO_OUTLINE, Features
+from .checks import check
+from .features import Features
 from .geojson import class_colours
+from .said import Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["class_colours", "read", "read_truth"]
+__all__ = ["Said", "class_colours", "read", "read_said", "read_truth"]
 
 _Reader = Callable[[Path, int, int, str], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
@@ -83,10 +82,8 @@ def read(
     return _frame(polygons, features.names[rows])
 
 
-def read_truth(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> geopandas.GeoDataFrame:
-    """Read what people say that cells are: outlines or points, with classes.
+def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]) -> Said:
+    """Read what people say that cells are: outlines, points and regions, with classes.
 
     Outlines are read and checked as by `read`, but for their size: large ones may be regions. Points are Point and
     MultiPoint features of GeoJSON or GeoParquet (each point of a MultiPoint is a cell), or rows of
@@ -95,7 +92,9 @@ def read_truth(
         Columns ``x``, ``y`` (level-0 pixels) and ``class``, or one of the other usual headers; separated by commas,
         semicolons or tabs. Numbers may have decimal commas, where these do not separate the columns.
 
-    Points outside the slide and with coordinates that are no numbers are dropped, and so is what has no class.
+    Points outside the slide and with coordinates that are no numbers are dropped. Annotations and tiles of QuPath
+    beside cells or detections are regions. Where no file says so, an outline may be a region all the same: that shows
+    only beside the cells (see `evaluation.regions`). So areas are kept whole, too.
 
     Parameters
     ----------
@@ -104,34 +103,29 @@ def read_truth(
     width, height, mpp, given
         See `read`.
 
-    Returns
-    -------
-    geopandas.GeoDataFrame
-        ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
-        the order of the file.
-
     Raises
     ------
     ClusterfirstError
         As of `read`; or nothing has a class.
     """
     features, path = _features(path, "truth", _TRUTH_READERS, width, height, given)
-    marked = np.unique(features.point_owner)
-    remarks = [(what, np.setdiff1d(which, marked) if what == NO_OUTLINE else which) for what, which in features.remarks]
-    features = replace(features, remarks=remarks)
-    shapes, rows = [np.empty(0, object)], [np.empty(0, int)]
-    outlines, marks = partial(check, mpp=mpp, given=given, regions=True), partial(check_points, given=given)
-    for checked, wanted in ((outlines, len(features.polygons) or not len(marked)), (marks, len(marked))):
-        if wanted:
-            found, of = checked(features, path, width, height)
-            shapes.append(found)
-            rows.append(of)
-            features = replace(features, remarks=[])  # told once
-    shapes, rows = np.concatenate(shapes), np.concatenate(rows)
-    order = np.argsort(rows, kind="stable")
-    shapes, rows = shapes[order], rows[order]
-    known = classified(features.names[rows], rows, features, path)
-    return _frame(shapes[known], features.names[rows[known]])
+    return said(features, path, width, height, mpp=mpp, given=given)
+
+
+def read_truth(
+    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+) -> geopandas.GeoDataFrame:
+    """Read outlines and points that have a class; see `read_said`, which knows regions, too.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
+        the order of the file.
+    """
+    told = read_said(path, width=width, height=height, mpp=mpp, given=given)
+    known = (told.names != None) & (told.shapes != None)  # noqa: E711 (element by element)
+    return _frame(told.shapes[known], told.names[known])
 
 
 def _frame(shapes: np.ndarray, names: np.ndarray) -> geopandas.GeoDataFrame:

@@ -62,6 +62,14 @@ class Features:
         features are remarked on as `NO_OUTLINE`.
     point_owner : numpy.ndarray
         For each point its feature. Ascending.
+    regions : numpy.ndarray
+        Polygons of what the file says are regions around its cells, which `polygons` is without. Only `read_said`
+        wants them; their features are remarked on as `REGIONS`.
+    region_owner : numpy.ndarray
+        For each of `regions` its feature. Ascending.
+    types : numpy.ndarray
+        For each feature what the file says that it is, in QuPath's words (``cell``, ``detection``, ``annotation``, …);
+        empty of a file that says nothing.
     """
 
     polygons: np.ndarray
@@ -71,6 +79,9 @@ class Features:
     remarks: list[Remark]
     points: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     point_owner: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    regions: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    region_owner: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    types: np.ndarray = field(default_factory=lambda: np.empty(0, object))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -96,6 +96,9 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
         ],
         points=points[~left[point_owner]],
         point_owner=point_owner[~left[point_owner]],
+        regions=polygons[(regions & ~elsewhere)[owner]],
+        region_owner=owner[(regions & ~elsewhere)[owner]],
+        types=np.array(types, object),
     )
 
 

@@ -39,7 +39,8 @@ export async function importLabels(store, file, reload) {
     const text = content.text();
     const found = await post(`${groupUrl(store.group.id)}/import?slide=${encodeURIComponent(slide)}`, await text);
     await reload();
-    say(found.message ?? `${file.name} imported.`);
+    // With regions there is more to read: who has labels of what, and what was left out.
+    say(found.message ?? `${file.name} imported.`, found.tally ? { lasts: 20000 } : {});
   } catch (error) {
     complain(error);
   }
