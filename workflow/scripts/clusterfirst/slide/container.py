@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _MIRAX, _VSI, _HAMAMATSU = (
-    "the pictures lie in the folder {stem}/ beside it, which is missing or incomplete: copy it, too",
+    "the pictures lie in the folder {stem}/ beside it, which is missing or incomplete: copy it, too (and keep the "
+    "ending .mrxs in small letters)",
     "the pictures lie in the folder _{stem}_/ beside it, and VSI is not read here: convert it to OME-TIFF",
     "the pictures lie in files beside it, which are missing or incomplete: copy them, too",
 )
@@ -32,6 +33,14 @@ _SCANNERS = {
 }
 """Formats of scanners that are no TIFF, and what to do where OpenSlide does not know a file: beside the pictures these
 hold a small one of the whole glass, which other programs can open."""
+
+_MIRAX_FILE, _DICOM_KIND = "mirax.DATAFILE.FILE_", "dicom.ImageType[3]"
+"""Properties of OpenSlide: names of the files of pictures, by number; whether the largest level is itself a copy."""
+
+_NO_FULL_SIZE = (
+    "by DICOM its largest image is a smaller copy of another one: the file of full size is not in this folder, or was "
+    "never made"
+)
 
 
 @dataclass(frozen=True)
@@ -64,14 +73,16 @@ def open_container(path: str | os.PathLike) -> Opened:
     import openslide
 
     path = Path(path)
+    if path.is_dir():
+        raise ClusterfirstError(f"slide {path} is a folder: name a file; of a series by DICOM, any one of its files")
     if not path.is_file():
         raise ClusterfirstError(f"slide {path}: no such file")
     try:
         vendor = openslide.OpenSlide.detect_format(path)
         if vendor not in (None, "generic-tiff"):
-            return Opened(openslide.OpenSlide(path))
-        if advice := _SCANNERS.get(path.suffix.lower()):
-            raise ClusterfirstError(f"slide {path} cannot be opened: {advice.format(stem=path.stem)}")
+            return _of_scanner(path)
+        if advice := _advice(path):
+            raise ClusterfirstError(f"slide {path} cannot be opened: {advice}")
         found = survey(path) if is_tiff(path) else None
         if found and not found.plain:
             return Opened(TiffImage(path, found), found.mpp, found.remarks)
@@ -82,6 +93,30 @@ def open_container(path: str | os.PathLike) -> Opened:
             f"slide {path} cannot be opened as a slide or an image: {error}. "
             "The file is truncated or damaged, or of a format that is not read here: copy it again, or convert it"
         ) from error
+
+
+def _of_scanner(path: Path) -> Opened:
+    """Open what OpenSlide knows, if its files are all there: it misses some only once they are read, others never."""
+    import openslide
+
+    try:
+        handle = openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        if path.suffix == ".mrxs":
+            raise ClusterfirstError(f"slide {path} cannot be opened ({error}): {_advice(path)}") from error
+        raise
+    said = handle.properties
+    data = [said[f"{_MIRAX_FILE}{number}"] for number in range(int(said.get(f"{_MIRAX_FILE}COUNT", 0)))]
+    if missing := [name for name in data if not (path.with_suffix("") / name).is_file()]:
+        handle.close()
+        raise ClusterfirstError(f"slide {path} cannot be opened (no file {', '.join(missing[:5])}): {_advice(path)}")
+    copied = said.get(_DICOM_KIND) == "RESAMPLED"
+    return Opened(handle, remarks=(_NO_FULL_SIZE,) if copied else ())
+
+
+def _advice(path: Path) -> str | None:
+    """What to do about a file by its ending, if that is a scanner's."""
+    return _SCANNERS[path.suffix.lower()].format(stem=path.stem) if path.suffix.lower() in _SCANNERS else None
 
 
 def _plain(path: Path) -> tuple[Any, tuple[str, ...]]:
