@@ -18,6 +18,7 @@ ORDER = (
     "backends",
     "layout",
     "devices",
+    "proxies",
     "weights",
     "slide",
     "outlines",

@@ -221,8 +221,7 @@ def test_a_truth_of_points_is_enough(data, new_project):
     assert judged["with_truth"] > 0.9 * len(features)
 
 
-def test_what_a_model_calls_shared_clusters_goes_to_the_cells_of_each_slide(cohort, tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_what_a_model_calls_shared_clusters_goes_to_the_cells_of_each_slide(cohort, tmp_path):
     project = copy_of(cohort, tmp_path / "copy")
     files = [f"results/s{number}/cells.parquet" for number in NUMBERS]
     with chat.running() as server:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from . import proxies
 from .io import ClusterfirstError, atomic
 
 log = logging.getLogger(__name__)
@@ -291,7 +292,8 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
         return target
     failures = []
     for number, source in enumerate(asset.sources, 1):
-        log.info("fetching %s from source %d of %d: %s", asset.about, number, len(asset.sources), source)
+        where = f"{number} of {len(asset.sources)}: {source}{_through(source)}"
+        log.info("fetching %s from source %s", asset.about, where)
         try:
             with atomic(target) as part:
                 with _opened(source) as (stream, size), part.open("wb") as file:
@@ -313,6 +315,13 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
         f"(sha256 {digest})",
     ]
     raise ClusterfirstError("\n  ".join(lines))
+
+
+def _through(source: Url | Package | Timm) -> str:
+    """The proxy on the way, in words: who fetches behind one wants it, and is to know of it."""
+    # Where pip and timm look is their own business; they take the proxy for https.
+    proxy = proxies.of_downloads(source.address if isinstance(source, Url) else "https:")
+    return f", through the proxy {proxy} that the environment names" if proxy else ""
 
 
 def _sidecar(target: Path) -> Path:
