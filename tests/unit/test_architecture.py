@@ -12,8 +12,8 @@ from clusterfirst.plan.layout import ClassifyFolder, ResultsFolder, SlideFolder
 from clusterfirst.plan.wanted import LABELS
 
 ORDER = (
-    "io",
     "text",
+    "io",
     "fit",
     "backends",
     "layout",

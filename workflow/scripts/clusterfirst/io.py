@@ -12,12 +12,14 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from .text import spreadsheet
 
 log = logging.getLogger("clusterfirst")
 
@@ -151,6 +153,35 @@ def write_table(table, path: str | os.PathLike, metadata: dict | None = None) ->
     kept[METADATA_KEY] = to_json(metadata or {})
     with atomic(path) as part:
         pq.write_table(table.replace_schema_metadata(kept), part, compression="zstd")
+
+
+def write_csv(
+    table, path: str | os.PathLike, *, float_format: str | None = None, numbers: Collection[str] = ()
+) -> None:
+    """Write a pandas data frame as CSV for people, atomically: no text in it is a formula (see `text.spreadsheet`).
+
+    Parameters
+    ----------
+    table
+        A ``pandas.DataFrame``; its index is left out.
+    path
+        The file.
+    float_format
+        Such as ``%.4f``.
+    numbers
+        Columns whose texts are numbers, or no formulas for another reason: they are written as they are.
+    """
+    import pandas as pd
+
+    texts = {
+        name: pd.Series(map(spreadsheet, values), index=table.index, dtype=object)
+        for name, values in table.items()
+        if values.dtype.kind == "O" and name not in numbers
+    }
+    with atomic(path) as part:
+        table.assign(**texts).rename(columns=spreadsheet).to_csv(
+            part, index=False, float_format=float_format, encoding="utf-8"
+        )
 
 
 def to_json(metadata: dict) -> bytes:

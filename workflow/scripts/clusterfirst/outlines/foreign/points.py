@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...io import ClusterfirstError
+from ...text import from_spreadsheet
 from .features import NO_OUTLINE, Features
 
 _HEADERS = {
@@ -40,7 +41,7 @@ def read(path: Path, _width: int, _height: int) -> Features:
         ) from error
     columns = {wanted: _column(table, wanted, path) for wanted in _HEADERS}
     xy = [pd.to_numeric(columns[axis], errors="coerce").to_numpy(float) for axis in ("x", "y")]
-    names = [name.strip() or None for name in columns["class"].fillna("")]
+    names = [from_spreadsheet(name).strip() or None for name in columns["class"].fillna("")]
     rows = np.arange(len(table))
     return Features(
         polygons=np.empty(0, object),
