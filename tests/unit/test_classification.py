@@ -338,7 +338,7 @@ BAD = {
     "half": ('{"class": "stroma", "confid', "it is not valid JSON"),
     "a list": ("[1]", "it is not valid JSON"),
     "another class": ('{"class": "spleen", "confidence": 1, "rationale": ""}', 'class "spleen" is not one of epith'),
-    "percent": ('{"class": "stroma", "confidence": 80, "rationale": ""}', "confidence is not a number from 0 to 1"),
+    "of ten": ('{"class": "stroma", "confidence": 8, "rationale": ""}', "confidence is not a number from 0 to 1"),
     "true": ('{"class": "stroma", "confidence": true, "rationale": ""}', "confidence is not a number from 0 to 1"),
     "no reasons": ('{"class": "stroma", "confidence": 0.5}', "rationale is missing"),
     "nothing": ("", "it is not valid JSON"),
