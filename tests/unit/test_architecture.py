@@ -18,6 +18,7 @@ ORDER = (
     "backends",
     "layout",
     "devices",
+    "coinciding",
     "proxies",
     "weights",
     "slide",
