@@ -244,11 +244,36 @@ def bounded_map(pool: Executor, function: Callable, items: Iterable, *, ahead: i
         yield result
 
 
+def print_anything() -> None:
+    """Let a terminal or pipe that knows few letters show others as numbers, where Python would end with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of files that Python writes otherwise than they are, for it takes their letters from the locale.
+
+    Raises
+    ------
+    ClusterfirstError
+        A name is not plain ASCII, and names are not taken for UTF-8.
+    """
+    encoding = sys.getfilesystemencoding()
+    odd = [] if encoding.lower() in ("utf-8", "utf8") else [name for name in names if not name.isascii()]
+    if odd:
+        raise ClusterfirstError(
+            f"{odd[0]!a}: Python takes names of files for {encoding} here (LC_ALL, LANG, PYTHONUTF8), and would not "
+            "find this one. Start the same command with PYTHONUTF8=1 in the environment"
+        )
+
+
 def log_to(path: str | os.PathLike | None) -> None:
     """Send log records to `path` and to the terminal, and record an uncaught exception before the process ends.
 
     A `ClusterfirstError` is shown to the user as its message alone; the traceback goes to the log file.
     """
+    print_anything()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

