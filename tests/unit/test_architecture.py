@@ -12,12 +12,14 @@ from clusterfirst.plan.layout import ClassifyFolder, ResultsFolder, SlideFolder
 from clusterfirst.plan.wanted import LABELS
 
 ORDER = (
-    "io",
     "text",
+    "io",
     "fit",
     "backends",
     "layout",
     "devices",
+    "coinciding",
+    "proxies",
     "weights",
     "slide",
     "outlines",

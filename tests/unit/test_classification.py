@@ -33,7 +33,6 @@ def quick(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("AZURE_OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(autouse=True)
@@ -339,7 +338,7 @@ BAD = {
     "half": ('{"class": "stroma", "confid', "it is not valid JSON"),
     "a list": ("[1]", "it is not valid JSON"),
     "another class": ('{"class": "spleen", "confidence": 1, "rationale": ""}', 'class "spleen" is not one of epith'),
-    "percent": ('{"class": "stroma", "confidence": 80, "rationale": ""}', "confidence is not a number from 0 to 1"),
+    "of ten": ('{"class": "stroma", "confidence": 8, "rationale": ""}', "confidence is not a number from 0 to 1"),
     "true": ('{"class": "stroma", "confidence": true, "rationale": ""}', "confidence is not a number from 0 to 1"),
     "no reasons": ('{"class": "stroma", "confidence": 0.5}', "rationale is missing"),
     "nothing": ("", "it is not valid JSON"),
@@ -662,12 +661,12 @@ def test_the_plan_says_what_would_be_sent_and_sends_nothing(run_with, shown, pro
     sizes = sum((tmp_path / "views" / view.file).stat().st_size for view in shown)
     assert (found.views, found.known, found.bytes, found.pixels) == (6, 0, sizes, (32, 32))
     assert 6 * 2500 < found.prompt_tokens < 6 * 5000
-    text = plan.told("a", found, own, host="127.0.0.1", prompt=prompt, folder="results/a/views")
+    text = plan.told("a", found, own, receivers="127.0.0.1", prompt=prompt, folder="results/a/views")
     usual = (found.prompt_tokens * 2 + 6 * 120 * 8) / 1e6
     most = 2 * (found.prompt_tokens * 2 + 6 * 1000 * 8) / 1e6
     assert "a: 6 pictures to 127.0.0.1, model seer-1, prompt default; they lie in results/a/views" in text
     assert f"cost: about {usual:.2f}, at most about {most:.2f}" in text
-    assert "price_in" in plan.told("a", found, run.settings, host="h", prompt=prompt, folder="f")
+    assert "price_in" in plan.told("a", found, run.settings, receivers="h", prompt=prompt, folder="f")
     run(budget_requests=4)
     assert (reckoned().known, reckoned().views) == (4, 6)
 

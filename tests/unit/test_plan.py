@@ -8,7 +8,7 @@ from clusterfirst.export import FORMATS
 from clusterfirst.health import survey
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.plan import jobs, units, wanted
-from clusterfirst.plan.groups import A_GROUP, A_SLIDE
+from clusterfirst.plan.groups import A_GROUP, A_SLIDE, Groups
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.stages import FINISHED, PARTS, STAGES
@@ -123,6 +123,11 @@ def test_slides_are_clustered_alone_by_tissue_or_all_together(make):
     assert plan.groups.of_slide("b") == "groups/cohort"
     mixed = make({"tissues": {"colon": {"clustering": {"scope": "tissue"}}}})
     assert mixed.groups.members == {"groups/tissue-colon": ["a", "b"], "c": ["c"]}
+    moved = Groups.of({"": "bca", "sweep/x/": "cab"}, lambda trial, _: f"{trial}groups/cohort")
+    assert moved.members == {
+        "groups/cohort": ["a", "b", "c"],
+        "sweep/x/groups/cohort": ["sweep/x/a", "sweep/x/b", "sweep/x/c"],
+    }
     assert mixed.groups_in_run() == ["groups/tissue-colon", "c"]
 
 

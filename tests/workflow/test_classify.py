@@ -17,6 +17,7 @@ from clusterfirst.labels import model
 from clusterfirst.proposing import views
 
 from .. import chat_server as chat
+from .. import forward_proxy
 from .conftest import copy_of, say
 
 KEY = "sk-proj-0123456789abcdefSECRET"
@@ -30,7 +31,6 @@ MINE = {
 def key():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        patch.setenv("NO_PROXY", "127.0.0.1")
         yield
 
 
@@ -51,7 +51,9 @@ def assert_the_key_is_nowhere(project):
 @pytest.fixture(scope="module")
 def classified(finished, tmp_path_factory):
     """Both slides previewed, then classified; what the server heard, and what snakemake said."""
-    with chat.running() as server:
+    with chat.running() as server, forward_proxy.running() as proxy, pytest.MonkeyPatch.context() as environment:
+        for name, value in proxy.environment().items():
+            environment.setenv(name, value)
         prices = {"price_in": 1.0, "price_out": 2.0}
         project = with_server(finished, tmp_path_factory.mktemp("classified") / "copy", server.url, **prices)
         assert project.jobs("classify") == {
@@ -69,6 +71,7 @@ def classified(finished, tmp_path_factory):
         where = f"pictures of the clusters of 2 slides or groups go to a model at 127.0.0.1:{server.port}"
         assert where in done.stdout
         assert where not in preview.stdout
+        assert not proxy.seen, "what the environment says of proxies is for others"
         yield project, server, preview.stdout, done.stdout
 
 
@@ -131,6 +134,22 @@ def test_the_preview_and_the_log_say_what_goes_where(classified):
         assert f"{count} pictures" in said
     assert "cost: about" in preview
     assert "Nothing was sent" in preview
+
+
+def test_a_proxy_that_receives_pictures_is_named_everywhere(finished, tmp_path, monkeypatch):
+    with chat.running() as server, forward_proxy.running() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        project = with_server(finished, tmp_path / "copy", server.url, proxy="environment", per_cluster=1)
+        done = project.run("classify_preview", "results/a/classes.json")
+        assert done.returncode == 0, done.stdout
+        where = f"127.0.0.1:{server.port} through the proxy http://127.0.0.1:{proxy.port} (http_proxy), which receives"
+        assert f"of the clusters of 1 slides or groups go to a model at {where}" in done.stdout
+        assert re.search(rf"a: \d+ pictures to {re.escape(where)}", done.stdout)
+        log = (project.results("a") / "logs/classify_clusters.log").read_text(encoding="utf-8")
+        assert log.count(where) == 2
+        assert proxy.pictures == len(server.asked) > 0
+        for path in project.folder.rglob("*"):
+            assert not path.is_file() or forward_proxy.PASSWORD.encode() not in path.read_bytes(), path
 
 
 def test_pictures_are_there_to_be_looked_at(classified):

@@ -1,5 +1,6 @@
 """One page of all finished slides: `snakemake cohort`."""
 
+import shutil
 from datetime import datetime
 
 from clusterfirst.io import read_json
@@ -57,6 +58,21 @@ def test_the_page_is_made_after_what_is_asked_for_with_it(copied):
     done = copied.run("cohort", "annotations", "--dry-run", "--forcerun", "annotate")
     assert done.returncode == 0, done.stdout
     assert done.stdout.rindex("rule annotate:") < done.stdout.index("rule cohort:")
+
+
+def test_everything_and_its_pages_can_be_asked_for_at_once(copied):
+    """Nothing is finished when it begins, and no times are known; all is, when the pages are made."""
+    for slide in "ab":
+        shutil.rmtree(copied.results(slide) / "annotated")
+        shutil.rmtree(copied.results(slide) / "benchmarks")
+    done = copied.run("benchmarks", "cohort", "all")
+    assert done.returncode == 0, done.stdout
+    read = Page((copied.folder / "results" / PAGE).read_text(encoding="utf-8"))
+    assert [row[0] for row in rows(read, "time")[:2]] == ["a", "b"]
+    assert "Not finished" not in read.text
+    assert "benchmarks.html" in read.sources or "benchmarks.html" in read.text
+    table = (copied.folder / "results/benchmarks.csv").read_text(encoding="utf-8")
+    assert [line.split(",")[:2] for line in table.splitlines()[1:]] == [["a", "annotate"], ["b", "annotate"]]
 
 
 def test_without_a_finished_slide_the_target_says_what_to_do(new_project, tissue):

@@ -74,6 +74,21 @@ def test_representative_tiles_hold_the_typical_cells_of_every_cluster(copied):
     assert copied.jobs("representative_annotations") == set()
 
 
+def test_all_that_is_wrong_with_targets_is_told_whatever_their_order(new_project, tissue, monkeypatch):
+    """Snakemake keeps targets in a set."""
+    project = new_project("wrong-targets")
+    project.write([{"slide": "a", "path": tissue / "a.png", "mpp": 0.499}])
+    told = set()
+    for seed, targets in (("1", ("labels", "exports")), ("2", ("exports", "labels")), ("3", ("labels", "exports"))):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        done = project.run(*targets, "--dry-run")
+        assert done.returncode != 0
+        told.add(done.stdout[done.stdout.index("InputFunctionException") :])
+    (text,) = told
+    assert "nobody has exported labels" in text
+    assert "there is nothing to export" in text
+
+
 def test_times_are_tabulated_of_what_has_been_run(copied):
     (copied.results("b") / "annotated/overview.png").unlink()
     assert copied.jobs("benchmarks") == set()

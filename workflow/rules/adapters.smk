@@ -88,11 +88,38 @@ def slides_of_members(wildcards):
 def every(find):
     """What is wanted of the whole run: not a list, for jobs on a cluster parse the workflow, too, and want one slide's."""
 
-    def ask(wildcards):
+    def alone(wildcards):
         with plainly():
             return find(plan)
 
+    def ask(wildcards):
+        try:
+            return alone(wildcards)
+        except WorkflowError:
+            wrong = wrong_targets()
+            if ask not in wrong:
+                raise
+            if ask is not next(iter(wrong)):
+                return []
+            raise WorkflowError("\n".join(dict.fromkeys(wrong.values()))) from None
+
+    ask.alone = alone
     return ask
+
+
+def wrong_targets():
+    """What targets of this call say is wrong, by what asks for their files.
+
+    Snakemake looks at targets in any order, and stops at the first that is wrong: that is to be told of them all.
+    """
+    wrong = {}
+    for target in filter(workflow.is_rule, sorted(workflow.dag_settings.targets)):
+        for ask in workflow.get_rule(target).input:
+            try:
+                getattr(ask, "alone", bool)(None)
+            except WorkflowError as error:
+                wrong[ask] = str(error)
+    return wrong
 
 
 def every_slide(*files):
@@ -193,16 +220,53 @@ def prompt_of(group):
     return local(str(own)) if own else named(prompt)
 
 
-def asked_for_as_well(wildcards):
-    """What the other targets of this call ask for."""
-    files = []
-    for target in sorted({*workflow.dag_settings.targets} - {"cohort"}):
-        known = workflow.is_rule(target)
-        for one in workflow.get_rule(target).input if known else [target]:
+def asked_for_as_well(*pages):
+    """What the other targets of this call ask for, other than pages that tell of it (names of rules)."""
+
+    def ask(wildcards):
+        files = []
+        for target in other_targets(pages):
+            files += asked_by(target, wildcards)
+        return [file for file in dict.fromkeys(files) if file not in files_of(pages)]
+
+    return ask
+
+
+def files_of(pages):
+    return {str(file) for page in pages for file in workflow.get_rule(page).output}
+
+
+def other_targets(pages):
+    return sorted({*workflow.dag_settings.targets} - {*pages} - files_of(pages))
+
+
+def asked_by(target, wildcards):
+    """The files that a target of the command line stands for: a rule's own, or what it collects; or a file."""
+    if not workflow.is_rule(target):
+        return [target]
+    known, files = workflow.get_rule(target), []
+    for one in known.output or known.input:
+        try:
             found = one(wildcards) if callable(one) else one
-            files += [found] if isinstance(found, str) else found
-    page = f"{RESULTS}/{ResultsFolder.cohort_page}"
-    return [file for file in dict.fromkeys(files) if file != page]
+        except WorkflowError:
+            # It says so itself.
+            found = []
+        files += [found] if isinstance(found, str) else found
+    return files
+
+
+def or_later(find, *pages):
+    """What there is to tell of; nothing, where this call may make it first: Snakemake asks again before the job starts."""
+
+    def ask(wildcards):
+        try:
+            return find(wildcards)
+        except WorkflowError:
+            if other_targets(pages):
+                return {}
+            raise
+
+    return ask
 
 
 # --- settings and facts ---

@@ -3,6 +3,9 @@
 
 # What each stage of each slide took. It tabulates what has been run, and runs nothing.
 rule benchmarks:
+    input:
+        # What is made in the same call is to be in it, but for the page that has a link to it.
+        asked_for_as_well("benchmarks", "cohort"),
     output:
         page=report(
             f"{RESULTS}/benchmarks.html",
@@ -26,6 +29,6 @@ rule benchmarks:
         **asks("benchmarks"),
     params:
         # They are no inputs: as such, they would be made again together with the stages that they are of.
-        files=benchmark_files,
+        files=or_later(benchmark_files, "benchmarks", "cohort"),
     script:
         "../scripts/benchmarks.py"

@@ -106,15 +106,15 @@ def announce_asking(plan):
         for job in workflow.dag.needrun_jobs()
         if job.rule.name == "classify_clusters"
     ]
-    hosts = set()
+    receivers = set()
     for group in groups:
         settings = plan.settings(group).classify
         server.check(settings, os.environ)
-        hosts.add(server.host(server.address(settings, os.environ)))
+        receivers.add(server.receivers(settings, os.environ))
     if groups:
         logger.warning(
             f"classify.per_cluster is not 0: pictures of the clusters of {len(groups)} slides or groups go to a model at "
-            f"{', '.join(sorted(hosts))}, unless its answers are known"
+            f"{'; '.join(sorted(receivers))}, unless its answers are known"
         )
 
 

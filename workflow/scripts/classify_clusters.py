@@ -14,7 +14,7 @@ from clusterfirst.proposing.server import Server
 def say_where_to(server, settings, shown, folder):
     """The log must tell what left the machine, even if the job is killed in the middle."""
     size = sum(Path(folder, view.file).stat().st_size for view in shown)
-    log.info("%d pictures (%.1f MB) for %s at %s", len(shown), size / 1e6, settings["model"], server.host)
+    log.info("%d pictures (%.1f MB) for %s at %s", len(shown), size / 1e6, settings["model"], server.receivers)
 
 
 def say_what_it_took(cost, server, settings):
@@ -23,7 +23,7 @@ def say_what_it_took(cost, server, settings):
         "%d requests with a picture each (%.1f MB) were sent to %s, %d answers were known; %d tokens in, %d out%s",
         cost.requests,
         cost.bytes / 1e6,
-        server.host,
+        server.receivers,
         cost.cached,
         cost.prompt_tokens,
         cost.completion_tokens,

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from clusterfirst import __version__
-from clusterfirst.io import log_to, progress
+from clusterfirst.io import ClusterfirstError, log_to, progress
 from clusterfirst.reports import costs
 from clusterfirst.reports.cohort import figures, page
 from clusterfirst.reports.cohort.cohort import Cohort, Missing
@@ -13,6 +13,8 @@ from clusterfirst.reports.cohort.cohort import Cohort, Missing
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     results, groups, exports = Path(snakemake.params.results), snakemake.params.groups, snakemake.params.exports
+    if not groups:
+        raise ClusterfirstError(f"no slide is finished in {results}/, so there is nothing to show: run snakemake first")
     table = costs.read({name: list(files) for name, files in snakemake.params.benchmarks.items()})
     seconds = table.groupby("slide")["seconds"].sum().to_dict()
 

@@ -2,7 +2,7 @@
 
 from clusterfirst.evaluation import trials
 from clusterfirst.evaluation.clusters import Counts
-from clusterfirst.io import atomic, log_to, read_json
+from clusterfirst.io import log_to, read_json, write_csv
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -25,8 +25,8 @@ if __name__ == "__main__":
 
     outcomes = [outcome(trial) for trial in snakemake.params.trials]
     table = trials.compare(outcomes)
-    with atomic(snakemake.output.table) as part:
-        table.to_csv(part, index=False, float_format="%.4f")
+    tried = {key for one in outcomes for key in one.values}
+    write_csv(table, snakemake.output.table, float_format="%.4f", numbers=tried)
     trials.write_best(table, outcomes, snakemake.output.best)
     trials.plot(table, outcomes, snakemake.output.plot)
     trials.write_page(table, outcomes, snakemake.output.page)

@@ -4,7 +4,7 @@ from collections import Counter
 
 from clusterfirst.evaluation import cluster_plots, page, pooled
 from clusterfirst.evaluation.clusters import HEADLINE, Counts
-from clusterfirst.io import atomic, log, log_to, read_json, write_json
+from clusterfirst.io import log, log_to, read_json, write_csv, write_json
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -20,8 +20,7 @@ if __name__ == "__main__":
         log.warning("classes that differ in capitals only are counted as different ones: %s", ", ".join(twice))
     without_truth = {document["group"]: document for document in map(read_json, snakemake.input.validity)}
 
-    with atomic(snakemake.output.table) as part:
-        pooled.table(slides, pools, tissues).to_csv(part, index=False, float_format="%.4f")
+    write_csv(pooled.table(slides, pools, tissues), snakemake.output.table, float_format="%.4f")
     write_json(
         {
             "pools": {name: pool.document() for name, pool in pools.items()},

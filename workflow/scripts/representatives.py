@@ -6,7 +6,7 @@ from clusterfirst import drawing
 from clusterfirst.clustering import summary
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.drawing import gallery
-from clusterfirst.io import atomic, log, log_to, write_json
+from clusterfirst.io import atomic, log, log_to, write_csv, write_json
 from clusterfirst.outlines import objects
 from clusterfirst.slide.facts import SlideFacts
 from clusterfirst.slide.slide import Slide
@@ -26,8 +26,7 @@ if __name__ == "__main__":
             drawing.export_tiles(slide, tiles[few], folder, **how)
         with atomic(out.gallery, directory=True) as folder:
             files = gallery.cluster_galleries(slide, cells["geometry"].to_numpy(), clusters, folder, title=name, **how)
-    with atomic(out.table) as part:
-        shown = typical.assign(shown=typical["tile_id"].isin(chosen.tile_id))
-        shown.to_csv(part, index=False, float_format="%.4g")
+    shown = typical.assign(shown=typical["tile_id"].isin(chosen.tile_id))
+    write_csv(shown, out.table, float_format="%.4g")
     pictures = {cluster: f"gallery/{file}" for cluster, file in files.items()}
     write_json(summary.summary(name, clusters, cells, typical, chosen, pictures), out.summary)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from clusterfirst import segmentation, weights
-from clusterfirst.io import atomic, log, log_to, read_metadata, write_table
+from clusterfirst.io import log, log_to, read_metadata, write_csv, write_table
 from clusterfirst.outlines import foreign, objects
 from clusterfirst.segmentation import failures, precomputed, seams, shards, views
 from clusterfirst.slide.facts import SlideFacts
@@ -36,8 +36,7 @@ if __name__ == "__main__":
     else:
         cells, made_with, unread = settled(tiles, facts, settings)
     failed = failures.failed_tiles(tiles, {"filter_tiles": known["unreadable"], "outline": unread})
-    with atomic(snakemake.output.failed) as part:
-        failed.to_csv(part, index=False)
+    write_csv(failed, snakemake.output.failed)
     # If there are too many, Snakemake removes the table with the other outputs; the log stays.
     for row in failed.itertuples():
         log.warning("%s failed in %s: %s", row.tile_id, row.rule, row.reason)

@@ -76,7 +76,8 @@ def _visible_gpus() -> dict[str, str]:
     """The GPUs of this machine that the user's ``CUDA_VISIBLE_DEVICES`` leaves: UUIDs, by what CUDA is to be told."""
     query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+        said = {"encoding": "utf-8", "errors": "replace"}
+        lines = subprocess.run(query, capture_output=True, **said, check=True, timeout=60).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         log.debug("nvidia-smi lists no GPU: %s", error)
         return {}

@@ -12,12 +12,14 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from .text import spreadsheet
 
 log = logging.getLogger("clusterfirst")
 
@@ -153,6 +155,35 @@ def write_table(table, path: str | os.PathLike, metadata: dict | None = None) ->
         pq.write_table(table.replace_schema_metadata(kept), part, compression="zstd")
 
 
+def write_csv(
+    table, path: str | os.PathLike, *, float_format: str | None = None, numbers: Collection[str] = ()
+) -> None:
+    """Write a pandas data frame as CSV for people, atomically: no text in it is a formula (see `text.spreadsheet`).
+
+    Parameters
+    ----------
+    table
+        A ``pandas.DataFrame``; its index is left out.
+    path
+        The file.
+    float_format
+        Such as ``%.4f``.
+    numbers
+        Columns whose texts are numbers, or no formulas for another reason: they are written as they are.
+    """
+    import pandas as pd
+
+    texts = {
+        name: pd.Series(map(spreadsheet, values), index=table.index, dtype=object)
+        for name, values in table.items()
+        if values.dtype.kind == "O" and name not in numbers
+    }
+    with atomic(path) as part:
+        table.assign(**texts).rename(columns=spreadsheet).to_csv(
+            part, index=False, float_format=float_format, encoding="utf-8"
+        )
+
+
 def to_json(metadata: dict) -> bytes:
     """Return metadata as it is stored in Parquet files, the same for the same values."""
     return json.dumps(metadata, sort_keys=True).encode()
@@ -213,11 +244,36 @@ def bounded_map(pool: Executor, function: Callable, items: Iterable, *, ahead: i
         yield result
 
 
+def print_anything() -> None:
+    """Let a terminal or pipe that knows few letters show others as numbers, where Python would end with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of files that Python writes otherwise than they are, for it takes their letters from the locale.
+
+    Raises
+    ------
+    ClusterfirstError
+        A name is not plain ASCII, and names are not taken for UTF-8.
+    """
+    encoding = sys.getfilesystemencoding()
+    odd = [] if encoding.lower() in ("utf-8", "utf8") else [name for name in names if not name.isascii()]
+    if odd:
+        raise ClusterfirstError(
+            f"{odd[0]!a}: Python takes names of files for {encoding} here (LC_ALL, LANG, PYTHONUTF8), and would not "
+            "find this one. Start the same command with PYTHONUTF8=1 in the environment"
+        )
+
+
 def log_to(path: str | os.PathLike | None) -> None:
     """Send log records to `path` and to the terminal, and record an uncaught exception before the process ends.
 
     A `ClusterfirstError` is shown to the user as its message alone; the traceback goes to the log file.
     """
+    print_anything()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+_FORMULA = re.compile("'*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a spreadsheet's formulas begin, also as full-width characters, and what has been quoted before."""
 
 
 def cut(text: str, most: int) -> str:
@@ -43,6 +47,31 @@ def counted(count: int, thing: str) -> str:
     ('1 slide', '2,000 slides')
     """
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def spreadsheet(value: Any) -> Any:
+    """Return a value as a table for spreadsheets has it: a text that would be a formula gets an apostrophe before it.
+
+    Classes and the like come in with other people's files, and a spreadsheet runs what begins as a formula does. A
+    number is none. `from_spreadsheet` takes the apostrophe off.
+
+    Examples
+    --------
+    >>> [spreadsheet(value) for value in ("=1+1", "-", "'=", "stroma", "'s", -1.5, None)]
+    ["'=1+1", "'-", "''=", 'stroma', "'s", -1.5, None]
+    """
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def from_spreadsheet(value: str) -> str:
+    """Return the text that `spreadsheet` wrote.
+
+    Examples
+    --------
+    >>> [from_spreadsheet(value) for value in ("'=1+1", "''=", "stroma", "'s", "=")]
+    ['=1+1', "'=", 'stroma', "'s", '=']
+    """
+    return value[1:] if value.startswith("'") and _FORMULA.match(value) else value
 
 
 def span(seconds: float) -> str:

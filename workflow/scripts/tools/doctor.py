@@ -17,8 +17,10 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036 - what the environment should be made with is not what it was made with
         sys.exit("problem   Python: {}.{} is too old: use 3.11 or newer".format(*sys.version_info))
     from clusterfirst.health import doctor
+    from clusterfirst.io import print_anything
     from clusterfirst.text import counted
 
+    print_anything()
     parser = argparse.ArgumentParser(description="Check whether everything is there that a run needs.")
     parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
     parser.add_argument("--slurm", action="store_true", help="jobs are to go to Slurm: it must be well, too")

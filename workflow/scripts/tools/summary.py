@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from clusterfirst.clustering.document import Clustering
+from clusterfirst.io import print_anything
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.stages import CONTRACT
 from clusterfirst.reports import costs
@@ -52,6 +53,7 @@ def timings(slide: SlideFolder) -> list[tuple[str, float]]:
 
 
 if __name__ == "__main__":
+    print_anything()
     try:
         print(summary(SlideFolder(sys.argv[1])))
     except FileNotFoundError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..coinciding import Coinciding
 from . import Clusterer, clusterer
 from .confidence import cell_confidence, representatives
 from .neighbours import Points
@@ -74,17 +75,38 @@ def cluster(
     """
     points = Points(values, threads=threads, gpu=gpu, seed=settings["seed"])
     method = clusterer(settings)
-    found = method.fit(points)
+    alike = Coinciding.among(points.values)
+    found = _together(method.fit(points), alike)
     noise = found == NOISE
     leaf_id = by_size(adopt(points, by_size(found)) if settings["assign_noise"] else found)
     assigned = noise & (leaf_id != NOISE)
     tree = grow(*means(points.values, leaf_id))
     cluster_id = np.append(tree.cut(settings["groups"]), NOISE)[leaf_id]
     _tell(points.values, cluster_id, noise, len(tree.sizes), settings["groups"], method)
+    _tell_of_repeated(alike, settings["groups"])
     confidence = cell_confidence(points, cluster_id, assigned)
     chosen = [representatives(points.values, rows, confidence, **typical) for rows in members(cluster_id)]
     _tell_of_bare(chosen, typical)
     return Clusters(cluster_id, leaf_id, assigned, confidence, chosen, tree, method)
+
+
+def _together(found: np.ndarray, alike: Coinciding) -> np.ndarray:
+    """Give cells that are the same the same group: a graph of neighbours would part them, for all are as near."""
+    if len(found) > 1 and len(alike.different) == 1:
+        return np.zeros(len(found), int)
+    return found[alike.first]
+
+
+def _tell_of_repeated(alike: Coinciding, groups: int | None) -> None:
+    """Say in the log that there cannot be as many clusters as wished for."""
+    count, different = len(alike.first), len(alike.different)
+    if different < min(count, max(2, groups or 0)):
+        log.warning(
+            "of %d cells, only %d differ in what they are clustered by, so there are no more clusters than that: are "
+            "outlines or embeddings repeated?",
+            count,
+            different,
+        )
 
 
 def _tell(

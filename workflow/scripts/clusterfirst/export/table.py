@@ -10,6 +10,7 @@ from pyarrow import csv
 
 from ..io import atomic
 from ..labels import join
+from ..text import spreadsheet
 from . import Source
 
 COLUMNS = (
@@ -26,14 +27,14 @@ _BOM = "\ufeff".encode()
 def export(source: Source, to: str | os.PathLike) -> None:
     """Write the `COLUMNS` of all cells: UTF-8 with a byte-order mark, a header, commas, empty for null.
 
-    Numbers have at most four decimals.
+    Numbers have at most four decimals. No text is a formula: see `text.spreadsheet`.
     """
     schema = None
     with atomic(to) as part, part.open("wb") as file:
         file.write(_BOM)
         writer = None
         for batch in join.read(source.cells, COLUMNS, what="CSV"):
-            rounded = {name: _rounded(batch[name]) for name in COLUMNS}
+            rounded = {name: _written(batch[name]) for name in COLUMNS}
             schema = schema or pa.schema([(name, values.type) for name, values in rounded.items()])
             writer = writer or csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed"))
             writer.write_batch(pa.record_batch(rounded, schema=schema))
@@ -43,5 +44,14 @@ def export(source: Source, to: str | os.PathLike) -> None:
             writer.close()
 
 
-def _rounded(values: pa.Array) -> pa.Array:
-    return pc.round(values.cast(pa.float64()), _DIGITS) if pa.types.is_floating(values.type) else values
+def _written(values: pa.Array) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        return pc.round(values.cast(pa.float64()), _DIGITS)
+    return _texts(values) if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) else values
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    """Texts, of which there are few different ones, as spreadsheets may have them."""
+    coded = values.dictionary_encode()
+    few = pa.array(map(spreadsheet, coded.dictionary.to_pylist()), values.type)
+    return few.take(coded.indices)

@@ -55,7 +55,7 @@ def hold(results: str) -> IO:
         Another run is at work there.
     """
     os.makedirs(results, exist_ok=True)
-    file = ResultsFolder(results).lock.open("a")
+    file = ResultsFolder(results).lock.open("a", encoding="utf-8")
     try:
         _lock_soon(file)
     except BlockingIOError as error:

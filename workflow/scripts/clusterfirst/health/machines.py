@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -51,7 +52,7 @@ def _in_slurm() -> set[str] | None:
     command = ["squeue", "--noheader", "--format=%i", "--states=RUNNING,COMPLETING,SUSPENDED,STOPPED,CONFIGURING"]
     command += ["--user", str(os.getuid())]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return set(done.stdout.split())
@@ -67,8 +68,8 @@ def _process_started(pid: int) -> float | None:
         pass
     try:
         # Field 22 counts from field 3, the first behind the name, which may hold anything.
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        (boot,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), flags=re.M)
+        ticks = int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
+        (boot,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text("utf-8"), flags=re.M)
     except (OSError, ValueError, IndexError):
         return 0.0
     return int(boot) + ticks / os.sysconf("SC_CLK_TCK")
@@ -79,7 +80,9 @@ def left_in_slurm(folder: str) -> list[str]:
     if not shutil.which("squeue"):
         return []
     command = ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    # As names of files: they are compared with one.
+    how = {"encoding": sys.getfilesystemencoding(), "errors": "surrogateescape"}
+    listed = subprocess.run(command, capture_output=True, **how, check=False).stdout
     rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
     # The executor writes what a job is for into its comment.
     return [job for job, comment, place in rows if comment.startswith("rule_") and place == folder]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..io import ClusterfirstError
+from ..io import ClusterfirstError, print_anything
 from .server.security import Guard, is_loopback
 
 log = logging.getLogger("clusterfirst")
@@ -25,6 +25,7 @@ PROTOCOL = {"http": "h11", "ws": "none", "lifespan": "on", "proxy_headers": Fals
 
 def main(arguments: list[str] | None = None) -> int:
     """Start the server and open the page; return the exit status."""
+    print_anything()
     given = _arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
@@ -154,7 +155,7 @@ def entrance(address: str) -> Iterator[Path]:
 
     Everybody on a machine sees the arguments that programs are started with: an address with a token must be none.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="clusterfirst-", suffix=".html") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="clusterfirst-", suffix=".html") as file:
         file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}">')
         file.flush()
         yield Path(file.name)

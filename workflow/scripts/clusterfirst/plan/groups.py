@@ -55,7 +55,7 @@ class Groups:
     Attributes
     ----------
     members : dict of str to list of str
-        By group, its slides, in the order of the sheet.
+        By group, its slides, by name: rows of a sheet may be moved, and their clusters stay as they are.
     """
 
     members: Mapping[str, Sequence[str]]
@@ -75,7 +75,7 @@ class Groups:
         for trial, names in slides.items():
             for name in names:
                 members.setdefault(group(trial, name), []).append(f"{trial}{name}")
-        return cls(members)
+        return cls({name: sorted(slides) for name, slides in members.items()})
 
     @cached_property
     def sharing(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import segmentation, weights
-from ..io import ClusterfirstError
+from ..io import ClusterfirstError, check_names
 from ..labels import people
 from . import checks, sizes, wanted
 from .groups import Groups, group_of
@@ -98,6 +98,7 @@ class Plan:
         full, samples = merge(defaults(schemas["config"]), config), []
         if isinstance(full["slides"], str):
             try:
+                check_names(map(str, map(full.get, ("slides", "results", "models_dir"))))
                 samples = read_sheet(full["slides"], schemas["slides"], exists=exists)
             except ClusterfirstError as error:
                 problems.append(str(error))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..io import ClusterfirstError
+from ..io import ClusterfirstError, check_names
 from .layout import RESERVED
 from .settings import in_words
 
@@ -136,6 +136,7 @@ class _RowCheck:
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else in_words(error)}")
         for column in ("path", "objects", "truth"):
             if column in row and not self.exists(row[column]):
+                check_names([row[column]])
                 what = "a folder, not a file:" if Path(row[column]).is_dir() else "no file"
                 wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")
         if "slide" not in row:

@@ -80,12 +80,11 @@ def price(settings: Mapping, prompt_tokens: float, completion_tokens: float) -> 
     return (prompt_tokens * each[0] + completion_tokens * each[1]) / 1e6
 
 
-def told(group: str, plan: Plan, settings: Mapping, *, host: str, prompt: Prompt, folder: str) -> str:
+def told(group: str, plan: Plan, settings: Mapping, *, receivers: str, prompt: Prompt, folder: str) -> str:
     """Say it in words."""
     asked = plan.views - plan.known
-    lines = [
-        f"{group}: {asked} pictures to {host}, model {settings['model']}, prompt {prompt.name}; they lie in {folder}"
-    ]
+    asks = f"model {settings['model']}, prompt {prompt.name}"
+    lines = [f"{group}: {asked} pictures to {receivers}, {asks}; they lie in {folder}"]
     if plan.known:
         lines.append(f"  {plan.known} more are not sent: their answers are known")
     if asked:

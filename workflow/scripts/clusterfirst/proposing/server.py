@@ -5,11 +5,15 @@ from __future__ import annotations
 import email.utils
 import os
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from .. import proxies
 from ..io import ClusterfirstError, log
+from ..proxies import Proxy
 from .answers import harmless
 
 OPENAI = "https://api.openai.com/v1"
@@ -96,12 +100,17 @@ class Server:
         check(settings, environment)
         self.address = address(settings, environment)
         self.host = host(self.address)
+        self.receivers = receivers(settings, environment)
+        """Who gets the pictures, in words."""
+        self._proxy = proxy(settings, environment)
+        self._unused = None if self._proxy else proxies.named(self.address, environment)
         self._key = key(settings, environment)
-        if self._key and self.address.startswith("http:") and not _LOCAL.fullmatch(self.host):
+        self._secrets = {self._key, *(self._proxy.secrets if self._proxy else ())} - {""}
+        if self._key and self.address.startswith("http:") and (self._proxy or not _LOCAL.fullmatch(self.host)):
             log.warning("%s is not encrypted: pictures and the key can be read on the way", self.address)
-        self._client = self._made(settings)
+        self._client = self._made(settings, environment)
 
-    def _made(self, settings: Mapping):
+    def _made(self, settings: Mapping, environment: Mapping[str, str]):
         import openai
 
         given = {
@@ -109,20 +118,33 @@ class Server:
             "timeout": settings["timeout_s"],
             # Each attempt counts against the budget: we try again ourselves.
             "max_retries": 0,
-            # A picture goes where the settings say and nowhere else.
-            "http_client": openai.DefaultHttpxClient(follow_redirects=False),
+            "http_client": self._transport(openai.DefaultHttpxClient, environment),
         }
         if version := settings["azure_api_version"]:
             return openai.AzureOpenAI(azure_endpoint=self.address, api_version=version, **given)
         return openai.OpenAI(base_url=self.address, **given)
+
+    def _transport(self, client: type, environment: Mapping[str, str]):
+        """What sends requests. A picture goes where the settings say and nowhere else.
+
+        `trust_env` would have proxies taken from the environment, and, with macOS, from the system.
+        """
+        own = {"trust_env": False, "follow_redirects": False, "verify": _certificates(environment)}
+        try:
+            return client(**own, proxy=self._proxy.url if self._proxy else None)
+        except (ImportError, ValueError) as error:
+            what = f"{type(error).__name__}: {self.clean(str(error))}" if self._proxy else str(error)
+        raise ClusterfirstError(f"{self._proxy} ({self._proxy.source}) cannot be used as a proxy: {what}")
 
     def close(self) -> None:
         """Close connections."""
         self._client.close()
 
     def clean(self, text: str) -> str:
-        """Return a text without the key, and `harmless`."""
-        return harmless(_KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text))
+        """Return a text without the key and the password of a proxy, and `harmless`."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return harmless(_KEY_LIKE.sub("[key]", text))
 
     def ask(self, request: Mapping) -> Reply:
         """Send one request.
@@ -151,16 +173,29 @@ class Server:
         except openai.APIStatusError as error:
             failure = self._refused(error)
         except openai.APITimeoutError:
-            failure = Passing(f"no answer from {self.host} in time (classify.timeout_s)")
+            failure = Passing(f"no answer from {self._way} in time (classify.timeout_s){self._hint_at_proxy}")
         except openai.APIConnectionError as error:
             cause = error.__cause__
             what = self.clean(str(cause or error)) or type(cause or error).__name__
-            failure = Passing(f"the connection to {self.host} failed or broke off: {what[:_LONGEST_MESSAGE]}")
+            failure = Passing(
+                f"the connection to {self._way} failed or broke off: {what[:_LONGEST_MESSAGE]}{self._hint_at_proxy}"
+            )
         except (openai.APIError, ValueError, AttributeError, TypeError, IndexError) as error:
             # A proxy's page, half a document, or something else that is no completion.
             what = self.clean(str(error))[:_LONGEST_MESSAGE]
-            failure = Passing(f"what {self.host} sent is not of the chat completions API: {what}")
+            failure = Passing(f"what {self._way} sent is not of the chat completions API: {what}")
         raise failure from None
+
+    @property
+    def _way(self) -> str:
+        return f"{self.host} through the proxy {self._proxy}" if self._proxy else self.host
+
+    @property
+    def _hint_at_proxy(self) -> str:
+        """Said where a connection fails that may need a proxy."""
+        if not self._unused:
+            return ""
+        return f" (the proxy {self._unused} of {self._unused.source} was not asked: see classify.proxy)"
 
     def _reply(self, told) -> Reply:
         choice = told.choices[0]
@@ -178,7 +213,7 @@ class Server:
         status, body = error.status_code, error.body
         said = body.get("message") if isinstance(body, dict) else body
         said = self.clean(str(said or error.message))[:_LONGEST_MESSAGE]
-        what = f"{self.host} says {status}: {said}"
+        what = f"{self._way} says {status}: {said}"
         no_money = (
             status == 429 and isinstance(body, dict) and "insufficient_quota" in (body.get("code"), body.get("type"))
         )
@@ -202,6 +237,7 @@ def check(settings: Mapping, environment: Mapping[str, str]) -> None:
     if not settings["model"]:
         raise ClusterfirstError("classify: which model is to be asked? Set classify.model, as the server calls it")
     address(settings, environment)
+    proxy(settings, environment)
     key(settings, environment)
 
 
@@ -234,7 +270,7 @@ def address(settings: Mapping, environment: Mapping[str, str]) -> str:
             "classify: where is your Azure resource? Set classify.base_url, or the environment variable "
             "AZURE_OPENAI_ENDPOINT"
         )
-    if not _ADDRESS.fullmatch(found):
+    if not _ADDRESS.fullmatch(found) or not _has_usable_port(found):
         # Not shown: it may hold a password.
         raise ClusterfirstError(
             "classify: the address of the server is to be like https://host:port/v1, without name, password, or query"
@@ -242,9 +278,42 @@ def address(settings: Mapping, environment: Mapping[str, str]) -> str:
     return found.rstrip("/")
 
 
+def _has_usable_port(address: str) -> bool:
+    try:
+        return urlsplit(address).port != 0
+    except ValueError:
+        return False
+
+
+def proxy(settings: Mapping, environment: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy that requests take: none, unless the settings name one, or let the environment do so."""
+    wanted = settings["proxy"]
+    if wanted == "environment":
+        return proxies.checked(proxies.named(address(settings, environment), environment))
+    return proxies.checked(Proxy(wanted, "classify.proxy")) if wanted else None
+
+
+def receivers(settings: Mapping, environment: Mapping[str, str]) -> str:
+    """Return who gets the pictures, in words: the host, and the proxy on the way to it."""
+    to, through = host(address(settings, environment)), proxy(settings, environment)
+    return f"{to} through the proxy {through} ({through.source}), which receives them, too" if through else to
+
+
 def host(address: str) -> str:
     """Return the host of an address, with the port if one is said."""
     return _ADDRESS.fullmatch(address)["host"]
+
+
+def _certificates(environment: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Whom to believe: what the environment names, for hospitals have authorities of their own; else the usual ones."""
+    file, folder = (environment.get(f"SSL_CERT_{name}") or None for name in ("FILE", "DIR"))
+    if not file and not folder:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file, capath=None if file else folder)
+    except OSError as error:
+        name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
+        raise ClusterfirstError(f"classify: {name} names {file or folder}, which cannot be read: {error}") from None
 
 
 def _count(usage: object, name: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..coinciding import Coinciding
 from ..devices import rapids
 from ..io import ClusterfirstError
 from . import batches, context, umap
@@ -80,13 +81,33 @@ def reduce(
             weight=settings["context_weight"],
             threads=threads,
         )
-        if method == "umap" and len(features) >= _FEWEST:
+        alike = Coinciding.among(features)
+        rows, place = _rows_to_lay_out(alike)
+        laid_out = features if rows is None else features[rows]
+        if method == "umap" and len(laid_out) >= _FEWEST:
             of_umap = ("components", "n_neighbors", "min_dist", "metric", "fit_cells", "seed")
             own = {key: settings[key] for key in of_umap}
-            values, plane, report = umap.lay_out(features, **own, gpu=use_gpu, threads=threads)
+            values, plane, report = umap.lay_out(laid_out, **own, gpu=use_gpu, threads=threads)
         else:
-            values, plane, report = _without_layout(features, method, settings["components"])
+            values, plane, report = _without_layout(laid_out, method, settings["components"])
+    if place is not None:
+        values, plane = values[place], plane[place]
     return Reduced(values, plane, {"cells": len(features), "columns": features.shape[1], **report})
+
+
+def _rows_to_lay_out(alike: Coinciding) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the rows to be laid out, and where among them each cell's place is; None: all, each its own.
+
+    Cells that are the same have the same place: a layout would tear them apart. Where most are repeated, neighbours
+    would be nothing but repetitions, and only different cells are laid out.
+    """
+    count, different = len(alike.first), alike.different
+    if len(different) == count:
+        return None, None
+    if 2 * len(different) > count:
+        return None, alike.first
+    log.warning("of %d cells, only %d differ in their embeddings: these are laid out", count, len(different))
+    return different, alike.number
 
 
 def _without_layout(features: np.ndarray, method: str, components: int) -> tuple[np.ndarray, np.ndarray, dict]:

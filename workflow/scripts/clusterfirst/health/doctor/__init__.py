@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def examine(files: Sequence[str | Path], workflow: Path, *, on_slurm: bool = Fal
     if not project:
         return
     yield from guarded("folders", lambda: _folders(project[0].config))
+    yield from guarded("proxy", lambda: _proxies(project[0]))
     yield from guarded("weights", lambda: _weights(project[0]))
     yield from guarded("slides", lambda: _slides(project[0]))
 
@@ -69,6 +71,12 @@ def _folders(config):
     from .storage import folders
 
     return folders(config["results"], config["models_dir"])
+
+
+def _proxies(project):
+    from .project import used_proxies
+
+    return used_proxies(project, os.environ)
 
 
 def _weights(project):

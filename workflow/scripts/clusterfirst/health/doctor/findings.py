@@ -70,7 +70,7 @@ def tried_command(command: list[str], *, timeout_s: float = 20, environment: dic
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=timeout_s,
             check=False,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ... import proxies
 from ...io import ClusterfirstError
 from ...plan.networks import weights_names
 from ...plan.settings import Settings, check_config, defaults, merge, resolve
 from ...plan.sheet import Sample, read_sheet
 from ...plan.trials import trials
+from ...proposing import server
 from ...text import counted
 from ...weights import (
     WEIGHTS,
@@ -132,6 +134,22 @@ def together(project: Project) -> list[Finding]:
 def _is_elsewhere(path: str) -> bool:
     """Whether a file lies in a storage such as a bucket: Snakemake itself looks for those."""
     return "://" in path
+
+
+def used_proxies(project: Project, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Say which proxies the environment names, what goes through them, and whether pictures for a model do."""
+    found = {str(proxy) for scheme in ("http:", "https:") if (proxy := proxies.named(scheme, environment))}
+    if found:
+        named = ", ".join(sorted(found))
+        text = f"the environment names {named}: weights are fetched through it, and storages such as S3 are reached so"
+        yield Finding("note", "proxy", text)
+    asked = [settings.classify for settings in project.settings if settings.classify["per_cluster"]]
+    for who in dict.fromkeys(server.receivers(settings, environment) for settings in asked):
+        advice = (
+            "no proxy of the environment is asked for them; if it must be: classify.proxy: environment" if found else ""
+        )
+        through = any(settings["proxy"] for settings in asked)
+        yield Finding("note", "model", f"pictures of clusters go to {who}", "" if through else advice)
 
 
 def weights(project: Project) -> Iterator[Finding]:

@@ -103,7 +103,7 @@ def _locks(path: Path) -> Iterator[Finding]:
     import fcntl
 
     try:
-        with tempfile.NamedTemporaryFile(dir=path) as first, open(first.name) as second:
+        with tempfile.NamedTemporaryFile(dir=path) as first, open(first.name, "rb") as second:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 fcntl.flock(second, fcntl.LOCK_SH | fcntl.LOCK_NB)

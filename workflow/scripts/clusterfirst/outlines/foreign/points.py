@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...io import ClusterfirstError
+from ...text import from_spreadsheet
 from . import numbers
 from .features import NO_OUTLINE, Features
 
@@ -44,7 +45,7 @@ def read(path: Path, _width: int, _height: int, _objects_of: str) -> Features:
     return Features(
         polygons=np.empty(0, object),
         owner=np.empty(0, int),
-        names=np.array([row[name].strip() or None for row in table], object),
+        names=np.array([from_spreadsheet(row[name]).strip() or None for row in table], object),
         place=lambda row: f"line {lines[row]}",
         remarks=[(NO_OUTLINE, rows)],
         points=xy,
