@@ -237,12 +237,12 @@ def test_the_survey_is_told_of_every_job_and_what_is_fetched(make, tmp_path):
     plan = make({"segmentation": {"shards": 2}})
     told = units.described(plan)
     assert list(told["units"]) == ["a", "b", "c", "weights"]
-    assert told["units"]["a"]["stages"][0] == ("tile", [], ["a.svs"])
+    assert told["units"]["a"]["stages"][0] == ("tile", [], ["a.svs"], [])
     first, _ = told["stages"]["outline"]["jobs"]
     assert first == (["outlines/1-of-2.parquet"], "logs/outline-1-of-2.log", "benchmarks/outline-1-of-2.tsv")
     assert told["stages"]["share_map"]["column"] == "reduce"
     assert told["stages"]["representatives"]["optional"]
-    assert list(told["units"]["weights"]["stages"]) == [("instanseg-brightfield_nuclei-0.1.1.pt", [], [])]
+    assert list(told["units"]["weights"]["stages"]) == [("instanseg-brightfield_nuclei-0.1.1.pt", [], [], [])]
     assert plan.slides_that_need("instanseg-brightfield_nuclei-0.1.1.pt") == list("abc")
 
 

@@ -3,9 +3,9 @@
 
 rule evaluate_slide_segmentation:
     input:
-        slide=slide_file,
+        slide=by_content("evaluate_slide_segmentation", slide_file),
         cells=made("segment", "cells"),
-        truth=truth_file,
+        truth=by_content("evaluate_slide_segmentation", truth_file),
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/segmentation.json",
         picture=report(
@@ -24,6 +24,8 @@ rule evaluate_slide_segmentation:
     threads: 1
     resources:
         **asks("evaluate_slide_segmentation"),
+    params:
+        contents=contents_of("evaluate_slide_segmentation"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -74,7 +76,7 @@ rule evaluate_slide_clusters:
     input:
         cells=made("segment", "cells"),
         clusters=made("cluster", "clusters"),
-        truth=truth_file,
+        truth=by_content("evaluate_slide_clusters", truth_file),
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/clusters.json",
     log:
@@ -86,6 +88,8 @@ rule evaluate_slide_clusters:
     threads: 1
     resources:
         **asks("evaluate_slide_clusters"),
+    params:
+        contents=contents_of("evaluate_slide_clusters"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 
