@@ -13,6 +13,7 @@ from clusterfirst.plan.wanted import LABELS
 
 ORDER = (
     "io",
+    "paths",
     "text",
     "fit",
     "backends",

@@ -62,7 +62,7 @@ def unit_of(wildcards):
 
 
 def slide_file(wildcards):
-    return named(plan.sample(wildcards.slide).path)
+    return named_as_it_is(plan.sample(wildcards.slide).path)
 
 
 def made(stage, key):
@@ -85,7 +85,10 @@ def of_members(stage, key):
 
 
 def slides_of_members(wildcards):
-    return [named(plan.sample(member).path) for member in plan.members(wildcards.group)]
+    return [
+        named_as_it_is(plan.sample(member).path)
+        for member in plan.members(wildcards.group)
+    ]
 
 
 def every(find):
@@ -115,7 +118,7 @@ def every_group(stage, key):
 def weights_of(section):
     """The weights of a section's networks; known by their hash, so that a newer time stamp is no reason to begin again."""
     return lambda wildcards: [
-        ancient(named(file))
+        ancient(named_as_it_is(file))
         for file in plan.weights_files(section, wildcards.slide).values()
     ]
 
@@ -153,12 +156,12 @@ def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     if not plan.given(wildcards.slide):
         return []
-    return named(plan.sample(wildcards.slide).objects)
+    return named_as_it_is(plan.sample(wildcards.slide).objects)
 
 
 def truth_file(wildcards):
     with plainly():
-        return named(plan.truth(wildcards.slide))
+        return named_as_it_is(plan.truth(wildcards.slide))
 
 
 def classes_for(drawing):
@@ -201,7 +204,7 @@ def prompt_file(group):
 
 
 def prompt_of(wildcards):
-    return named(prompt_file(wildcards.group))
+    return named_as_it_is(prompt_file(wildcards.group))
 
 
 def asked_for_as_well(wildcards):

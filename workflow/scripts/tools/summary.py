@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from clusterfirst.clustering.document import Clustering
+from clusterfirst.paths import written_out
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.stages import CONTRACT
 from clusterfirst.reports import costs
@@ -51,6 +52,6 @@ def timings(slide: SlideFolder) -> list[tuple[str, float]]:
 
 if __name__ == "__main__":
     try:
-        print(summary(SlideFolder(sys.argv[1])))
+        print(summary(SlideFolder(written_out(sys.argv[1]))))
     except FileNotFoundError as error:
         sys.exit(f"{sys.argv[1]} is no folder of a finished slide: no file {error.filename}")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...io import ClusterfirstError
+from ...paths import is_address
 from ...plan.networks import weights_names
-from ...plan.settings import Settings, check_config, defaults, merge, resolve
+from ...plan.settings import Settings, check_config, defaults, merge, resolve, write_out_paths
 from ...plan.sheet import Sample, read_sheet
 from ...plan.trials import trials
 from ...text import counted
@@ -89,7 +90,8 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         if not isinstance(own, dict):
             return None, [Finding("problem", "config", f"{file} holds no keys", "write `key: value` lines")]
         config = merge(config, own)
-    if wrong := check_config(config, schema):
+    config, wrong = write_out_paths(config, schema)
+    if wrong := [*wrong, *check_config(config, schema)]:
         advice = "config/README.md has all keys with their values"
         return None, [Finding("problem", "config", "\n".join([f"{names}:", *wrong]), advice)]
     full = merge(defaults(schema), config)
@@ -98,7 +100,7 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         samples = read_sheet(
             full["slides"],
             row,
-            exists=lambda path: Path(path).is_file() or is_sample_slide(path) or _is_elsewhere(path),
+            exists=lambda path: Path(path).is_file() or is_sample_slide(path) or is_address(path),
         )
         findings.append(Finding("ok", "sheet", f"{full['slides']}: {counted(len(samples), 'slide')}"))
     except ClusterfirstError as error:
@@ -127,11 +129,6 @@ def together(project: Project) -> list[Finding]:
     return [Finding("problem", "plan", "\n".join(wrong), advice)] if wrong else []
 
 
-def _is_elsewhere(path: str) -> bool:
-    """Whether a file lies in a storage such as a bucket: Snakemake itself looks for those."""
-    return "://" in path
-
-
 def weights(project: Project) -> Iterator[Finding]:
     """Whether all weights that the settings ask for are there and what they should be, or can be fetched."""
     folder = project.config["models_dir"]
@@ -144,7 +141,7 @@ def weights(project: Project) -> Iterator[Finding]:
         path = weights_file(name, folder)
         if path.is_file():
             yield _checked(name, path)
-        elif _is_elsewhere(str(name)):
+        elif is_address(str(name)):
             yield Finding("note", "weights", f"{name} lies in a storage, and is not looked at")
         elif not is_asset(name):
             advice = f"put it there, or use one of these: {', '.join(WEIGHTS)}"
