@@ -6,7 +6,7 @@ ODD = "it's {slide} <results> {batch, x} [a]* ?\"#ü 100% $"
 RESULTS = "it's [a]* ?\"#ü 100% $"
 
 
-def test_a_run_with_odd_names(new_project, monkeypatch):
+def test_a_run_with_odd_names(new_project, tmp_path, monkeypatch):
     project = new_project("odd")
     folder = project.folder / ODD
     write(folder, 20)
@@ -14,6 +14,11 @@ def test_a_run_with_odd_names(new_project, monkeypatch):
     project.write([row], SMALL | {"results": f"${{OWN_FOLDER}}/{RESULTS}"})
     monkeypatch.setenv("OWN_FOLDER", str(project.folder))
     monkeypatch.setenv("HOME", str(project.folder))
+    # A library of another version that is installed is not the one that jobs import.
+    installed = tmp_path / "clusterfirst/__init__.py"
+    installed.parent.mkdir()
+    installed.write_text("raise RuntimeError('another version')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     cells = str(project.folder / RESULTS / "odd/masks.parquet")
     done = project.run(cells)
     assert done.returncode == 0, done.stdout

@@ -15,6 +15,10 @@ HERE = workflow.current_basedir
 RULES_FOLDER = Path(HERE.get_path_or_uri(secret_free=True)) if HERE.is_local else None
 if RULES_FOLDER:
     sys.path.insert(0, str(RULES_FOLDER.parent / "scripts"))
+    # Snakemake puts a script's folder last on the path: another version that is installed would come first.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 try:
     import clusterfirst
 except ModuleNotFoundError as error:
