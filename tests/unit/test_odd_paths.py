@@ -2,8 +2,11 @@
 
 import pwd
 import re
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.paths import is_address, written_out
@@ -155,3 +158,32 @@ def test_the_first_line_of_excel_says_what_separates_and_is_no_row(somewhere, sl
     assert (sample.slide, sample.path, sample.mpp) == ("a", "xyz.svs", 0.5)
     with pytest.raises(ClusterfirstError, match="row 2, column mpp: 'half'"):
         sheet(somewhere, end.join(lines).replace("0.5", "half"), slide_schema)
+
+
+ANY = {"max_examples": 100, "deadline": None}
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(**ANY)
+@given(text=TEXTS, before=st.sampled_from(["", "~", "$", "file:", "file://", "${"]))
+def test_any_text_is_a_path_or_refused(text, before):
+    with suppress(ClusterfirstError):
+        assert "\n" not in written_out(before + text)
+
+
+GOOD = b'\xef\xbb\xbfsep=;\r\nslide;path;mpp;objects\r\na;"x;y.svs";0.5;\r\nb;~/b.svs;;$DATA/o.geojson\r\n'
+
+
+@settings(**ANY, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, len(GOOD)), cut=st.integers(0, 20), new=st.binary(max_size=20) | st.just(b'"'))
+def test_any_sheet_is_read_or_refused(somewhere, slide_schema, place, cut, new):
+    (somewhere / "sheet.csv").write_bytes(GOOD[:place] + new + GOOD[place + cut :])
+    with suppress(ClusterfirstError):
+        samples = read_sheet(somewhere / "sheet.csv", slide_schema, exists=lambda path: True)
+        assert all(sample.slide and sample.path for sample in samples)
+
+
+def test_a_sheet_whose_quotation_mark_is_not_closed_is_refused(somewhere, slide_schema):
+    text = 'slide,path\na,"a.svs\n' + "b,b.svs\n" * 20_000
+    with pytest.raises(ClusterfirstError, match="is no table: .* Is a quotation mark not closed"):
+        sheet(somewhere, text, slide_schema)

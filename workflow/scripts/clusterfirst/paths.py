@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from .io import ClusterfirstError
 
@@ -15,7 +15,7 @@ FORMAT = "path"
 """``format`` in a JSON schema of what is a path, or may be one."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_FILE = re.compile(r"file:", re.IGNORECASE)
+_FILE = re.compile(r"file:(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def is_address(path: str) -> bool:
@@ -39,16 +39,20 @@ def written_out(path: str) -> str:
     ClusterfirstError
         There is no such variable or user, or no path could be called so.
     """
-    if wrong := re.search(r"[\x00-\x1f\x7f]", path):
-        raise ClusterfirstError(f"{path!r} has a line break or another control character ({wrong[0]!r}) in it")
     if is_address(path):
         return path
-    if _FILE.match(path):
-        return _of_address(path)
+    full = _of_address(path) if _FILE.match(path) else _with_home_and_variables(path)
+    if wrong := re.search(r"[\x00-\x1f\x7f]", full):
+        raise ClusterfirstError(f"{path!r} has a line break or another control character ({wrong[0]!r}) in it")
+    return full
+
+
+def _with_home_and_variables(path: str) -> str:
     try:
         return _with_home(_VARIABLE.sub(_value, path))
     except ClusterfirstError:
-        if os.path.lexists(path):
+        # A path with a control character cannot even be looked for.
+        if path.isprintable() and os.path.lexists(path):
             return path
         raise
 
@@ -69,13 +73,13 @@ def _with_home(path: str) -> str:
 
 
 def _of_address(address: str) -> str:
-    parts = urlsplit(address)
-    if parts.netloc not in ("", "localhost"):
-        raise ClusterfirstError(
-            f"{address} names a file on another machine ({parts.netloc}): write the path that it has on this one"
-        )
     # What follows # and ? belongs to the name: a file has neither a part nor a query.
-    return unquote(re.sub(r"^file:(?://[^/]*)?", "", address, flags=re.IGNORECASE))
+    host, name = _FILE.match(address).groups()
+    if host and host.lower() != "localhost":
+        raise ClusterfirstError(
+            f"{address} names a file on another machine ({host}): write the path that it has on this one"
+        )
+    return unquote(name)
 
 
 def in_document(value: Any, schema: dict, where: str = "") -> tuple[Any, list[str]]:

@@ -56,13 +56,19 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
     except UnicodeDecodeError as error:
         raise ClusterfirstError(f"sample sheet {path} is not UTF-8 text ({error}): save it as 'CSV UTF-8'") from error
     text, separator = _separated(text)
-    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    try:
+        return _read_rows(path, csv.reader(io.StringIO(text), delimiter=separator), schema, exists or _is_file)
+    except csv.Error as error:
+        raise ClusterfirstError(f"sample sheet {path} is no table: {error}. Is a quotation mark not closed?") from error
+
+
+def _read_rows(path: Path, reader, schema: dict, exists: Callable[[str], bool]) -> list[Sample]:
     header = [name.strip() for name in next(reader, [])]
 
     problems = list(_header_problems(header, schema))
     samples, seen = [], {}
     if not problems:
-        check = _RowCheck(header, schema, exists or _is_file)
+        check = _RowCheck(header, schema, exists)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
