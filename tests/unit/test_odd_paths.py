@@ -185,5 +185,5 @@ def test_any_sheet_is_read_or_refused(somewhere, slide_schema, place, cut, new):
 
 def test_a_sheet_whose_quotation_mark_is_not_closed_is_refused(somewhere, slide_schema):
     text = 'slide,path\na,"a.svs\n' + "b,b.svs\n" * 20_000
-    with pytest.raises(ClusterfirstError, match="is no table: .* Is a quotation mark not closed"):
+    with pytest.raises(ClusterfirstError, match=r"is no table: .* Is a quotation mark not closed"):
         sheet(somewhere, text, slide_schema)

@@ -7,7 +7,7 @@ import pytest
 from clusterfirst.export import FORMATS
 from clusterfirst.health import survey
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.plan import jobs, units, wanted
+from clusterfirst.plan import jobs, outside, units, wanted
 from clusterfirst.plan.groups import A_GROUP, A_SLIDE
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
@@ -29,7 +29,8 @@ def make(schema, slide_schema, tmp_path, monkeypatch):
         (tmp_path / "slides.csv").write_text(f"slide,path,tissue,truth\n{rows}")
         own = {"slides": "slides.csv", **(config or {})}
         schemas = {"config": schema, "slides": slide_schema}
-        return Plan.read(own, schemas, exists=lambda _: True, has_weights=lambda _: False, **given)
+        there = {"exists": lambda _: True, "has_weights": lambda _: False}
+        return Plan.read(own, schemas, **there | given)
 
     return plan
 
@@ -257,6 +258,38 @@ def test_of_slides_that_are_not_finished_it_is_known_where_they_stand(make):
         wanted.reported(plan, [], lambda _: False)
     with pytest.raises(ClusterfirstError, match="the results go to a storage"):
         survey.unfinished(make(in_storage=lambda _: True), [])
+
+
+def test_files_from_outside_are_those_that_people_name_or_put_there(make, tmp_path):
+    plan = make(
+        {
+            "embedding": {"models": ["morphology", "instanseg", "resnet50", "nets/own.onnx"]},
+            "segmentation": {"weights": "nets/nuclei.pt"},
+            "clustering": {"scope": "cohort"},
+            "export": {"formats": ["spatialdata"], "image": True},
+            "classify": {"per_cluster": 1, "model": "m"},
+        },
+        has_weights=lambda _: True,
+    )
+    exported = label(tmp_path)
+
+    def files(stage, unit):
+        return outside.files(plan, stage, unit, prompt=lambda group: f"prompt of {group}")
+
+    assert files("tile", "b") == ["b.svs"]
+    assert files("outline", "b") == ["b.svs", "nets/nuclei.pt"]
+    # What is fetched is known by its name; InstanSeg's encoder is the file that outlines nuclei.
+    assert files("embed", "b")[0] == "b.svs"
+    assert "nets/own.onnx" in files("embed", "b")
+    assert not [file for file in files("embed", "b") if "resnet50" in file or "morphology" in file]
+    assert files("segment", "b") == []
+    assert files("evaluate_slide_clusters", "b") == ["b.geojson"]
+    assert files("cluster_views", "groups/cohort") == ["a.svs", "b.svs", "c.svs"]
+    assert files("classify_clusters", "groups/cohort") == ["prompt of groups/cohort"]
+    assert files("label_cells", "a") == [exported]
+    assert files("label_cells", "b") == []
+    assert files("export_spatialdata", "a") == ["a.svs"]
+    assert files("cluster", "groups/cohort") == []
 
 
 def test_jobs_of_networks_ask_for_a_gpu_unless_told_not_to(make):
