@@ -4,9 +4,13 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 # One stamp per list: the environment is made again when a list changes, and only then.
 READY := .venv/.ready
-# numba, matplotlib and torch keep caches; a home that cannot be written to must not matter.
-export MPLCONFIGDIR := $(CURDIR)/.venv/cache/matplotlib
-export NUMBA_CACHE_DIR := $(CURDIR)/.venv/cache/numba
+# Snakemake, numba, matplotlib and torch keep caches; a home or an installation that cannot be written to must not matter.
+CACHE := $(CURDIR)/.snakemake/cache
+export MPLCONFIGDIR := $(CACHE)/matplotlib
+export NUMBA_CACHE_DIR := $(CACHE)/numba
+ifneq ($(shell d="$${XDG_CACHE_HOME:-$${HOME:-/dev/null}/.cache}"; mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo can),can)
+export XDG_CACHE_HOME := $(CACHE)
+endif
 
 .PHONY: help demo run label cohort report models status doctor test lint format lock dag clean
 .DEFAULT_GOAL := help

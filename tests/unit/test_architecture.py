@@ -14,6 +14,7 @@ from clusterfirst.plan.wanted import LABELS
 ORDER = (
     "text",
     "io",
+    "paths",
     "fit",
     "backends",
     "layout",

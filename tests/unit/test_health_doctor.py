@@ -49,6 +49,39 @@ def test_a_crash_a_hang_and_an_error_are_told_apart():
     assert "No such file" in findings.tried_command(["/nowhere/command"]).why
 
 
+@pytest.fixture
+def no_home(monkeypatch):
+    """A home in which nothing can be made, by nobody."""
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+
+def test_without_a_place_for_caches_snakemake_does_not_start_and_it_is_said_what_to_set(no_home, tmp_path, monkeypatch):
+    (found,) = storage._cache()
+    assert (found.level, "Snakemake ends before it begins" in found.text) == ("problem", True)
+    assert found.advice.startswith("export XDG_CACHE_HOME=")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "to be made"))
+    assert told(storage._cache()) == [("ok", "cache")]
+
+
+def test_packages_that_keep_caches_are_not_said_to_be_broken_for_it(no_home):
+    where = "import os; print(os.environ.get('XDG_CACHE_HOME'))"
+    assert os.access(findings.tried(where).output.strip(), os.W_OK)
+
+
+def test_what_is_set_stays_set_where_it_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert findings.tried("import os; print(os.environ['XDG_CACHE_HOME'])").output.strip() == str(tmp_path)
+
+
+def test_nobody_is_told_to_remove_an_environment_of_others(monkeypatch):
+    assert "rm -rf .venv" in findings.setup()
+    monkeypatch.setattr(sys, "prefix", "/proc/self")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "rm -rf" not in findings.setup()
+    assert "/proc/self is not yours to change" in findings.setup()
+
+
 def test_a_check_that_fails_is_a_finding():
     def failing():
         yield findings.Finding("ok", "x", "y")

@@ -183,6 +183,14 @@ def test_a_newer_slide_makes_its_tiles_outdated(folder):
     assert folder.words() == ["outdated"]
 
 
+def test_a_file_from_outside_that_was_replaced_makes_its_stage_outdated_and_is_named(folder):
+    folder.write("tiles.parquet", ago=50)
+    tile = folder.unit.tasks[0]
+    folder.unit = Unit("s", str(folder.path), (Task("tile", "tile", tile.jobs, replaced=("slide.svs",)),))
+    state = folder.states()["tile"]
+    assert (state.word, state.why) == ("outdated", "slide.svs holds something else than when it was read")
+
+
 def test_a_file_that_was_deleted_makes_its_stage_incomplete(folder):
     folder.write("tiles.parquet", ago=100)
     folder.write("seen/0.parquet", ago=90)

@@ -7,7 +7,7 @@ import pytest
 from clusterfirst.export import FORMATS
 from clusterfirst.health import survey
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.plan import jobs, units, wanted
+from clusterfirst.plan import jobs, outside, units, wanted
 from clusterfirst.plan.groups import A_GROUP, A_SLIDE, Groups
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
@@ -29,7 +29,8 @@ def make(schema, slide_schema, tmp_path, monkeypatch):
         (tmp_path / "slides.csv").write_text(f"slide,path,tissue,truth\n{rows}")
         own = {"slides": "slides.csv", **(config or {})}
         schemas = {"config": schema, "slides": slide_schema}
-        return Plan.read(own, schemas, exists=lambda _: True, has_weights=lambda _: False, **given)
+        there = {"exists": lambda _: True, "has_weights": lambda _: False}
+        return Plan.read(own, schemas, **there | given)
 
     return plan
 
@@ -242,12 +243,12 @@ def test_the_survey_is_told_of_every_job_and_what_is_fetched(make, tmp_path):
     plan = make({"segmentation": {"shards": 2}})
     told = units.described(plan)
     assert list(told["units"]) == ["a", "b", "c", "weights"]
-    assert told["units"]["a"]["stages"][0] == ("tile", [], ["a.svs"])
+    assert told["units"]["a"]["stages"][0] == ("tile", [], ["a.svs"], [])
     first, _ = told["stages"]["outline"]["jobs"]
     assert first == (["outlines/1-of-2.parquet"], "logs/outline-1-of-2.log", "benchmarks/outline-1-of-2.tsv")
     assert told["stages"]["share_map"]["column"] == "reduce"
     assert told["stages"]["representatives"]["optional"]
-    assert list(told["units"]["weights"]["stages"]) == [("instanseg-brightfield_nuclei-0.1.1.pt", [], [])]
+    assert list(told["units"]["weights"]["stages"]) == [("instanseg-brightfield_nuclei-0.1.1.pt", [], [], [])]
     assert plan.slides_that_need("instanseg-brightfield_nuclei-0.1.1.pt") == list("abc")
 
 
@@ -262,6 +263,38 @@ def test_of_slides_that_are_not_finished_it_is_known_where_they_stand(make):
         wanted.reported(plan, [], lambda _: False)
     with pytest.raises(ClusterfirstError, match="the results go to a storage"):
         survey.unfinished(make(in_storage=lambda _: True), [])
+
+
+def test_files_from_outside_are_those_that_people_name_or_put_there(make, tmp_path):
+    plan = make(
+        {
+            "embedding": {"models": ["morphology", "instanseg", "resnet50", "nets/own.onnx"]},
+            "segmentation": {"weights": "nets/nuclei.pt"},
+            "clustering": {"scope": "cohort"},
+            "export": {"formats": ["spatialdata"], "image": True},
+            "classify": {"per_cluster": 1, "model": "m"},
+        },
+        has_weights=lambda _: True,
+    )
+    exported = label(tmp_path)
+
+    def files(stage, unit):
+        return outside.files(plan, stage, unit, prompt=lambda group: f"prompt of {group}")
+
+    assert files("tile", "b") == ["b.svs"]
+    assert files("outline", "b") == ["b.svs", "nets/nuclei.pt"]
+    # What is fetched is known by its name; InstanSeg's encoder is the file that outlines nuclei.
+    assert files("embed", "b")[0] == "b.svs"
+    assert "nets/own.onnx" in files("embed", "b")
+    assert not [file for file in files("embed", "b") if "resnet50" in file or "morphology" in file]
+    assert files("segment", "b") == []
+    assert files("evaluate_slide_clusters", "b") == ["b.geojson"]
+    assert files("cluster_views", "groups/cohort") == ["a.svs", "b.svs", "c.svs"]
+    assert files("classify_clusters", "groups/cohort") == ["prompt of groups/cohort"]
+    assert files("label_cells", "a") == [exported]
+    assert files("label_cells", "b") == []
+    assert files("export_spatialdata", "a") == ["a.svs"]
+    assert files("cluster", "groups/cohort") == []
 
 
 def test_jobs_of_networks_ask_for_a_gpu_unless_told_not_to(make):

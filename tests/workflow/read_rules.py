@@ -10,6 +10,8 @@ from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, 
 
 def described(rule):
     return {
+        "input": sorted(name for name, _ in rule.input._allitems() if name),
+        "params": sorted(name for name, _ in rule.params._allitems() if name),
         "output": dict(rule.output.items()),
         "outputs": len(rule.output),
         "log": [str(file) for file in rule.log],

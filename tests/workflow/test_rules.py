@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from clusterfirst.export import FORMATS
-from clusterfirst.plan.stages import GROUP, PARTS, RUN, SLIDE, STAGES
+from clusterfirst.plan.outside import _FILES
+from clusterfirst.plan.stages import GROUP, PARTS, PICTURED, RUN, SLIDE, SLIDE_FILE, STAGES
 
 from .read_rules import __file__ as READ_RULES
 
@@ -79,6 +80,20 @@ def test_a_rule_makes_what_its_row_says_where_it_says(rules, name):
         assert plain(rule["benchmark"]) == f"{unit}/benchmarks/{job}.tsv"
     assert {"mem_mb", "runtime", "disk_mb"} <= {*rule["resources"]}
     assert ("gpu" in rule["resources"]) == bool(row.gpu)
+
+
+FROM_OUTSIDE = {SLIDE_FILE: {"slide", "slides"}, PICTURED: {"slide"}}
+"""What rules call files from outside, where it is not what rows call them."""
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_rule_takes_the_files_from_outside_that_its_row_says_and_is_told_what_they_hold(rules, name):
+    row, rule = STAGES[name], rules[name]
+    words = {kind: FROM_OUTSIDE.get(kind, {kind}) for kind in _FILES}
+    taken = {*rule["input"]} & set.union(*words.values())
+    assert all(words[kind] & taken for kind in row.outside)
+    assert taken <= set().union(*(words[kind] for kind in row.outside))
+    assert not row.outside or "contents" in rule["params"]
 
 
 def edges(project):

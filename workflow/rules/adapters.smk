@@ -1,18 +1,21 @@
 # The plan of the run as rules take it: functions of wildcards for input, params and resources, and nothing else.
+import atexit
 from functools import partial
 
 import yaml
 from clusterfirst import segmentation, weights
 from clusterfirst.export import FORMATS, PICTURE
 from clusterfirst.health import survey
-from clusterfirst.plan import checks, jobs, units, wanted
+from clusterfirst.plan import checks, jobs, outside, units, wanted
+from clusterfirst.plan.contents import UNTOLD, Contents, kept_in
 from clusterfirst.plan.groups import A_SLIDE, any_of
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.resources import RESOURCES
-from clusterfirst.plan.stages import NEEDED_FILES, STAGES
+from clusterfirst.plan.stages import NEEDED_FILES, SHARD, STAGES
 from clusterfirst.proposing import prompts
 from clusterfirst.reports import costs
+from snakemake.io import IOFile, is_flagged
 
 
 def read_schema(name):
@@ -59,7 +62,7 @@ def unit_of(wildcards):
 
 
 def slide_file(wildcards):
-    return named(plan.sample(wildcards.slide).path)
+    return named_as_it_is(plan.sample(wildcards.slide).path)
 
 
 def made(stage, key):
@@ -82,7 +85,10 @@ def of_members(stage, key):
 
 
 def slides_of_members(wildcards):
-    return [named(plan.sample(member).path) for member in plan.members(wildcards.group)]
+    return [
+        named_as_it_is(plan.sample(member).path)
+        for member in plan.members(wildcards.group)
+    ]
 
 
 def every(find):
@@ -139,7 +145,7 @@ def every_group(stage, key):
 def weights_of(section):
     """The weights of a section's networks; known by their hash, so that a newer time stamp is no reason to begin again."""
     return lambda wildcards: [
-        ancient(named(file))
+        ancient(named_as_it_is(file))
         for file in plan.weights_files(section, wildcards.slide).values()
     ]
 
@@ -177,12 +183,12 @@ def objects_of(wildcards):
     """The outlines from elsewhere, if that is where they come from."""
     if not plan.given(wildcards.slide):
         return []
-    return named(plan.sample(wildcards.slide).objects)
+    return named_as_it_is(plan.sample(wildcards.slide).objects)
 
 
 def truth_file(wildcards):
     with plainly():
-        return named(plan.truth(wildcards.slide))
+        return named_as_it_is(plan.truth(wildcards.slide))
 
 
 def classes_for(drawing):
@@ -192,17 +198,22 @@ def classes_for(drawing):
 
 def label_sources():
     """The files of each source of labels, as far as it has any for the slide."""
-    return {
-        name: lambda wildcards, find=find: find(plan, wildcards.slide)
-        for name, find in wanted.LABELS.items()
-    }
+    from_outside = STAGES["label_cells"].outside
+
+    def of_source(name):
+        files = lambda wildcards: wanted.LABELS[name](plan, wildcards.slide)
+        return by_content("label_cells", files) if name in from_outside else files
+
+    return {name: of_source(name) for name in wanted.LABELS}
 
 
-def parts_of(format):
+def parts_of(name):
     """What a format is made from besides the cells."""
-    needed = [NEEDED_FILES.get(need, {}) for need in format.needs]
+    needs = FORMATS[name].needs
+    needed = [NEEDED_FILES.get(need, {}) for need in needs]
     files = {name: made(*where) for part in needed for name, where in part.items()}
-    return files | ({"slide": pictured_slide} if PICTURE in format.needs else {})
+    slide = by_content(f"export_{name}", pictured_slide)
+    return files | ({"slide": slide} if PICTURE in needs else {})
 
 
 def pictured_slide(wildcards):
@@ -211,13 +222,16 @@ def pictured_slide(wildcards):
     return slide_file(wildcards) if pictured else []
 
 
-def prompt_of(group):
+def prompt_file(group):
     """The file that says what is asked about a group's clusters."""
     prompt = plan.settings(group).classify["prompt"]
     tissues = {plan.sample(member).tissue for member in plan.members(group)}
     folder = RULES_FOLDER and RULES_FOLDER.parent.parent / "resources/prompts"
-    own = prompts.of_tissues(prompt, tissues, folder)
-    return local(str(own)) if own else named(prompt)
+    return str(prompts.of_tissues(prompt, tissues, folder) or prompt)
+
+
+def prompt_of(wildcards):
+    return named_as_it_is(prompt_file(wildcards.group))
 
 
 def asked_for_as_well(*pages):
@@ -267,6 +281,67 @@ def or_later(find, *pages):
             raise
 
     return ask
+
+
+# --- files from outside ---
+
+contents = Contents(Path(".snakemake/contents.json").absolute())
+if workflow.is_main_process:
+    atexit.register(contents.save)
+
+
+def outside_files(stage, unit):
+    """The files from outside that a stage reads, as far as they are looked at: Snakemake itself knows those in a storage."""
+    return [
+        file
+        for file in outside.files(plan, stage, unit, prompt=prompt_file)
+        if not in_storage(file)
+    ]
+
+
+def kept_params(stage, unit, shard=None):
+    """The params that Snakemake kept of a job; None if it did not run, or nobody knows."""
+    first = next(iter(STAGES[stage].files.values()))
+    shard = shard or f"1-of-{plan.config['segmentation']['shards']}"
+    output = relocated(plan.path(unit, first.replace(SHARD, shard)))
+    return None if plan.stored else workflow.persistence.params(IOFile(output, None))
+
+
+def by_content(stage, find):
+    """Files from outside that a stage takes; once their content is known, when they were written does not matter."""
+
+    def ask(wildcards):
+        found = find(wildcards)
+        if not found or is_flagged(found, "storage_object"):
+            return found
+        kept = kept_params(stage, unit_of(wildcards), wildcards.get("scatteritem"))
+        return ancient(found) if kept_in(kept) else found
+
+    return ask
+
+
+def contents_of(stage):
+    """What the files from outside hold that a stage reads, so that it is done again when that changes, and only then."""
+
+    def ask(wildcards):
+        if plan.stored or not workflow.is_main_process:
+            return UNTOLD
+        unit = unit_of(wildcards)
+        kept = kept_params(stage, unit, wildcards.get("scatteritem"))
+        return contents.param(outside_files(stage, unit), kept)
+
+    return ask
+
+
+def known_of_outside(stage, unit):
+    """Files from outside whose times count, and those that hold something else than when they were read."""
+    by_time, _ = units.by_time(plan, stage, unit)
+    if stage not in STAGES:
+        return by_time, []
+    kept = kept_params(stage, unit)
+    known = kept_in(kept) is not None
+    replaced = contents.replaced(outside_files(stage, unit), kept)
+    return [] if known else by_time, replaced
 
 
 # --- settings and facts ---

@@ -3,7 +3,7 @@
 
 rule annotate:
     input:
-        slide=slide_file,
+        slide=by_content("annotate", slide_file),
         tiles=made("filter_tiles", "tiles"),
         cells=made("segment", "cells"),
         plane=made("reduce", "plane"),
@@ -33,5 +33,6 @@ rule annotate:
         settings=section("annotation"),
         all_settings=section("decisive"),
         tissue=lambda wildcards: plan.sample(wildcards.slide).tissue,
+        contents=contents_of("annotate"),
     script:
         "../scripts/annotate.py"

@@ -3,7 +3,7 @@
 
 rule cluster_views:
     input:
-        slides=slides_of_members,
+        slides=by_content("cluster_views", slides_of_members),
         cells=of_members("segment", "cells"),
         clusters=of_group("cluster", "clusters"),
     output:
@@ -21,6 +21,7 @@ rule cluster_views:
         per_cluster=lambda wildcards: (
             plan.settings(wildcards.group).classify["per_cluster"]
         ),
+        contents=contents_of("cluster_views"),
     script:
         "../scripts/cluster_views.py"
 
@@ -30,7 +31,7 @@ rule classify_clusters:
     input:
         views=rules.cluster_views.output.folder,
         clusters=of_group("cluster", "clusters"),
-        prompt=lambda wildcards: prompt_of(wildcards.group),
+        prompt=by_content("classify_clusters", prompt_of),
     output:
         classes=f"{RESULTS}/{{group}}/classes.json",
     log:
@@ -49,5 +50,6 @@ rule classify_clusters:
         settings=section("classify"),
         # Of all groups: nothing is asked twice, and there is one budget.
         folder=f"{RESULTS_ON_DISK}/classify",
+        contents=contents_of("classify_clusters"),
     script:
         "../scripts/classify_clusters.py"

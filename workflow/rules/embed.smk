@@ -3,7 +3,7 @@
 
 rule embed:
     input:
-        slide=slide_file,
+        slide=by_content("embed", slide_file),
         tiles=made("filter_tiles", "tiles"),
         cells=made("segment", "cells"),
         weights=weights_of("embedding"),
@@ -24,5 +24,6 @@ rule embed:
         # The models that the weights belong to, in the same order.
         weights=lambda wildcards: list(plan.weights_files("embedding", wildcards.slide)),
         gpu=plan.config["gpu"],
+        contents=contents_of("embed"),
     script:
         "../scripts/embed.py"

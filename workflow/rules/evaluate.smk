@@ -3,9 +3,9 @@
 
 rule evaluate_slide_segmentation:
     input:
-        slide=slide_file,
+        slide=by_content("evaluate_slide_segmentation", slide_file),
         cells=made("segment", "cells"),
-        truth=truth_file,
+        truth=by_content("evaluate_slide_segmentation", truth_file),
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/segmentation.json",
         picture=report(
@@ -26,6 +26,7 @@ rule evaluate_slide_segmentation:
         **asks("evaluate_slide_segmentation"),
     params:
         given=section("given"),
+        contents=contents_of("evaluate_slide_segmentation"),
     script:
         "../scripts/evaluate_slide_segmentation.py"
 
@@ -76,7 +77,7 @@ rule evaluate_slide_clusters:
     input:
         cells=made("segment", "cells"),
         clusters=made("cluster", "clusters"),
-        truth=truth_file,
+        truth=by_content("evaluate_slide_clusters", truth_file),
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/clusters.json",
     log:
@@ -90,6 +91,7 @@ rule evaluate_slide_clusters:
         **asks("evaluate_slide_clusters"),
     params:
         given=section("given"),
+        contents=contents_of("evaluate_slide_clusters"),
     script:
         "../scripts/evaluate_slide_clusters.py"
 

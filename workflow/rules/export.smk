@@ -3,7 +3,7 @@
 
 rule nuclei_mask:
     input:
-        slide=slide_file,
+        slide=by_content("nuclei_mask", slide_file),
         cells=made("segment", "cells"),
     output:
         mask=f"{RESULTS}/{{slide}}/nuclei_mask.tiff",
@@ -23,6 +23,8 @@ rule nuclei_mask:
     threads: 1
     resources:
         **asks("nuclei_mask"),
+    params:
+        contents=contents_of("nuclei_mask"),
     script:
         "../scripts/nuclei_mask.py"
 
@@ -34,7 +36,7 @@ for name, format in FORMATS.items():
         name:
             f"export_{name}"
         input:
-            **parts_of(format),
+            **parts_of(name),
             cells=made("label_cells", "cells"),
         output:
             file=(directory if format.folder else str)(
@@ -51,5 +53,6 @@ for name, format in FORMATS.items():
             **asks(f"export_{name}"),
         params:
             format=name,
+            contents=contents_of(f"export_{name}"),
         script:
             "../scripts/export.py"

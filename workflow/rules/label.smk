@@ -20,13 +20,14 @@ rule label_cells:
         **asks("label_cells"),
     params:
         folder=lambda wildcards: f"{RESULTS}/{wildcards.slide}/labels",
+        contents=contents_of("label_cells"),
     script:
         "../scripts/label_cells.py"
 
 
 rule annotate_labels:
     input:
-        slide=slide_file,
+        slide=by_content("annotate_labels", slide_file),
         tiles=made("filter_tiles", "tiles"),
         cells=rules.label_cells.output.cells,
         clusters=made("cluster", "clusters"),
@@ -50,5 +51,6 @@ rule annotate_labels:
         **asks("annotate_labels"),
     params:
         settings=section("annotation"),
+        contents=contents_of("annotate_labels"),
     script:
         "../scripts/annotate_labels.py"

@@ -1,4 +1,5 @@
 # What only Snakemake can know: where files lie, how a run begins and ends, and what went wrong in it.
+import contextlib
 import logging
 import os
 import sys
@@ -14,6 +15,10 @@ HERE = workflow.current_basedir
 RULES_FOLDER = Path(HERE.get_path_or_uri(secret_free=True)) if HERE.is_local else None
 if RULES_FOLDER:
     sys.path.insert(0, str(RULES_FOLDER.parent / "scripts"))
+    # Snakemake puts a script's folder last on the path: another version that is installed would come first.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 try:
     import clusterfirst
 except ModuleNotFoundError as error:
@@ -60,6 +65,42 @@ def named(path):
         # Its prefix is for results: what people name stays where it is.
         path = os.path.abspath(path)
     return local(path) if Path(path).is_absolute() else path
+
+
+def named_as_it_is(path):
+    """The same of one file, whose name may hold what means a wildcard or variable to Snakemake: {batch}, <results>.
+
+    Snakemake (9.27) has no way to write such a name: what functions of rules return is searched for both again.
+    """
+    if "://" not in path and ("{" in path or "<" in path):
+        path = os.path.abspath(path) if IN_MODULE else path
+        take_as_it_is(path)
+    return named(path)
+
+
+as_they_are = set()
+
+
+def take_as_it_is(path):
+    """Have Snakemake take a path for that of a file, whatever is in it."""
+    from snakemake import io
+
+    def skipping(known):
+        def apply(*given):
+            paths = [
+                one for one in given if isinstance(one, str) and one in as_they_are
+            ]
+            return paths[0] if paths else known(*given)
+
+        return apply
+
+    if not as_they_are:
+        io.apply_wildcards = skipping(io.apply_wildcards)
+        with contextlib.suppress(ImportError):
+            from snakemake.pathvars import Pathvars
+
+            Pathvars.apply = skipping(Pathvars.apply)
+    as_they_are.add(path)
 
 
 def look_for_folders_again():

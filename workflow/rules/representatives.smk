@@ -3,7 +3,7 @@
 
 rule representatives:
     input:
-        slide=slide_file,
+        slide=by_content("representatives", slide_file),
         tiles=made("filter_tiles", "tiles"),
         cells=made("segment", "cells"),
         clusters=made("cluster", "clusters"),
@@ -21,13 +21,15 @@ rule representatives:
     threads: 4
     resources:
         **asks("representatives"),
+    params:
+        contents=contents_of("representatives"),
     script:
         "../scripts/representatives.py"
 
 
 rule annotate_representatives:
     input:
-        slide=slide_file,
+        slide=by_content("annotate_representatives", slide_file),
         tiles=made("filter_tiles", "tiles"),
         cells=made("segment", "cells"),
         clusters=made("cluster", "clusters"),
@@ -46,5 +48,6 @@ rule annotate_representatives:
         **asks("annotate_representatives"),
     params:
         settings=section("drawing_of_representatives"),
+        contents=contents_of("annotate_representatives"),
     script:
         "../scripts/annotate_representatives.py"

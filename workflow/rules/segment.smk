@@ -7,7 +7,7 @@ scattergather:
 
 rule outline:
     input:
-        slide=slide_file,
+        slide=by_content("outline", slide_file),
         tiles=made("filter_tiles", "tiles"),
         weights=weights_of("segmentation"),
     output:
@@ -24,6 +24,7 @@ rule outline:
     params:
         settings=of_segmentation(without=segmentation.SETTLING),
         gpu=plan.config["gpu"],
+        contents=contents_of("outline"),
     script:
         "../scripts/outline.py"
 
@@ -32,7 +33,7 @@ rule segment:
     input:
         tiles=made("filter_tiles", "tiles"),
         outlines=outlines_of,
-        objects=objects_of,
+        objects=by_content("segment", objects_of),
     output:
         cells=f"{RESULTS}/{{slide}}/masks.parquet",
         failed=f"{RESULTS}/{{slide}}/failed_tiles.csv",
@@ -48,5 +49,6 @@ rule segment:
     params:
         settings=of_segmentation(without={"shards"}),
         given=given,
+        contents=contents_of("segment"),
     script:
         "../scripts/segment.py"

@@ -3,7 +3,7 @@
 
 rule tile:
     input:
-        slide=slide_file,
+        slide=by_content("tile", slide_file),
     output:
         tiles=f"{RESULTS}/{{slide}}/tiles.parquet",
     log:
@@ -18,13 +18,14 @@ rule tile:
     params:
         settings=section("tiling"),
         mpp=lambda wildcards: plan.sample(wildcards.slide).mpp,
+        contents=contents_of("tile"),
     script:
         "../scripts/tile.py"
 
 
 rule filter_tiles:
     input:
-        slide=slide_file,
+        slide=by_content("filter_tiles", slide_file),
         tiles=made("tile", "tiles"),
     output:
         tiles=f"{RESULTS}/{{slide}}/filtered.parquet",
@@ -46,13 +47,14 @@ rule filter_tiles:
         **asks("filter_tiles"),
     params:
         settings=section("filter"),
+        contents=contents_of("filter_tiles"),
     script:
         "../scripts/filter_tiles.py"
 
 
 rule export_tiles:
     input:
-        slide=slide_file,
+        slide=by_content("export_tiles", slide_file),
         tiles=made("filter_tiles", "tiles"),
     output:
         folder=directory(f"{RESULTS}/{{slide}}/tiles"),
@@ -65,5 +67,7 @@ rule export_tiles:
     threads: 4
     resources:
         **asks("export_tiles"),
+    params:
+        contents=contents_of("export_tiles"),
     script:
         "../scripts/export_tiles.py"

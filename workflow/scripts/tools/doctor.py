@@ -17,7 +17,8 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036 - what the environment should be made with is not what it was made with
         sys.exit("problem   Python: {}.{} is too old: use 3.11 or newer".format(*sys.version_info))
     from clusterfirst.health import doctor
-    from clusterfirst.io import print_anything
+    from clusterfirst.io import ClusterfirstError, print_anything
+    from clusterfirst.paths import written_out
     from clusterfirst.text import counted
 
     print_anything()
@@ -26,8 +27,12 @@ def main():
     parser.add_argument("--slurm", action="store_true", help="jobs are to go to Slurm: it must be well, too")
     parser.add_argument("--directory", default=".", help="where snakemake is started (here)")
     asked = parser.parse_args()
-    os.chdir(asked.directory)
-    files = [path for path in ["config/config.yaml"] if Path(path).is_file()] + asked.configfile
+    try:
+        os.chdir(written_out(asked.directory))
+        own = list(map(written_out, asked.configfile))
+    except (ClusterfirstError, OSError) as error:
+        sys.exit(f"doctor: {error}")
+    files = [path for path in ["config/config.yaml"] if Path(path).is_file()] + own
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     counts = dict.fromkeys(("ok", "note", "problem"), 0)
     for finding in doctor.examine(files, SCRIPTS.parent, on_slurm=asked.slurm):

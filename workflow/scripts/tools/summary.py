@@ -9,6 +9,7 @@ import pandas as pd
 
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.io import print_anything
+from clusterfirst.paths import written_out
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.stages import CONTRACT
 from clusterfirst.reports import costs
@@ -55,6 +56,6 @@ def timings(slide: SlideFolder) -> list[tuple[str, float]]:
 if __name__ == "__main__":
     print_anything()
     try:
-        print(summary(SlideFolder(sys.argv[1])))
+        print(summary(SlideFolder(written_out(sys.argv[1]))))
     except FileNotFoundError as error:
         sys.exit(f"{sys.argv[1]} is no folder of a finished slide: no file {error.filename}")

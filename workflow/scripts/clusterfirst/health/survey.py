@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..io import ClusterfirstError
 from ..plan.layout import SlideFolder
 from ..plan.units import described
+from ..text import a_few
 from .lock import Run
 from .machines import Machines
 from .states import WORDS, Job, State, changed, judged, together
@@ -36,6 +37,8 @@ class Task:
         What it needs: ``<unit>/<stage>``.
     inputs : tuple of str
         Files from outside that it reads; newer ones make it outdated.
+    replaced : tuple of str
+        Files from outside that hold something else than when it read them: they make it outdated, too.
     optional : bool
         Not part of every run: left out unless it was begun.
     """
@@ -45,6 +48,7 @@ class Task:
     jobs: tuple[Job, ...]
     after: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     optional: bool = False
 
 
@@ -90,9 +94,9 @@ def from_plan(plan: dict) -> list[Unit]:
     stages = plan["stages"]
     jobs = {name: tuple(Job(tuple(out), log, bench) for out, log, bench in stages[name]["jobs"]) for name in stages}
 
-    def task(name: str, after: Iterable[str], inputs: Iterable[str]) -> Task:
+    def task(name: str, after: Iterable[str], inputs: Iterable[str], replaced: Iterable[str]) -> Task:
         stage = stages[name]
-        return Task(name, stage["column"], jobs[name], tuple(after), tuple(inputs), stage["optional"])
+        return Task(name, stage["column"], jobs[name], *map(tuple, (after, inputs, replaced)), stage["optional"])
 
     try:
         return [
@@ -134,8 +138,11 @@ def survey(
     def look(key: str) -> State:
         unit, task = tasks[key]
         made = [_made(states[need]) for need in needs[key]] + [changed(Path(path)) or 0.0 for path in task.inputs]
-        newest = max(made, default=0.0)
-        return together([judged(job, Path(unit.folder), inputs=newest, **facts) for job in task.jobs])
+        newest = math.inf if task.replaced else max(made, default=0.0)
+        state = together([judged(job, Path(unit.folder), inputs=newest, **facts) for job in task.jobs])
+        if task.replaced and state.word == "outdated":
+            state.why = f"{a_few(task.replaced)} holds something else than when it was read"
+        return state
 
     # Asking for many files at once hides the delays of a network file system.
     with ThreadPoolExecutor(16) as pool:

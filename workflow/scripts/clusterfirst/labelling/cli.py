@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..io import ClusterfirstError, print_anything
+from ..paths import written_out
 from .server.security import Guard, is_loopback
 
 log = logging.getLogger("clusterfirst")
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
+        given.results = Path(written_out(given.results))
+        given.slides = [Path(written_out(folder)) for folder in given.slides]
         repair(given) if given.repair else serve(given)
     except ClusterfirstError as error:
         print(f"clusterfirst-label: {error}", file=sys.stderr)
@@ -40,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("clusterfirst-label", description="Name clusters of cells in the browser.")
-    parser.add_argument("results", type=Path, help="the results folder of a run")
+    parser.add_argument("results", help="the results folder of a run")
     parser.add_argument("--port", type=int, default=PORT, help=f"port to listen on (default {PORT}; 0: any free one)")
     parser.add_argument(
         "--host",
@@ -60,7 +63,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--slides",
         action="append",
-        type=Path,
         default=[],
         metavar="FOLDER",
         help="where slides are, if they moved",

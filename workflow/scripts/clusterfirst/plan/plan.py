@@ -13,7 +13,7 @@ from . import checks, sizes, wanted
 from .groups import Groups, group_of
 from .layout import SlideFolder
 from .networks import assets, weights_names
-from .settings import Settings, check_config, defaults, merge, resolve
+from .settings import Settings, check_config, defaults, merge, resolve, write_out_paths
 from .sheet import Sample, read_sheet
 from .stages import STAGES, Case
 from .trials import Trials, in_sweep, split
@@ -94,7 +94,8 @@ class Plan:
         ClusterfirstError
             Lists every problem of both at once; or, once each is in order by itself, of how they go together.
         """
-        problems = [f"config: {line}" for line in check_config(config, schemas["config"])]
+        config, wrong = write_out_paths(config, schemas["config"])
+        problems = [f"config: {line}" for line in [*wrong, *check_config(config, schemas["config"])]]
         full, samples = merge(defaults(schemas["config"]), config), []
         if isinstance(full["slides"], str):
             try:

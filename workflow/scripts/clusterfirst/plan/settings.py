@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from .. import paths
 from ..segmentation import GIVEN
 from .trials import ORDER
 
@@ -131,6 +132,19 @@ def check_config(config: dict, schema: dict) -> list[str]:
         if isinstance(own, dict) and "shards" in own:
             problems.append(f"tissues.{name}.segmentation.shards: set it for all slides, under `segmentation:`")
     return problems
+
+
+def write_out_paths(config: dict, schema: dict) -> tuple[dict, list[str]]:
+    """Return a configuration with all its paths written out, and what is wrong with them, one line each."""
+    sections = _sections(schema)
+    sweep = {
+        f"{name}.{key}": {"items": values}
+        for name, section in sections["properties"].items()
+        for key, values in section.get("properties", {}).items()
+    }
+    sections["properties"]["sweep"] = {"properties": sweep}
+    known = schema["properties"] | {"sweep": {"properties": sweep}, "tissues": {"additionalProperties": sections}}
+    return paths.in_document(config, {"properties": known})
 
 
 def _sections(schema: dict, names: Iterable[str] = SECTIONS) -> dict:

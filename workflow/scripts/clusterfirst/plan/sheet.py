@@ -6,11 +6,13 @@ import csv
 import difflib
 import io
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .. import paths
 from ..io import ClusterfirstError, check_names
 from .layout import RESERVED
 from .settings import in_words
@@ -34,8 +36,8 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
     Parameters
     ----------
     path
-        CSV with a header row; comma, semicolon or tab between columns, a byte-order mark is accepted.
-        Paths of slides are relative to the working directory.
+        CSV with a header row; comma, semicolon or tab between columns, a byte-order mark is accepted, and Excel's
+        first line ``sep=;``. Paths of slides are relative to the working directory; see `paths.written_out`.
     schema
         JSON schema of one row.
     exists
@@ -53,14 +55,20 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ClusterfirstError(f"sample sheet {path} is not UTF-8 text ({error}): save it as 'CSV UTF-8'") from error
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+    text, separator = _separated(text)
+    try:
+        return _read_rows(path, csv.reader(io.StringIO(text), delimiter=separator), schema, exists or _is_file)
+    except csv.Error as error:
+        raise ClusterfirstError(f"sample sheet {path} is no table: {error}. Is a quotation mark not closed?") from error
+
+
+def _read_rows(path: Path, reader, schema: dict, exists: Callable[[str], bool]) -> list[Sample]:
     header = [name.strip() for name in next(reader, [])]
 
     problems = list(_header_problems(header, schema))
     samples, seen = [], {}
     if not problems:
-        check = _RowCheck(header, schema, exists or _is_file)
+        check = _RowCheck(header, schema, exists)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -82,6 +90,14 @@ def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] 
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         raise ClusterfirstError("\n  ".join([f"sample sheet {path} has {count}:", *problems]))
     return samples
+
+
+def _separated(text: str) -> tuple[str, str]:
+    """Return the sheet without Excel's line ``sep=;``, which counts as no row there, and its separator."""
+    first, _, rest = text.partition("\n")
+    if said := re.fullmatch(r'"?sep=([^"\r])"?[,;\t]*\r?', first, flags=re.IGNORECASE):
+        return rest, said[1]
+    return text, max(",;\t", key=first.count)
 
 
 def _is_file(name: str) -> bool:
@@ -131,11 +147,14 @@ class _RowCheck:
                 row["mpp"] = _finite(text)
             except ValueError:
                 wrong.append(f"column mpp: '{text}' is not a number (µm per pixel, with a decimal point)")
+        row, unclear = paths.in_document(row, self.schema)
+        wrong += [f"column {line}" for line in unclear]
         for error in Draft202012Validator(self.schema).iter_errors(row):
             column = str(error.path[0]) if error.path else error.message.split("'")[1]
             wrong.append(f"column {column}: {'is empty' if error.validator == 'required' else in_words(error)}")
         for column in ("path", "objects", "truth"):
-            if column in row and not self.exists(row[column]):
+            unknown = any(line.startswith(f"{column}:") for line in unclear)
+            if column in row and not unknown and not self.exists(row[column]):
                 check_names([row[column]])
                 what = "a folder, not a file:" if Path(row[column]).is_dir() else "no file"
                 wrong.append(f"column {column}: {what} {row[column]} (relative to {Path.cwd()})")

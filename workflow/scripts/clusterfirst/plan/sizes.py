@@ -100,14 +100,18 @@ def of_slide(
 @cache
 def slide_mb(path: str | os.PathLike) -> float:
     """Return what the files of a slide take, in MB."""
-    path = Path(path)
-    # These name files beside them, which hold the pixels.
-    beside = {".mrxs": path.with_suffix(""), ".dcm": path.parent, ".vms": path.parent, ".vmu": path.parent}
-    folder = beside.get(path.suffix.lower())
+    folder = folder_beside(path)
     try:
-        return (_folder_bytes(folder) if folder else path.stat().st_size) / 1e6
+        return (_folder_bytes(folder) if folder else os.stat(path).st_size) / 1e6
     except OSError:
         return _UNKNOWN_MB
+
+
+def folder_beside(path: str | os.PathLike) -> Path | None:
+    """Return the folder whose files hold the pixels of a slide, if its own file only names them."""
+    path = Path(path)
+    beside = {".mrxs": path.with_suffix(""), ".dcm": path.parent, ".vms": path.parent, ".vmu": path.parent}
+    return beside.get(path.suffix.lower())
 
 
 def file_mb(path: str | os.PathLike) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..export import EMBEDDING, FORMATS, TILES
+from ..export import EMBEDDING, FORMATS, PICTURE, TILES
 from ..fit import Fit
 from ..segmentation import GIVEN
 from .layout import ResultsFolder, SlideFolder
@@ -19,6 +19,9 @@ SLIDE, GROUP, RUN = "slide", "group", "run"
 """Whom a job is of: a slide, slides that are clustered together, or all of a run."""
 NETWORK, CUML = "network", "cuml"
 """What may compute on a GPU: the backends of the stage's section, or cuML."""
+SLIDE_FILE, PICTURED, OBJECTS, TRUTH = "slide", "pictured slide", "objects", "truth"
+EXPORTED, WEIGHTS, PROMPT = "labels", "weights", "prompt"
+"""Files from outside: what people name, or put there."""
 SHARD = "{scatteritem}"
 CELLS = "cells"
 """The format that all others are made from; ``label_cells`` writes it."""
@@ -77,6 +80,8 @@ class Stage:
         Stages whose files it reads, as far as a slide goes through them.
     sometimes : dict of str to Callable of Case to bool
         Stages whose files it reads of some slides, and of which.
+    outside : tuple of str
+        Which files from outside it reads: `SLIDE_FILE`, `OBJECTS`, ….
     section : str or None
         The section of the settings whose trials it is computed for; None: only for whole trials.
     gpu : str or None
@@ -97,6 +102,7 @@ class Stage:
     fit: Fit
     after: tuple[str, ...] = ()
     sometimes: Mapping[str, Callable[[Case], bool]] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
     section: str | None = None
     gpu: str | None = None
     part: str | None = None
@@ -174,6 +180,7 @@ def _export(name: str) -> Stage:
         {"file": made.file},
         made.fit,
         after=("label_cells", *dict.fromkeys(read)),
+        outside=(PICTURED,) if PICTURE in made.needs else (),
         when=lambda case: not case.trial and case.exported(name),
     )
 
@@ -188,6 +195,7 @@ _ROWS = (
             seconds={"job": 5, "thumbnail_mm2": 0.02, "image_mb": 0.02},
             disk={"job": 20, "slide_mb": 1},
         ),
+        outside=(SLIDE_FILE,),
         section="tiling",
         contract=True,
     ),
@@ -202,6 +210,7 @@ _ROWS = (
             disk={"job": 20, "slide_mb": 1},
         ),
         after=("tile",),
+        outside=(SLIDE_FILE,),
         section="filter",
         contract=True,
     ),
@@ -216,6 +225,7 @@ _ROWS = (
             disk={"job": 20, "slide_mb": 1, "mpx": 1.5},
         ),
         after=("filter_tiles",),
+        outside=(SLIDE_FILE,),
         when=_if_tiles,
     ),
     Stage(
@@ -228,6 +238,7 @@ _ROWS = (
             disk={"job": 20, "slide_mb": 1, "kcells": 0.3},
         ),
         after=("filter_tiles",),
+        outside=(SLIDE_FILE, WEIGHTS),
         section="segmentation",
         gpu=NETWORK,
         when=_if_outlined,
@@ -243,6 +254,7 @@ _ROWS = (
             disk={"job": 10, "kcells": 0.6, "given_mb": 1},
         ),
         after=("filter_tiles", "outline"),
+        outside=(OBJECTS,),
         section="segmentation",
         contract=True,
     ),
@@ -257,6 +269,7 @@ _ROWS = (
             disk={"job": 20, "slide_mb": 1, "kcells": 0.3, "mvalues": 4},
         ),
         after=("filter_tiles", "segment"),
+        outside=(SLIDE_FILE, WEIGHTS),
         section="embedding",
         gpu=NETWORK,
         contract=True,
@@ -322,6 +335,7 @@ _ROWS = (
             disk={"job": 100, "slide_mb": 1},
         ),
         after=("segment", "cluster"),
+        outside=(SLIDE_FILE,),
         when=_if_asked,
     ),
     Stage(
@@ -331,6 +345,7 @@ _ROWS = (
         # The seconds are the server's, not ours.
         Fit(memory={"job": 300, "ktogether": 0.3}, seconds={"job": 1200}, disk={"job": 20}),
         after=("cluster_views", "cluster"),
+        outside=(PROMPT,),
         when=_if_asked,
     ),
     Stage(
@@ -343,6 +358,7 @@ _ROWS = (
             disk={"job": 10, "kcells": 1},
         ),
         after=("segment", "reduce", "cluster", "classify_clusters"),
+        outside=(EXPORTED,),
         when=_if_labelled,
     ),
     Stage(
@@ -357,6 +373,7 @@ _ROWS = (
         ),
         after=("filter_tiles", "segment", "reduce", "cluster"),
         sometimes={"label_cells": lambda case: draws_classes(case.settings.annotation)},
+        outside=(SLIDE_FILE,),
         when=_in_run,
         contract=True,
     ),
@@ -366,6 +383,7 @@ _ROWS = (
         {"folder": SlideFolder.drawn_by_label},
         _DRAWING,
         after=("filter_tiles", "cluster", "label_cells"),
+        outside=(SLIDE_FILE,),
         when=_if_named,
     ),
     *map(_export, FORMATS),
@@ -379,6 +397,7 @@ _ROWS = (
             disk={"job": 50, "slide_mb": 1, "kcells": 0.5},
         ),
         after=("segment",),
+        outside=(SLIDE_FILE,),
         when=_if_masked,
     ),
     # The cells of a slide, and as many tiles as show the typical ones.
@@ -398,6 +417,7 @@ _ROWS = (
             disk={"job": 50, "slide_mb": 1, "mpx": 1.5},
         ),
         after=("filter_tiles", "segment", "cluster"),
+        outside=(SLIDE_FILE,),
         when=_in_run,
         optional=True,
     ),
@@ -413,6 +433,7 @@ _ROWS = (
         ),
         after=("filter_tiles", "segment", "cluster", "representatives"),
         sometimes={"label_cells": lambda case: draws_classes(case.settings.drawing_of_representatives)},
+        outside=(SLIDE_FILE,),
         when=_in_run,
         optional=True,
     ),
@@ -426,6 +447,7 @@ _ROWS = (
             disk={"job": 20, "slide_mb": 1, "given_mb": 1},
         ),
         after=("segment",),
+        outside=(SLIDE_FILE, TRUTH),
         when=lambda case: _in_run(case) and _if_true(case),
         optional=True,
     ),
@@ -439,6 +461,7 @@ _ROWS = (
             disk={"job": 20, "given_mb": 1},
         ),
         after=("segment", "cluster"),
+        outside=(TRUTH,),
         when=_if_true,
         optional=True,
     ),

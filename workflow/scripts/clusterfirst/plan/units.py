@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,20 @@ class Step:
     after: list[str]
 
 
-def described(plan: Plan) -> dict:
+Outside = Callable[[str, str], tuple[list[str], list[str]]]
+"""Of a stage and unit: files from outside of which the time of change counts, and those that are known to hold
+something else than when they were read."""
+
+
+def described(plan: Plan, *, outside: Outside | None = None) -> dict:
     """Return all of it in plain values, for another process.
+
+    Parameters
+    ----------
+    plan
+        The run.
+    outside
+        What is known of the files from outside that a stage reads; by default, when they changed.
 
     Returns
     -------
@@ -63,12 +76,13 @@ def described(plan: Plan) -> dict:
     stages |= {file: _fetching(file) for file in fetched}
     folders = {unit: f"{results}/{unit}" for unit in units} | {WEIGHTS: plan.models_dir}
     units[WEIGHTS] = {file: {} for file in fetched}
+    outside = outside or partial(by_time, plan)
     return {
         "stages": stages,
         "units": {
             unit: {
                 "folder": folders[unit],
-                "stages": [(name, list(after), _inputs(plan, unit, name)) for name, after in own.items()],
+                "stages": [(name, list(after), *outside(name, unit)) for name, after in own.items()],
             }
             for unit, own in units.items()
         },
@@ -116,8 +130,8 @@ def _fetching(file: str) -> dict:
     return {"column": None, "optional": True, "jobs": [([file], f"logs/{file}.log", f"logs/{file}.tsv")]}
 
 
-def _inputs(plan: Plan, unit: str, stage: str) -> list[str]:
-    """Files from outside, for the stages that read some."""
+def by_time(plan: Plan, stage: str, unit: str) -> tuple[list[str], list[str]]:
+    """Return files from outside, for the stages that begin with them; all of them count by their times."""
     if stage == "label_cells":
-        return [plan.on_disk(file) for file in filter(None, [plan.newest_labels(unit)])]
-    return [plan.sample(unit).path] if stage == "tile" else []
+        return [plan.on_disk(file) for file in filter(None, [plan.newest_labels(unit)])], []
+    return [plan.sample(unit).path] if stage == "tile" else [], []

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import caches
+
 LEVELS = ("ok", "note", "problem")
 """A problem would keep the workflow from running; a note is something to know."""
 
-SETUP = "make the environment again: `rm -rf .venv`, then `make demo` (README, 'Quick start')"
+_SETUP = "make the environment again: `rm -rf .venv`, then `make demo` (README, 'Quick start')"
 
 _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 _SCRIPTS = Path(__file__).resolve().parents[3]
@@ -56,10 +58,18 @@ class Tried:
     why: str = ""
 
 
+def setup() -> str:
+    """Return what to do about an environment that is broken."""
+    if os.access(sys.prefix, os.W_OK):
+        return _SETUP
+    return f"{sys.prefix} is not yours to change: ask whoever keeps it, or make an environment in a clone of your own"
+
+
 def tried(code: str, *arguments: str, timeout_s: float = 120) -> Tried:
     """Run Python code apart: a crash or hang of a C library is a finding then, not the end of all checks."""
     paths = [str(_SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    # What is wrong with caches is a finding of its own, and not of every package that keeps one.
+    environment = os.environ | caches.environment() | {"PYTHONPATH": os.pathsep.join(paths)}
     return tried_command([sys.executable, "-c", code, *arguments], timeout_s=timeout_s, environment=environment)
 
 
@@ -93,7 +103,7 @@ def guarded(about: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Find
     try:
         yield from check()
     except ImportError as error:
-        yield Finding("problem", about, f"cannot be looked at: {error}", SETUP)
+        yield Finding("problem", about, f"cannot be looked at: {error}", setup())
     except Exception as error:  # noqa: BLE001 - the machine may be broken in any way, and the other checks must go on
         yield Finding("problem", about, f"the check itself failed: {type(error).__name__}: {error}")
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .findings import SETUP, Finding, tried, tried_command
+from .findings import Finding, setup, tried, tried_command
 
 _PYTHON = (3, 11)
 _HEAVY = ("numpy", "pyarrow", "cv2", "shapely", "geopandas", "sklearn", "numba", "umap", "torch", "torchvision")
@@ -108,7 +108,7 @@ def packages(pyproject: Path) -> Iterator[Finding]:
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} is {version}, wanted {requirement.specifier}")
     if wrong:
-        yield Finding("problem", "packages", "; ".join(wrong), SETUP)
+        yield Finding("problem", "packages", "; ".join(wrong), setup())
     else:
         yield Finding("ok", "packages", f"{len(wanted)} of pyproject.toml installed, in versions that will do")
 
@@ -122,7 +122,7 @@ def imports(names: tuple[str, ...] = _HEAVY, *, timeout_s: float = 300) -> Itera
             break
         reached = done.output.split()
         name = reached[-1] if reached else left[0]
-        yield Finding("problem", f"import {name}", done.why, SETUP)
+        yield Finding("problem", f"import {name}", done.why, setup())
         left, broken = left[left.index(name) + 1 :] if name in left else [], True
     if not broken:
         yield Finding("ok", "imports", ", ".join(names))
@@ -132,7 +132,7 @@ def openslide() -> Iterator[Finding]:
     """Whether OpenSlide opens and reads a slide."""
     done = tried(_OPENSLIDE)
     if done.why:
-        yield Finding("problem", "OpenSlide", f"cannot read a slide made for the purpose: {done.why}", SETUP)
+        yield Finding("problem", "OpenSlide", f"cannot read a slide made for the purpose: {done.why}", setup())
     else:
         yield Finding("ok", "OpenSlide", f"{done.output.strip()} reads")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ... import proxies
 from ...io import ClusterfirstError
+from ...paths import is_address
 from ...plan.networks import weights_names
-from ...plan.settings import Settings, check_config, defaults, merge, resolve
+from ...plan.settings import Settings, check_config, defaults, merge, resolve, write_out_paths
 from ...plan.sheet import Sample, read_sheet
 from ...plan.trials import trials
 from ...proposing import server
@@ -93,7 +94,8 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         if not isinstance(own, dict):
             return None, [Finding("problem", "config", f"{file} holds no keys", "write `key: value` lines")]
         config = merge(config, own)
-    if wrong := check_config(config, schema):
+    config, wrong = write_out_paths(config, schema)
+    if wrong := [*wrong, *check_config(config, schema)]:
         advice = "config/README.md has all keys with their values"
         return None, [Finding("problem", "config", "\n".join([f"{names}:", *wrong]), advice)]
     full = merge(defaults(schema), config)
@@ -102,7 +104,7 @@ def read(files: Iterable[str | Path], schemas: Path) -> tuple[Project | None, li
         samples = read_sheet(
             full["slides"],
             row,
-            exists=lambda path: Path(path).is_file() or is_sample_slide(path) or _is_elsewhere(path),
+            exists=lambda path: Path(path).is_file() or is_sample_slide(path) or is_address(path),
         )
         findings.append(Finding("ok", "sheet", f"{full['slides']}: {counted(len(samples), 'slide')}"))
     except ClusterfirstError as error:
@@ -129,11 +131,6 @@ def together(project: Project) -> list[Finding]:
         wrong = [str(error)]
     advice = "mend the config or the sheet: no run begins with this"
     return [Finding("problem", "plan", "\n".join(wrong), advice)] if wrong else []
-
-
-def _is_elsewhere(path: str) -> bool:
-    """Whether a file lies in a storage such as a bucket: Snakemake itself looks for those."""
-    return "://" in path
 
 
 def used_proxies(project: Project, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -164,7 +161,7 @@ def weights(project: Project) -> Iterator[Finding]:
         path = weights_file(name, folder)
         if path.is_file():
             yield _checked(name, path)
-        elif _is_elsewhere(str(name)):
+        elif is_address(str(name)):
             yield Finding("note", "weights", f"{name} lies in a storage, and is not looked at")
         elif not is_asset(name):
             advice = f"put it there, or use one of these: {', '.join(WEIGHTS)}"

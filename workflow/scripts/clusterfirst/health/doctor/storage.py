@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..lock import run_at_work
+from . import caches
+from .caches import there, unwritable
 from .findings import Finding
 
 _LEAST_GB, _LITTLE_GB = 1, 20
 _LEAST_INODES, _FEW_INODES = 1_000, 100_000
 """`annotated/` has a file for every kept tile: thousands per slide."""
-
-_TRIAL_BYTES = 16 << 20
 
 
 def folders(results: str, models_dir: str) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def folders(results: str, models_dir: str) -> Iterator[Finding]:
     yield from folder("TMPDIR", Path(tempfile.gettempdir()))
     yield from folder(".snakemake", Path(".snakemake"))
     yield from _cache()
-    yield from _locks(_there(Path(results)))
+    yield from _locks(there(Path(results)))
     run = run_at_work(results)
     if run.at_work:
         text = f"a run is at work there ({run.where})" if run.where else "a run is at work there"
@@ -34,8 +34,8 @@ def folders(results: str, models_dir: str) -> Iterator[Finding]:
 
 def folder(name: str, path: Path, *, little_gb: float = _LEAST_GB) -> Iterator[Finding]:
     """One folder, or the nearest one above it that is there."""
-    base = _there(path)
-    if why := _unwritable(base):
+    base = there(path)
+    if why := unwritable(base):
         advice = "free space or quota, ask for write access, or set another folder"
         yield Finding("problem", name, f"{base} cannot be written to: {why}", f"{advice}{_how(name)}")
         return
@@ -66,34 +66,16 @@ def _how(name: str) -> str:
     return f" ({ways[name]})" if name in ways else ""
 
 
-def _there(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def _unwritable(path: Path) -> str:
-    """Why nothing can be written there; "" if it can. A quota is felt only by writing."""
-    if not path.is_dir():
-        return "it is no folder"
-    try:
-        with tempfile.TemporaryFile(dir=path) as file:
-            file.write(bytes(_TRIAL_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
-
-
 def _cache() -> Iterator[Finding]:
-    """Caches of numba, matplotlib and torch in the home; slow starts are all that comes of it."""
-    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    if why := _unwritable(_there(path)):
-        advice = "export XDG_CACHE_HOME to a folder that can be written to; until then every job starts more slowly"
-        yield Finding("note", "cache", f"{path} cannot be written to: {why}", advice)
+    """Snakemake itself keeps one, and ends with a traceback where it cannot."""
+    path = caches.folder()
+    if why := unwritable(there(path)):
+        advice = (
+            f"export {caches.VARIABLE}=$PWD/.snakemake/cache, or another folder that can be written to (`make` does so "
+            "by itself)"
+        )
+        text = f"{path} cannot be written to: {why}. Snakemake ends before it begins"
+        yield Finding("problem", "cache", text, advice)
     else:
         yield Finding("ok", "cache", f"{path} can be written to")
 

@@ -1,0 +1,113 @@
+"""Paths as people write them: with ``~``, variables, or as addresses of files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from .io import ClusterfirstError
+
+FORMAT = "path"
+"""``format`` in a JSON schema of what is a path, or may be one."""
+
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+_FILE = re.compile(r"file:(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def is_address(path: str) -> bool:
+    """Whether a file is named by its address elsewhere, such as in a bucket."""
+    return "://" in path and not _FILE.match(path)
+
+
+def written_out(path: str) -> str:
+    """Return a path with the home folder for ``~`` and ``~user``, and with what variables hold.
+
+    A ``file:`` address becomes the path that it stands for; other addresses stay as they are. So does what is no
+    variable and no user, but is there under that very name.
+
+    Examples
+    --------
+    >>> written_out("file:///data/slide%20a.svs")
+    '/data/slide a.svs'
+
+    Raises
+    ------
+    ClusterfirstError
+        There is no such variable or user, or no path could be called so.
+    """
+    if is_address(path):
+        return path
+    full = _of_address(path) if _FILE.match(path) else _with_home_and_variables(path)
+    if wrong := re.search(r"[\x00-\x1f\x7f]", full):
+        raise ClusterfirstError(f"{path!r} has a line break or another control character ({wrong[0]!r}) in it")
+    return full
+
+
+def _with_home_and_variables(path: str) -> str:
+    try:
+        return _with_home(_VARIABLE.sub(_value, path))
+    except ClusterfirstError:
+        # A path with a control character cannot even be looked for.
+        if path.isprintable() and os.path.lexists(path):
+            return path
+        raise
+
+
+def _value(variable: re.Match) -> str:
+    name = variable[1] or variable[2]
+    if name not in os.environ:
+        raise ClusterfirstError(f"there is no variable {name} in the environment: set it, or write the path out")
+    return os.environ[name]
+
+
+def _with_home(path: str) -> str:
+    full = os.path.expanduser(path)
+    if path.startswith("~") and full == path:
+        user = Path(path).parts[0]
+        raise ClusterfirstError(f"there is no home folder {user}: write the path out (./{user} for what is called so)")
+    return full
+
+
+def _of_address(address: str) -> str:
+    # What follows # and ? belongs to the name: a file has neither a part nor a query.
+    host, name = _FILE.match(address).groups()
+    if host and host.lower() != "localhost":
+        raise ClusterfirstError(
+            f"{address} names a file on another machine ({host}): write the path that it has on this one"
+        )
+    return unquote(name)
+
+
+def in_document(value: Any, schema: dict, where: str = "") -> tuple[Any, list[str]]:
+    """Return a value with all paths written out that its JSON schema says are paths, and what is wrong with them."""
+    problems: list[str] = []
+    return _walked(value, schema, where, problems), problems
+
+
+def _walked(value: Any, schema: dict, where: str, problems: list[str]) -> Any:
+    if isinstance(value, str) and schema.get("format") == FORMAT:
+        try:
+            return written_out(value)
+        except ClusterfirstError as error:
+            problems.append(f"{where}: {error}")
+    elif isinstance(value, list):
+        return [_walked(one, schema.get("items", {}), where, problems) for one in value]
+    elif isinstance(value, dict):
+        names = schema.get("propertyNames", {})
+        return {
+            _walked(key, names, where, problems): _walked(one, below, f"{where}.{key}".lstrip("."), problems)
+            for key, one, below in _members(value, schema)
+        }
+    return value
+
+
+def _members(value: dict, schema: dict) -> Iterator[tuple[Any, Any, dict]]:
+    """Keys and values, each with its schema."""
+    others = schema.get("additionalProperties")
+    for key, one in value.items():
+        below = schema.get("properties", {}).get(key, others)
+        yield key, one, below if isinstance(below, dict) else {}

@@ -1,0 +1,67 @@
+"""Files from outside that a stage reads of a slide or group: what people name, or put among the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from .. import weights
+from .networks import weights_names
+from .stages import EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+Prompt = Callable[[str], str]
+"""Gives the file that says what is asked about a group's clusters."""
+
+
+def files(plan: Plan, stage: str, unit: str, *, prompt: Prompt) -> list[str]:
+    """Return those files, by the names that the user gave them; always in the same order."""
+    return [file for kind in STAGES[stage].outside for file in _FILES[kind](plan, stage, unit, prompt)]
+
+
+def _slides(plan: Plan, stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    for member in plan.members(unit) if STAGES[stage].of == GROUP else [unit]:
+        yield plan.sample(member).path
+
+
+def _pictured(plan: Plan, stage: str, unit: str, prompt: Prompt) -> Iterator[str]:
+    if plan.settings(unit).export["image"]:
+        yield from _slides(plan, stage, unit, prompt)
+
+
+def _objects(plan: Plan, _stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    if plan.given(unit):
+        yield plan.sample(unit).objects
+
+
+def _truth(plan: Plan, _stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    if plan.sample(unit).truth:
+        yield plan.sample(unit).truth
+
+
+def _exported(plan: Plan, _stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    if newest := plan.newest_labels(unit):
+        yield plan.on_disk(newest)
+
+
+def _own_weights(plan: Plan, stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    """Weights that are fetched are known by their names, and checked by those who use them."""
+    names = weights_names(plan.settings(unit)).get(STAGES[stage].section, {})
+    yield from (name for name in names.values() if not weights.is_asset(name))
+
+
+def _prompt(_plan: Plan, _stage: str, unit: str, prompt: Prompt) -> Iterator[str]:
+    yield prompt(unit)
+
+
+_FILES: Mapping[str, Callable[[Plan, str, str, Prompt], Iterator[str]]] = {
+    SLIDE_FILE: _slides,
+    PICTURED: _pictured,
+    OBJECTS: _objects,
+    TRUTH: _truth,
+    EXPORTED: _exported,
+    WEIGHTS: _own_weights,
+    PROMPT: _prompt,
+}
