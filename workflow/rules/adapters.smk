@@ -6,13 +6,15 @@ import yaml
 from clusterfirst import segmentation, weights
 from clusterfirst.export import FORMATS, PICTURE
 from clusterfirst.health import survey
-from clusterfirst.plan import checks, jobs, outside, units, wanted
-from clusterfirst.plan.contents import UNTOLD, Contents, kept_in
+from clusterfirst.plan import checks, jobs, units, wanted
+from clusterfirst.plan.contents import UNTOLD, Contents
 from clusterfirst.plan.groups import A_SLIDE, any_of
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
+from clusterfirst.plan.outside import Outside
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.resources import RESOURCES
 from clusterfirst.plan.stages import NEEDED_FILES, SHARD, STAGES
+from clusterfirst.plan.targets import Targets
 from clusterfirst.proposing import prompts
 from clusterfirst.reports import costs
 from snakemake.io import IOFile, is_flagged
@@ -51,6 +53,9 @@ for warning in checks.unused_tissues(plan):
 RESULTS, MODELS_DIR = plan.results, plan.models_dir
 RESULTS_ON_DISK = relocated(RESULTS)
 SHARING_SLIDE, GROUP = plan.groups.patterns
+
+
+targets = Targets(workflow, WorkflowError)
 
 
 def unit_of(wildcards):
@@ -94,38 +99,11 @@ def slides_of_members(wildcards):
 def every(find):
     """What is wanted of the whole run: not a list, for jobs on a cluster parse the workflow, too, and want one slide's."""
 
-    def alone(wildcards):
+    def ask(wildcards):
         with plainly():
             return find(plan)
 
-    def ask(wildcards):
-        try:
-            return alone(wildcards)
-        except WorkflowError:
-            wrong = wrong_targets()
-            if ask not in wrong:
-                raise
-            if ask is not next(iter(wrong)):
-                return []
-            raise WorkflowError("\n".join(dict.fromkeys(wrong.values()))) from None
-
-    ask.alone = alone
-    return ask
-
-
-def wrong_targets():
-    """What targets of this call say is wrong, by what asks for their files.
-
-    Snakemake looks at targets in any order, and stops at the first that is wrong: that is to be told of them all.
-    """
-    wrong = {}
-    for target in filter(workflow.is_rule, sorted(workflow.dag_settings.targets)):
-        for ask in workflow.get_rule(target).input:
-            try:
-                getattr(ask, "alone", bool)(None)
-            except WorkflowError as error:
-                wrong[ask] = str(error)
-    return wrong
+    return targets.together(ask)
 
 
 def every_slide(*files):
@@ -137,9 +115,7 @@ def every_slide(*files):
 
 def every_group(stage, key):
     """That file of every group, outside of any trial."""
-    return lambda wildcards: [
-        plan.at(stage, group, key) for group in plan.groups_in_run()
-    ]
+    return lambda wildcards: [plan.at(stage, one, key) for one in plan.groups_in_run()]
 
 
 def weights_of(section):
@@ -164,19 +140,16 @@ def sample_slides():
 def still_to_fetch(files):
     """A pattern of the names of those files that are not there yet.
 
-    What is there, put by hand or fetched before, has no rule: Snakemake might want to run it again (when its script is
-    newer), and would then leave out all jobs that depend on it through ancient(). Jobs check what they use.
+    What is there has no rule: Snakemake might want to run it again (when its script is newer), and would then leave out
+    all jobs that depend on it through ancient(). Jobs check what they use.
     """
     return any_of(Path(file).name for file in files if not exists(file))
 
 
 def outlines_of(wildcards):
     """What the shards of a slide saw; or nothing, if its outlines come from elsewhere."""
-    if plan.given(wildcards.slide):
-        return []
-    return gather.outlines(
-        f"{RESULTS}/{wildcards.slide}/outlines/{{scatteritem}}.parquet"
-    )
+    pattern = f"{RESULTS}/{wildcards.slide}/outlines/{{scatteritem}}.parquet"
+    return [] if plan.given(wildcards.slide) else gather.outlines(pattern)
 
 
 def objects_of(wildcards):
@@ -236,51 +209,7 @@ def prompt_of(wildcards):
 
 def asked_for_as_well(*pages):
     """What the other targets of this call ask for, other than pages that tell of it (names of rules)."""
-
-    def ask(wildcards):
-        files = []
-        for target in other_targets(pages):
-            files += asked_by(target, wildcards)
-        return [file for file in dict.fromkeys(files) if file not in files_of(pages)]
-
-    return ask
-
-
-def files_of(pages):
-    return {str(file) for page in pages for file in workflow.get_rule(page).output}
-
-
-def other_targets(pages):
-    return sorted({*workflow.dag_settings.targets} - {*pages} - files_of(pages))
-
-
-def asked_by(target, wildcards):
-    """The files that a target of the command line stands for: a rule's own, or what it collects; or a file."""
-    if not workflow.is_rule(target):
-        return [target]
-    known, files = workflow.get_rule(target), []
-    for one in known.output or known.input:
-        try:
-            found = one(wildcards) if callable(one) else one
-        except WorkflowError:
-            # It says so itself.
-            found = []
-        files += [found] if isinstance(found, str) else found
-    return files
-
-
-def or_later(find, *pages):
-    """What there is to tell of; nothing, where this call may make it first: Snakemake asks again before the job starts."""
-
-    def ask(wildcards):
-        try:
-            return find(wildcards)
-        except WorkflowError:
-            if other_targets(pages):
-                return {}
-            raise
-
-    return ask
+    return lambda wildcards: targets.beside(pages, wildcards)
 
 
 # --- files from outside ---
@@ -290,21 +219,19 @@ if workflow.is_main_process:
     atexit.register(contents.save)
 
 
-def outside_files(stage, unit):
-    """The files from outside that a stage reads, as far as they are looked at: Snakemake itself knows those in a storage."""
-    return [
-        file
-        for file in outside.files(plan, stage, unit, prompt=prompt_file)
-        if not in_storage(file)
-    ]
-
-
-def kept_params(stage, unit, shard=None):
+def kept_params(stage, unit, shard):
     """The params that Snakemake kept of a job; None if it did not run, or nobody knows."""
     first = next(iter(STAGES[stage].files.values()))
     shard = shard or f"1-of-{plan.config['segmentation']['shards']}"
     output = relocated(plan.path(unit, first.replace(SHARD, shard)))
     return None if plan.stored else workflow.persistence.params(IOFile(output, None))
+
+
+from_outside = Outside(plan, contents, kept_params, prompt_file, in_storage)
+
+
+def job_of(stage, wildcards):
+    return stage, unit_of(wildcards), wildcards.get("scatteritem")
 
 
 def by_content(stage, find):
@@ -314,34 +241,18 @@ def by_content(stage, find):
         found = find(wildcards)
         if not found or is_flagged(found, "storage_object"):
             return found
-        kept = kept_params(stage, unit_of(wildcards), wildcards.get("scatteritem"))
-        return ancient(found) if kept_in(kept) else found
+        known = from_outside.is_known(*job_of(stage, wildcards))
+        return ancient(found) if known else found
 
     return ask
 
 
 def contents_of(stage):
     """What the files from outside hold that a stage reads, so that it is done again when that changes, and only then."""
-
-    def ask(wildcards):
-        if plan.stored or not workflow.is_main_process:
-            return UNTOLD
-        unit = unit_of(wildcards)
-        kept = kept_params(stage, unit, wildcards.get("scatteritem"))
-        return contents.param(outside_files(stage, unit), kept)
-
-    return ask
-
-
-def known_of_outside(stage, unit):
-    """Files from outside whose times count, and those that hold something else than when they were read."""
-    by_time, _ = units.by_time(plan, stage, unit)
-    if stage not in STAGES:
-        return by_time, []
-    kept = kept_params(stage, unit)
-    known = kept_in(kept) is not None
-    replaced = contents.replaced(outside_files(stage, unit), kept)
-    return [] if known else by_time, replaced
+    looks = workflow.is_main_process and not plan.stored
+    return lambda wildcards: (
+        from_outside.param(*job_of(stage, wildcards)) if looks else UNTOLD
+    )
 
 
 # --- settings and facts ---
@@ -359,9 +270,7 @@ def of_segmentation(without):
 
 def given(wildcards):
     """How outlines from elsewhere are taken, if that is where they come from."""
-    if not plan.given(wildcards.slide):
-        return {}
-    return section("given")(wildcards)
+    return section("given")(wildcards) if plan.given(wildcards.slide) else {}
 
 
 def category(wildcards):

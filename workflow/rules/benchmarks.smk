@@ -29,6 +29,6 @@ rule benchmarks:
         **asks("benchmarks"),
     params:
         # They are no inputs: as such, they would be made again together with the stages that they are of.
-        files=or_later(benchmark_files, "benchmarks", "cohort"),
+        files=targets.or_later(benchmark_files, ("benchmarks", "cohort")),
     script:
         "../scripts/benchmarks.py"

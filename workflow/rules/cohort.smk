@@ -19,11 +19,11 @@ rule cohort:
     params:
         # They are no inputs of their own: as such, they would be made again where they are out of date.
         results=every(Plan.local_results),
-        groups=or_later(of_finished(wanted.groups_of), "cohort"),
+        groups=targets.or_later(of_finished(wanted.groups_of), ["cohort"]),
         exports=of_finished(wanted.names_of_exports),
         # What they wait for, or why they failed: the page is made again for news.
         missing=of_finished(survey.unfinished),
         # Each stage that runs again writes its own anew.
-        benchmarks=or_later(benchmark_files, "cohort"),
+        benchmarks=targets.or_later(benchmark_files, ["cohort"]),
     script:
         "../scripts/cohort.py"

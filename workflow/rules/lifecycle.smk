@@ -1,11 +1,11 @@
 # What only Snakemake can know: where files lie, how a run begins and ends, and what went wrong in it.
-import contextlib
 import logging
 import os
 import sys
 import time
 from pathlib import Path
 
+from snakemake import io, pathvars
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -30,6 +30,7 @@ except ModuleNotFoundError as error:
 from clusterfirst import text
 from clusterfirst.health import causes, lock, machines
 from clusterfirst.io import ClusterfirstError
+from clusterfirst.plan import verbatim
 from clusterfirst.proposing import server
 
 started = time.time()
@@ -67,40 +68,15 @@ def named(path):
     return local(path) if Path(path).is_absolute() else path
 
 
+SEARCHERS = [(io, "apply_wildcards"), (pathvars.Pathvars, "apply")]
+
+
 def named_as_it_is(path):
-    """The same of one file, whose name may hold what means a wildcard or variable to Snakemake: {batch}, <results>.
-
-    Snakemake (9.27) has no way to write such a name: what functions of rules return is searched for both again.
-    """
-    if "://" not in path and ("{" in path or "<" in path):
+    """The same of one file, whatever its name holds."""
+    if verbatim.is_odd(path):
         path = os.path.abspath(path) if IN_MODULE else path
-        take_as_it_is(path)
+        verbatim.take(path, SEARCHERS)
     return named(path)
-
-
-as_they_are = set()
-
-
-def take_as_it_is(path):
-    """Have Snakemake take a path for that of a file, whatever is in it."""
-    from snakemake import io
-
-    def skipping(known):
-        def apply(*given):
-            paths = [
-                one for one in given if isinstance(one, str) and one in as_they_are
-            ]
-            return paths[0] if paths else known(*given)
-
-        return apply
-
-    if not as_they_are:
-        io.apply_wildcards = skipping(io.apply_wildcards)
-        with contextlib.suppress(ImportError):
-            from snakemake.pathvars import Pathvars
-
-            Pathvars.apply = skipping(Pathvars.apply)
-    as_they_are.add(path)
 
 
 def look_for_folders_again():

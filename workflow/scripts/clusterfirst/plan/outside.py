@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import weights
+from . import units
+from .contents import Contents, kept_in
 from .networks import weights_names
 from .stages import EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS
 
@@ -14,6 +17,50 @@ if TYPE_CHECKING:
 
 Prompt = Callable[[str], str]
 """Gives the file that says what is asked about a group's clusters."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Files from outside that stages read, and what of them Snakemake keeps.
+
+    Attributes
+    ----------
+    plan : Plan
+    contents : Contents
+    kept_params : callable
+        Gives the params that Snakemake kept of a job, by stage, unit and shard (None: the only one); None if it did not
+        run, or nobody knows.
+    prompt : callable
+        Gives the file that says what is asked about a group's clusters.
+    is_elsewhere : callable
+        Whether a file lies in a storage: Snakemake itself knows those.
+    """
+
+    plan: Plan
+    contents: Contents
+    kept_params: Callable[[str, str, str | None], Iterable[str] | None]
+    prompt: Prompt
+    is_elsewhere: Callable[[str], bool]
+
+    def is_known(self, stage: str, unit: str, shard: str | None) -> bool:
+        """Whether it is kept what the files held that a job read."""
+        return kept_in(self.kept_params(stage, unit, shard)) is not None
+
+    def param(self, stage: str, unit: str, shard: str | None) -> object:
+        """Return what the files hold that a job reads; see `Contents.param`."""
+        return self.contents.param(self._files(stage, unit), self.kept_params(stage, unit, shard))
+
+    def told(self, stage: str, unit: str) -> tuple[list[str], list[str]]:
+        """Return files whose times count, and those that hold something else than when they were read."""
+        by_time, replaced = units.by_time(self.plan, stage, unit)
+        if stage not in STAGES:
+            return by_time, replaced
+        kept = self.kept_params(stage, unit, None)
+        return [] if kept_in(kept) is not None else by_time, self.contents.replaced(self._files(stage, unit), kept)
+
+    def _files(self, stage: str, unit: str) -> list[str]:
+        found = files(self.plan, stage, unit, prompt=self.prompt)
+        return [file for file in found if not self.is_elsewhere(file)]
 
 
 def files(plan: Plan, stage: str, unit: str, *, prompt: Prompt) -> list[str]:
