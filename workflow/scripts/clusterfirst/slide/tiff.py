@@ -130,6 +130,8 @@ def decoding() -> Iterator[None]:
 
 
 def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
+    # Pages that follow each other in a circle are an error to be counted, and without end to those who ask for more.
+    len(file.pages)
     pages = [page.aspage() for page in file.pages[:_PAGES]]
     _refuse_huge(pages)
     images = [series for series in file.series if {"X", "Y"} <= set(series.axes)]
