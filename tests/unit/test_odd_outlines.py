@@ -537,7 +537,7 @@ def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_read(name, tmp_
         data[16:24] = 2 * (60_000_000).to_bytes(4, "big")
         data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
         path.write_bytes(data)
-    with pytest.raises(ClusterfirstError, match="the label image is [0-9]+ × 60000000 px, the slide 600 × 600 px"):
+    with pytest.raises(ClusterfirstError, match=r"the label image is [0-9]+ × 60000000 px, the slide 600 × 600 px"):
         read(path)
 
 
