@@ -265,7 +265,7 @@ def test_a_label_image_that_is_mapped_from_disk_gives_the_same(compression, tmp_
     monkeypatch.setattr("clusterfirst.outlines.foreign.label_image._IN_MEMORY_BYTES", 0)
     monkeypatch.setattr("clusterfirst.outlines.foreign.labels.BLOCK_ROWS", 7)
     path = save(label_image(), tmp_path / "a.tif", compression=compression)
-    assert isinstance(_opened(path), np.memmap)
+    assert isinstance(_opened(path, WIDTH, HEIGHT), np.memmap)
     assert [polygon.bounds for polygon in read(path).geometry] == LABELLED
 
 

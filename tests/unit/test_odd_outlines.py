@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import random
+import zlib
 from functools import cache
 
 import geopandas
@@ -523,6 +524,21 @@ def test_of_pages_of_several_sizes_the_largest_is_read_and_of_one_size_none(tmp_
         file.write(classes_of(label_image(), 4).astype(np.uint8))
     with pytest.raises(ClusterfirstError, match="2 images of one size"):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_read(name, tmp_path):
+    path = saved(label_image(np.uint8), tmp_path / name)
+    if name == "a.tif":
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            file.pages[0].tags["ImageLength"].overwrite(60_000_000)
+    else:
+        data = bytearray(path.read_bytes())
+        data[16:24] = 2 * (60_000_000).to_bytes(4, "big")
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+        path.write_bytes(data)
+    with pytest.raises(ClusterfirstError, match=r"the label image is [0-9]+ × 60000000 px, the slide 600 × 600 px"):
+        read(path)
 
 
 # Numbers.

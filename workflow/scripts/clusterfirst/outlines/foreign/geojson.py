@@ -291,8 +291,10 @@ def _nested_polygons(geometry: dict | None) -> list | None:
     raise TypeError(geometry["type"])
 
 
-def _points(geometry: dict) -> list[tuple[float, float]]:
+def _points(geometry: dict | None) -> list[tuple[float, float]]:
     """Points of a geometry, NaN for what is no pair of numbers; none of lines."""
+    if geometry is None:
+        return []
     if geometry["type"] == "GeometryCollection":
         return list(chain.from_iterable(map(_points, geometry["geometries"])))
     if geometry["type"] not in {"Point", "MultiPoint"}:

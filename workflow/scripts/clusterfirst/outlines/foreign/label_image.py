@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from . import labels
 from .features import FAR_PIECES, HOLED, PIECES, Features
 
 log = logging.getLogger(__name__)
+
+_Check = Callable[[tuple[int, ...], np.dtype], None]
 
 _IN_MEMORY_BYTES = 1 << 30
 
@@ -32,7 +35,7 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     ClusterfirstError
         The file is no label image, or not one of the whole slide.
     """
-    image = _opened(path)
+    image = _opened(path, width, height)
     last = np.iinfo(image.dtype).max if image.dtype.itemsize < 4 else None
     scale = _scale(image.shape[1], image.shape[0], width, height, path)
     image, original = labels.numbered(*labels.without_background(image, path))
@@ -53,6 +56,11 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
             f"with {last}, as its bits do: several cells have one number. Save the labels anew, with more bits"
         )
     if scale != (1, 1):
+        log.warning(
+            "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of "
+            "its resolution",
+            *(path, image.shape[1], image.shape[0], width, height, scale[0]),
+        )
         # Rounding must not push an object over the border.
         polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (width, height)))
     return Features(
@@ -64,10 +72,16 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     )
 
 
-def _opened(path: Path) -> np.ndarray:
-    """Return H × W integers."""
+def _opened(path: Path, width: int, height: int) -> np.ndarray:
+    """Return H × W integers, of an image of the slide's shape."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Before pixels are read: a damaged file may claim more of them than there is memory."""
+        _check_kind(shape, dtype, path)
+        _scale(shape[1], shape[0], width, height, path)
+
     try:
-        image = _read_png(path) if path.suffix.lower() == ".png" else _read_tiff(path)
+        image = (_read_png if path.suffix.lower() == ".png" else _read_tiff)(path, check)
     except ClusterfirstError:
         raise
     except Exception as error:  # tifffile's, its codecs' and Pillow's many
@@ -75,30 +89,36 @@ def _opened(path: Path) -> np.ndarray:
             f"outlines {path} cannot be read as an image: {str(error) or type(error).__name__}. If other programs open "
             "it, save it as a TIFF with deflate compression; if not, it is incomplete or damaged: copy it again"
         ) from error
-    wanted = "save the labels as one channel of 16- or 32-bit integers, 0 for background"
-    if image.ndim == 3 and image.shape[-1] in (2, 3, 4):
-        raise ClusterfirstError(
-            f"outlines {path} is an image of {image.shape[-1]} channels (colours), not of labels: {wanted}"
-        )
-    if image.ndim != 2:
-        raise ClusterfirstError(
-            f"outlines {path} is a stack of shape {' × '.join(map(str, image.shape))}, not an image of labels: {wanted}"
-        )
-    if image.dtype != bool and not np.issubdtype(image.dtype, np.integer):
-        raise ClusterfirstError(f"outlines {path} has pixels of type {image.dtype}, which are no labels: {wanted}")
+    _check_kind(image.shape, image.dtype, path)
     return image.view(np.uint8) if image.dtype == bool else image
 
 
-def _read_png(path: Path) -> np.ndarray:
+def _check_kind(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+    wanted = "save the labels as one channel of 16- or 32-bit integers, 0 for background"
+    if len(shape) == 3 and shape[-1] in (2, 3, 4):
+        raise ClusterfirstError(
+            f"outlines {path} is an image of {shape[-1]} channels (colours), not of labels: {wanted}"
+        )
+    if len(shape) != 2:
+        raise ClusterfirstError(
+            f"outlines {path} is a stack of shape {' × '.join(map(str, shape))}, not an image of labels: {wanted}"
+        )
+    if not np.issubdtype(dtype, np.bool_) and not np.issubdtype(dtype, np.integer):
+        raise ClusterfirstError(f"outlines {path} has pixels of type {dtype}, which are no labels: {wanted}")
+
+
+def _read_png(path: Path, check: _Check) -> np.ndarray:
     from PIL import Image
 
     # People's own files, and big by nature (see `slide.slide`).
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as image:
+        bands = len(image.getbands())
+        check((image.height, image.width, *((bands,) if bands > 1 else ())), np.dtype(np.uint8))
         return np.asarray(image)
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, check: _Check) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
@@ -114,8 +134,17 @@ def _read_tiff(path: Path) -> np.ndarray:
                 f"outlines {path} is compressed with loss ({series.keyframe.compression.name}), which changes labels: "
                 "save it with deflate"
             )
+        planar = series.axes.startswith("S")
+        check((*series.shape[1:], series.shape[0]) if planar else _squeezed(series.shape), series.dtype)
         image = series.asarray(out="memmap" if series.nbytes > _IN_MEMORY_BYTES else None)
-        return np.moveaxis(image, 0, -1) if series.axes.startswith("S") else image.squeeze()
+        return np.moveaxis(image, 0, -1) if planar else image.reshape(_squeezed(image.shape))
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Without axes of one slice or channel; an image may well be one pixel wide."""
+    while len(shape) > 2 and 1 in shape:
+        shape = shape[: shape.index(1)] + shape[shape.index(1) + 1 :]
+    return shape
 
 
 def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[float, float]:
@@ -128,9 +157,4 @@ def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[f
             f"outlines {path}: the label image is {wide} × {high} px, the slide {width} × {height} px; it must cover "
             "the whole slide, at the slide's full resolution or a lower one"
         )
-    log.warning(
-        "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of its "
-        "resolution",
-        *(path, wide, high, width, height, width / wide),
-    )
     return width / wide, height / high
