@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -154,10 +155,11 @@ def read(
     """
     if by_cell_id.holds_labels(path):
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
-    said = foreign.read_said(path, width=width, height=height, mpp=mpp, given=given)
-    shapes = said.shapes[said.shapes != None]  # noqa: E711 (element by element)
-    frames.check(path, cells, shapes, width=width, height=height, mpp=mpp)
-    told = find(cells, said, mpp=mpp)
+    places = regions.Places(cells)
+    is_region = partial(regions.find, places=places)
+    said = foreign.read_said(path, width=width, height=height, mpp=mpp, given=given, is_region=is_region)
+    frames.check(path, cells, said.shapes[~said.region], width=width, height=height, mpp=mpp)
+    told = find(places, said, mpp=mpp)
     if not told.tally.is_plain:
         level = logging.WARNING if told.tally.left_out else logging.INFO
         log.log(level, "truth %s: %s", path, " ".join(told.tally.sentences()))
@@ -194,7 +196,7 @@ def read_outlines(
     region = regions.around_cells(outlines, regions.Places(cells))
     if len(region) and region.all():
         raise ClusterfirstError(
-            f"truth {path}: all {len(region):,} outlines hold many cells each, as regions do, and only outlines of "
+            f"truth {path}: the outlines ({len(region):,}) hold many cells each, as regions do, and only outlines of "
             "single cells can be scored as outlines. Outline cells, or leave column 'truth' empty of this slide here: "
             "regions are a truth for `snakemake evaluate`"
         )
@@ -210,29 +212,26 @@ def _place(point: shapely.Point) -> str:
     return f"x {point.x:.0f}, y {point.y:.0f}"
 
 
-def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
+def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
     """Find whom outlines, points and regions mean; see `read`.
 
     Parameters
     ----------
-    cells
-        ``shapely.Polygon``, level-0 pixels.
+    places
+        Of the detected cells.
     said
         What a file says.
     mpp
         µm per level-0 pixel.
     """
-    places = regions.Places(cells)
-    named = said.names != None  # noqa: E711 (element by element)
-    declared = said.shapes == None  # noqa: E711
-    region = declared | (regions.find(said.areas, places) & (said.types != "cell"))
+    region, named = said.region, said.names != None  # noqa: E711 (element by element)
     # In a table, or of detections such as ours, a star is part of the name.
     quiet = (region | (said.types != "")) & ~np.isin(said.types, _DETECTED) & _ends_in_star(said.names)
     frame = quiet & (said.names == _FRAME)
 
     single, many = (np.flatnonzero(named & ~frame & which) for which in (~region, region))
-    alone, covered = _matched(cells, said.shapes[single], REACH_UM / mpp)
-    spread = regions.spread(said.areas[many], said.names[many], places)
+    alone, covered = _matched(places.cells, said.shapes[single], REACH_UM / mpp)
+    spread = regions.spread(said.shapes[many], said.names[many], places)
     free = alone < 0
     source = np.where(free, np.append(many, -1)[spread.region], np.append(single, -1)[alone])
     ignored = np.append(quiet, False)[source]

@@ -16,12 +16,12 @@ from . import geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
 from .geojson import class_colours
-from .said import Said, said
+from .said import Judge, Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Said", "class_colours", "read", "read_said", "read_truth"]
+__all__ = ["Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
 
 _Reader = Callable[[Path, int, int, str], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
@@ -82,10 +82,12 @@ def read(
     return _frame(polygons, features.names[rows])
 
 
-def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]) -> Said:
+def read_said(
+    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any], is_region: Judge
+) -> Said:
     """Read what people say that cells are: outlines, points and regions, with classes.
 
-    Outlines are read and checked as by `read`, but for their size: large ones may be regions. Points are Point and
+    Outlines of cells are read and checked as by `read`, but that none is left out for its size. Points are Point and
     MultiPoint features of GeoJSON or GeoParquet (each point of a MultiPoint is a cell), or rows of
 
     ``.csv``, ``.tsv``, ``.txt``
@@ -93,8 +95,8 @@ def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, g
         semicolons or tabs. Numbers may have decimal commas, where these do not separate the columns.
 
     Points outside the slide and with coordinates that are no numbers are dropped. Annotations and tiles of QuPath
-    beside cells or detections are regions. Where no file says so, an outline may be a region all the same: that shows
-    only beside the cells (see `evaluation.regions`). So areas are kept whole, too.
+    beside cells or detections are regions; of other outlines `is_region` says which are. A region keeps its holes and
+    pieces, and may be there twice: nothing that is looked for among cells is looked for among regions.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, g
         The file; its suffix says what it is.
     width, height, mpp, given
         See `read`.
+    is_region
+        See `evaluation.regions`, which knows the cells of the slide.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, g
         As of `read`; or nothing has a class.
     """
     features, path = _features(path, "truth", _TRUTH_READERS, width, height, given)
-    return said(features, path, width, height, mpp=mpp, given=given)
+    return said(features, path, width, height, mpp=mpp, given=given, is_region=is_region)
 
 
 def read_truth(
@@ -123,8 +127,10 @@ def read_truth(
         ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
         the order of the file.
     """
-    told = read_said(path, width=width, height=height, mpp=mpp, given=given)
-    known = (told.names != None) & (told.shapes != None)  # noqa: E711 (element by element)
+    told = read_said(
+        path, width=width, height=height, mpp=mpp, given=given, is_region=lambda areas: np.zeros(len(areas), bool)
+    )
+    known = (told.names != None) & ~told.region  # noqa: E711 (element by element)
     return _frame(told.shapes[known], told.names[known])
 
 

@@ -86,7 +86,8 @@ def check(
     given
         The section of the settings.
     regions
-        Whether outlines may be regions, which say what the cells in them are: then none is left out for its size.
+        Whether regions, which say what the cells in them are, are wanted: `features` has them apart, and what is still
+        among its polygons is none, however large. Nothing of this concerns them.
 
     Returns
     -------
@@ -98,8 +99,8 @@ def check(
     Raises
     ------
     ClusterfirstError
-        More than ``given.max_lost`` would be lost, or none is usable though there are some; or the outlines are in
-        other units.
+        More than ``given.max_lost`` of the cells would be lost, or none is usable though there are some; or the
+        outlines are in other units.
     """
     frame = Frame(f"outlines {path}", width, height, mpp)
     polygons, rows, wrong = _mended(features)
@@ -113,7 +114,8 @@ def check(
         kept, others = together.nuclei_or_cells(polygons, rows, features.names[rows], frame, given["objects_of"])
         polygons, rows = polygons[kept], rows[kept]
         remarks += others
-    _tell(frame, remarks, rows, len(features), features.place, given["max_lost"])
+    beside = len(np.union1d(features.region_owner, features.point_owner)) if regions else 0
+    _tell(frame, remarks, rows, len(features), features.place, given["max_lost"], beside)
     together.check_size(polygons, frame, path, given["min_median_um2"], regions_too=regions)
     return polygons, rows
 
@@ -190,19 +192,28 @@ def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Pa
 
 
 def _tell(
-    frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int, place: Callable[[int], str], max_lost: float
+    frame: Frame,
+    remarks: list[Remark],
+    rows: np.ndarray,
+    total: int,
+    place: Callable[[int], str],
+    max_lost: float,
+    beside: int = 0,
 ) -> None:
-    """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left."""
+    """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left.
+
+    Of a file with some regions or points (so many `beside`) and no cell, a slip of the mouse is not refused.
+    """
     remarks = [(what, which) for what, which in remarks if len(which)]
     for what, which in remarks:
         level = logging.INFO if what == SPLIT else logging.WARNING
         log.log(level, "%s: %s of %s %s (%s)", frame.where, f"{len(which):,}", f"{total:,}", what, a_few(which, place))
-    _summarise(frame, remarks, rows, total)
+    _summarise(frame, remarks, rows, total, beside)
     lost = {what: which for what, which in remarks if what in LOST}
     gone = sum(map(len, lost.values()))
     if gone > max_lost * (gone + len(rows)):
         _refuse(frame, lost, gone, len(rows), place, max_lost)
-    if total and not len(rows):
+    if total and not len(rows) and (gone > beside or not beside):
         reasons = "; ".join(f"{len(which):,} {what}" for what, which in remarks)
         raise ClusterfirstError(
             f"{frame.where}: none of {total:,} is usable: {reasons}. "
@@ -210,16 +221,16 @@ def _tell(
         )
 
 
-def _summarise(frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int) -> None:
+def _summarise(frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int, beside: int) -> None:
     """Say in one line what became of the file."""
 
     def number(kinds: frozenset[str]) -> str:
         return f"{sum(len(which) for what, which in remarks if what in kinds):,}"
 
     log.info(
-        "%s: %s read, %s split, %s repaired, %s left out, %s lost; %s taken",
+        "%s: %s read, %s split, %s repaired, %s left out, %s lost; %s taken%s",
         *(frame.where, counted(total, "object"), number(frozenset({SPLIT})), number(REPAIRED), number(LEFT_OUT)),
-        *(number(LOST), f"{len(rows):,}"),
+        *(number(LOST), f"{len(rows):,}", f", beside {beside:,} regions or points" if beside else ""),
     )
 
 
@@ -255,7 +266,7 @@ def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
     flat = owner[~some]
     polygons, owner, crossed, holed = (values[some] for values in (polygons, owner, crossed, holed))
     told = [which for what, which in features.remarks if what in LEFT_OUT | LOST and what != BROKEN]
-    accounted = np.concatenate([owner, features.point_owner, *told])
+    accounted = np.concatenate([owner, features.point_owner, features.region_owner, *told])
     cells = pieces.cells(polygons, owner)
     remarks = [
         (EMPTY, np.setdiff1d(np.arange(len(features)), accounted)),

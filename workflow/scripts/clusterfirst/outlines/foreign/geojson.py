@@ -94,10 +94,10 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
             *zip((NO_OUTLINE, BROKEN), kept, strict=True),
             *_of_nuclei(np.array(nucleus, bool), np.array(types, object), ~left, objects_of, path),
         ],
-        points=points[~left[point_owner]],
-        point_owner=point_owner[~left[point_owner]],
-        regions=polygons[(regions & ~elsewhere)[owner]],
-        region_owner=owner[(regions & ~elsewhere)[owner]],
+        points=points[~elsewhere[point_owner]],
+        point_owner=point_owner[~elsewhere[point_owner]],
+        regions=polygons[regions[owner]],
+        region_owner=owner[regions[owner]],
         types=np.array(types, object),
     )
 
