@@ -24,13 +24,14 @@ from clusterfirst.outlines import foreign
 from clusterfirst.outlines.foreign import numbers
 
 from .. import defaults
+from ..made import slide_facts
 
 EDGE = 600
 MPP = 0.5
 
 
 def of(reader, path, *, edge=EDGE, mpp=MPP, **given):
-    return reader(path, width=edge, height=edge, mpp=mpp, given=defaults.section("given", **given))
+    return reader(path, slide_facts(width=edge, height=edge, mpp=mpp), given=defaults.section("given", **given))
 
 
 def read(path, **changes):
@@ -393,11 +394,11 @@ def test_a_truth_that_would_fit_the_cells_in_other_units_is_refused(read_as, uni
     rng = np.random.default_rng(0)
     points = rng.uniform((0, 0), (4000, 2000), (300, 2))
     cells = shapely.buffer(shapely.points(points), 40)
-    size = {"width": 4000, "height": 4000, "mpp": 0.25}
-    frames.check("a.csv", cells, shapely.points(points), **size)
-    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), **size)
+    slide = slide_facts(width=4000, height=4000, mpp=0.25)
+    frames.check("a.csv", cells, shapely.points(points), slide)
+    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), slide)
     with pytest.raises(ClusterfirstError, match=rf"truth a\.csv: .* if coordinates were .*{units}"):
-        frames.check("a.csv", cells, shapely.points(read_as(points)), **size)
+        frames.check("a.csv", cells, shapely.points(read_as(points)), slide)
 
 
 # What is lost.

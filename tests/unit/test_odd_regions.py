@@ -15,12 +15,13 @@ from clusterfirst.evaluation import regions, truth
 from clusterfirst.io import ClusterfirstError
 
 from .. import defaults
-from ..made import cell_grid, geojson_feature
+from ..made import cell_grid, geojson_feature, slide_facts
 
 GIVEN = defaults.section("given", min_median_um2=0)
 some = hypothesis_settings(max_examples=25, deadline=None)
 many = hypothesis_settings(max_examples=100, deadline=None)
 EDGE = 800
+SLIDE = slide_facts(width=EDGE, height=EDGE)
 CELLS = cell_grid(EDGE, step=20, size=8)
 """1,600 squares of 8 px, their middles 20 px apart: (10, 10), (30, 10), …"""
 
@@ -30,7 +31,7 @@ X, Y = shapely.get_coordinates(shapely.centroid(CELLS)).T
 def told(tmp_path, features, cells=CELLS, name="truth.geojson"):
     path = tmp_path / name
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    return truth.read(path, cells, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    return truth.read(path, cells, SLIDE, given=GIVEN)
 
 
 def within(area, cells=CELLS):
@@ -105,7 +106,7 @@ def test_holes_and_pieces_of_a_region_are_kept(tmp_path, kind):
     else:
         frame = geopandas.GeoDataFrame({"class": ["tumour"]}, geometry=[area])
         frame.to_parquet(tmp_path / "a.parquet")
-        answer = truth.read(tmp_path / "a.parquet", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+        answer = truth.read(tmp_path / "a.parquet", CELLS, SLIDE, given=GIVEN)
     assert (named(answer, "tumour") == within(area)).all()
 
 
@@ -271,7 +272,7 @@ def test_what_qupath_ignores_is_cut_out_of_the_region_around_it(tmp_path):
 def test_a_star_is_part_of_the_name_of_a_detection_and_in_a_table(tmp_path):
     assert told(tmp_path, [geojson_feature(CELLS[3], "CD8*", "detection")]).name[3] == "CD8*"
     (tmp_path / "a.csv").write_text(f"x,y,class\n{X[3]},{Y[3]},CD8*\n")
-    assert truth.read(tmp_path / "a.csv", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN).name[3] == "CD8*"
+    assert truth.read(tmp_path / "a.csv", CELLS, SLIDE, given=GIVEN).name[3] == "CD8*"
 
 
 # What is a region.
@@ -337,7 +338,7 @@ def test_a_region_around_true_outlines_is_no_true_nucleus(tmp_path, region, foun
     logging.getLogger("clusterfirst").propagate = True
     features = [geojson_feature(region, "Region*"), *(geojson_feature(cell, None) for cell in CELLS)]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    outlines = truth.read_outlines(tmp_path / "a.geojson", found, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    outlines = truth.read_outlines(tmp_path / "a.geojson", found, SLIDE, given=GIVEN)
     assert shapely.equals(outlines, CELLS).all()
     told = [record.getMessage() for record in caplog.records if "regions," in record.getMessage()]
     assert len(told) == 1
@@ -347,7 +348,7 @@ def test_a_region_around_true_outlines_is_no_true_nucleus(tmp_path, region, foun
 def test_a_region_beside_few_true_outlines_is_told_by_the_cells_found(tmp_path):
     features = [geojson_feature(OUTER, "a"), geojson_feature(INNER, "b"), geojson_feature(CELLS[0], "a")]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    outlines = truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    outlines = truth.read_outlines(tmp_path / "a.geojson", CELLS, SLIDE, given=GIVEN)
     assert shapely.equals(outlines, CELLS[:1]).all()
 
 
@@ -355,15 +356,13 @@ def test_nuclei_that_were_found_in_crumbs_are_still_missed(tmp_path):
     corners = shapely.bounds(CELLS)[:, :2]
     crumbs = np.concatenate([shapely.box(*(corners + at).T, *(corners + at + 2).T) for at in (0, 3, 6)])
     (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(cell, None) for cell in CELLS]))
-    assert len(
-        truth.read_outlines(tmp_path / "a.geojson", crumbs, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
-    ) == len(CELLS)
+    assert len(truth.read_outlines(tmp_path / "a.geojson", crumbs, SLIDE, given=GIVEN)) == len(CELLS)
 
 
 def test_regions_alone_are_not_scored_as_outlines(tmp_path):
     (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(OUTER, "a"), geojson_feature(INNER, "b")]))
     with pytest.raises(ClusterfirstError, match=r"the outlines .* hold many cells each.*snakemake evaluate"):
-        truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+        truth.read_outlines(tmp_path / "a.geojson", CELLS, SLIDE, given=GIVEN)
 
 
 # At random.

@@ -16,6 +16,7 @@ import shapely
 from ..io import ClusterfirstError
 from ..labels import by_cell_id
 from ..outlines import foreign
+from ..slide.facts import SlideFacts
 from ..text import a_few, counted
 from . import frames, regions
 from .matching import match, overlaps
@@ -127,9 +128,7 @@ class Truth:
     tally: Tally = Tally()
 
 
-def read(
-    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> Truth:
+def read(path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given: Mapping[str, Any]) -> Truth:
     """Read a file of truth and find whom it means.
 
     Outlines and points mean one cell each (see `assign`), regions all cells in them (see `regions`) of which no outline
@@ -141,10 +140,8 @@ def read(
         Outlines, points and regions (see `foreign.read_said`), or classes by cell id (see `by_cell_id.read`).
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels, in the order of their ids.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose cells they are.
     given
         That section of the settings.
 
@@ -157,9 +154,9 @@ def read(
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
     places = regions.Places(cells)
     is_region = partial(regions.find, places=places)
-    said = foreign.read_said(path, width=width, height=height, mpp=mpp, given=given, is_region=is_region)
-    frames.check(path, cells, said.shapes[~said.region], width=width, height=height, mpp=mpp)
-    told = find(places, said, mpp=mpp)
+    said = foreign.read_said(path, slide, given=given, is_region=is_region)
+    frames.check(path, cells, said.shapes[~said.region], slide)
+    told = find(places, said, mpp=slide.mpp)
     if not told.tally.is_plain:
         level = logging.WARNING if told.tally.left_out else logging.INFO
         log.log(level, "truth %s: %s", path, " ".join(told.tally.sentences()))
@@ -174,7 +171,7 @@ def read(
 
 
 def read_outlines(
-    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+    path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given: Mapping[str, Any]
 ) -> np.ndarray:
     """Read true outlines, without the regions around them, which are no outlines of cells.
 
@@ -184,15 +181,17 @@ def read_outlines(
         See `foreign.read`.
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels.
-    width, height
-        The slide, in level-0 pixels.
+    slide
+        Whose cells they are.
+    given
+        That section of the settings.
 
     Raises
     ------
     ClusterfirstError
         The file cannot be read, does not belong to this slide, or holds regions and nothing else.
     """
-    outlines = foreign.read(path, width=width, height=height, mpp=mpp, given=given)["geometry"].to_numpy()
+    outlines = foreign.read(path, slide, given=given)["geometry"].to_numpy()
     region = regions.around_cells(outlines, regions.Places(cells))
     if len(region) and region.all():
         raise ClusterfirstError(

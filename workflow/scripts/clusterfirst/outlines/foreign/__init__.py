@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from . import geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
 
-_Reader = Callable[[Path, int, int, str], Features]
+_Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
     geojson.read: (".geojson", ".json", ".geojson.gz", ".json.gz"),
     geoparquet.read: (".parquet", ".geoparquet"),
@@ -32,9 +33,7 @@ _READERS: Mapping[_Reader, tuple[str, ...]] = {
 _TRUTH_READERS = {**_READERS, points.read: (".csv", ".tsv", ".txt")}
 
 
-def read(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> geopandas.GeoDataFrame:
+def read(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]) -> geopandas.GeoDataFrame:
     """Read outlines drawn by people or made by other programs.
 
     ``.geojson``, ``.json``
@@ -58,10 +57,8 @@ def read(
     ----------
     path
         The file; its suffix says what it is.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose outlines they are.
     given
         That section of the settings.
 
@@ -77,14 +74,12 @@ def read(
         The file cannot be read or is of another kind; or more than ``given.max_lost`` of the cells would be lost; or
         none is usable; or all are regions, or in other units than pixels.
     """
-    features, path = _features(path, "outlines", _READERS, width, height, given)
-    polygons, rows = check(features, path, width, height, mpp=mpp, given=given, regions=False)
+    features, path = _features(path, "outlines", _READERS, slide, given)
+    polygons, rows = check(features, path, slide, given=given, regions=False)
     return _frame(polygons, features.names[rows])
 
 
-def read_said(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any], is_region: Judge
-) -> Said:
+def read_said(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any], is_region: Judge) -> Said:
     """Read what people say that cells are: outlines, points and regions, with classes.
 
     Outlines of cells are read and checked as by `read`, but that none is left out for its size. Points are Point and
@@ -102,7 +97,7 @@ def read_said(
     ----------
     path
         The file; its suffix says what it is.
-    width, height, mpp, given
+    slide, given
         See `read`.
     is_region
         See `evaluation.regions`, which knows the cells of the slide.
@@ -112,13 +107,11 @@ def read_said(
     ClusterfirstError
         As of `read`; or nothing has a class.
     """
-    features, path = _features(path, "truth", _TRUTH_READERS, width, height, given)
-    return said(features, path, width, height, mpp=mpp, given=given, is_region=is_region)
+    features, path = _features(path, "truth", _TRUTH_READERS, slide, given)
+    return said(features, path, slide, given=given, is_region=is_region)
 
 
-def read_truth(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> geopandas.GeoDataFrame:
+def read_truth(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]) -> geopandas.GeoDataFrame:
     """Read outlines and points that have a class; see `read_said`, which knows regions, too.
 
     Returns
@@ -127,9 +120,7 @@ def read_truth(
         ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
         the order of the file.
     """
-    told = read_said(
-        path, width=width, height=height, mpp=mpp, given=given, is_region=lambda areas: np.zeros(len(areas), bool)
-    )
+    told = read_said(path, slide, given=given, is_region=lambda areas: np.zeros(len(areas), bool))
     known = (told.names != None) & ~told.region  # noqa: E711 (element by element)
     return _frame(told.shapes[known], told.names[known])
 
@@ -145,8 +136,7 @@ def _features(
     path: str | os.PathLike,
     what: str,
     readers: Mapping[_Reader, tuple[str, ...]],
-    width: int,
-    height: int,
+    slide: SlideFacts,
     given: Mapping[str, Any],
 ) -> tuple[Features, Path]:
     path = Path(path)
@@ -154,6 +144,6 @@ def _features(
         raise ClusterfirstError(f"{what} {path}: no such file")
     for reader, suffixes in readers.items():
         if path.name.lower().endswith(suffixes):
-            return reader(path, width, height, given["objects_of"]), path
+            return reader(path, slide, given), path
     known = ", ".join(chain.from_iterable(readers.values()))
     raise ClusterfirstError(f"{what} {path}: of no known kind; the name must end in one of {known}")

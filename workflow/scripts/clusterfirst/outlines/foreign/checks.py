@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ...text import a_few, counted
 from . import pieces, together
 from .features import (
@@ -56,20 +57,20 @@ class Frame:
     ----------
     where : str
         The file, as messages call it.
-    width, height : int
-        The slide, in level-0 pixels.
-    mpp : float
-        µm per level-0 pixel.
+    slide : SlideFacts
     """
 
     where: str
-    width: int
-    height: int
-    mpp: float
+    slide: SlideFacts
+
+    @property
+    def size(self) -> str:
+        """Of the slide, as messages have it."""
+        return f"{self.slide.width} × {self.slide.height} px"
 
 
 def check(
-    features: Features, path: Path, width: int, height: int, *, mpp: float, given: Mapping[str, Any], regions: bool
+    features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any], regions: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mend and leave out, and tell of all that was wrong.
 
@@ -79,10 +80,8 @@ def check(
         What `path` holds.
     path
         For messages.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose outlines they are.
     given
         The section of the settings.
     regions
@@ -102,9 +101,9 @@ def check(
         More than ``given.max_lost`` of the cells would be lost, or none is usable though there are some; or the
         outlines are in other units.
     """
-    frame = Frame(f"outlines {path}", width, height, mpp)
+    frame = Frame(f"outlines {path}", slide)
     polygons, rows, wrong = _mended(features)
-    polygons, rows, misplaced = _inside(polygons, rows, width, height)
+    polygons, rows, misplaced = _inside(polygons, rows, slide)
     remarks = [*features.remarks, *wrong, *misplaced]
     if len(polygons):
         kept, twice = together.distinct(polygons, rows, features.names[rows])
@@ -121,7 +120,7 @@ def check(
 
 
 def check_points(
-    features: Features, path: Path, width: int, height: int, *, given: Mapping[str, Any]
+    features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Drop points that lie nowhere on the slide, or were there already, and tell of them.
 
@@ -139,7 +138,7 @@ def check_points(
     """
     x, y = features.points.T
     numbers = np.isfinite(features.points).all(axis=1)
-    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    inside = (x >= 0) & (x <= slide.width) & (y >= 0) & (y <= slide.height)
     owner = features.point_owner
     twice, other_class = _again(features.points, features.names[owner])
     kept = inside & ~twice & ~other_class
@@ -151,8 +150,7 @@ def check_points(
         (CONTRADICT, owner[inside & other_class]),
     ]
     total = len(owner) + sum(len(which) for _, which in features.remarks)
-    frame = Frame(f"points {path}", width, height, np.nan)
-    _tell(frame, remarks, owner[kept], total, features.place, given["max_lost"])
+    _tell(Frame(f"points {path}", slide), remarks, owner[kept], total, features.place, given["max_lost"])
     return shapely.points(features.points[kept]), owner[kept]
 
 
@@ -244,7 +242,7 @@ def _refuse(
     if len(outside) > max_lost * (len(outside) + left):
         raise ClusterfirstError(
             f"{frame.where}: {len(outside):,} of {len(outside) + left:,} lie wholly outside the slide of "
-            f"{frame.width} × {frame.height} px ({a_few(outside, place)}), so they probably belong to another slide or "
+            f"{frame.size} ({a_few(outside, place)}), so they probably belong to another slide or "
             "another resolution: coordinates must be pixels of this slide at its full resolution (level 0). " + advice
         )
     reasons = "; ".join(f"{len(which):,} {what} ({a_few(which, place)})" for what, which in lost.items())
@@ -301,13 +299,11 @@ def _with_own_rings(polygons: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray
     return np.insert(polygons, at, np.array(extra, object)), np.insert(owner, at, owner[of]), ringed
 
 
-def _inside(
-    polygons: np.ndarray, rows: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
+def _inside(polygons: np.ndarray, rows: np.ndarray, slide: SlideFacts) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
     """Clip to the slide, drop what has no area there, and say so."""
     left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
-    beyond = np.flatnonzero((left < 0) | (top < 0) | (right > width) | (bottom > height))
-    clipped = _largest_parts(shapely.intersection(polygons[beyond], shapely.box(0, 0, width, height)))
+    beyond = np.flatnonzero((left < 0) | (top < 0) | (right > slide.width) | (bottom > slide.height))
+    clipped = _largest_parts(shapely.intersection(polygons[beyond], shapely.box(0, 0, slide.width, slide.height)))
     outside = shapely.area(clipped) == 0
     polygons[beyond] = clipped
     remarks = [(BEYOND, rows[beyond[~outside]]), (OUTSIDE, rows[beyond[outside]])]

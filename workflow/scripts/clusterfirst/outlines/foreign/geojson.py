@@ -9,7 +9,7 @@ import logging
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from .features import BROKEN, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
+def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     """Read features; see `foreign.read`.
 
     Raises
@@ -53,6 +54,7 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
     ClusterfirstError
         The file cannot be read, is no JSON, or holds something that is no feature; with the place.
     """
+    objects_of = given["objects_of"]
     polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
     names, types, ids, planes, nucleus, unbounded, broken = [], [], [], [], [], [], []
     points, point_owner = [], []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ..objects import outlines
 from . import labels
 from .features import FAR_PIECES, HOLED, PIECES, Features
@@ -24,7 +26,7 @@ _LOSSY = {6, 7, 34927, 50001}
 """TIFF's numbers of compressions (JPEG, WebP) that change pixels: every border would get labels of its own."""
 
 
-def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
+def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     """Outline the objects of a label image; see `foreign.read`.
 
     A TIFF of more than a gigabyte is mapped, not held in memory; if it is compressed or tiled, by way of a temporary
@@ -35,9 +37,9 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     ClusterfirstError
         The file is no label image, or not one of the whole slide.
     """
-    image = _opened(path, width, height)
+    image = _opened(path, slide)
     last = np.iinfo(image.dtype).max if image.dtype.itemsize < 4 else None
-    scale = _scale(image.shape[1], image.shape[0], width, height, path)
+    scale = _scale(image.shape[1], image.shape[0], slide, path)
     image, original = labels.numbered(*labels.without_background(image, path))
     labels.check(image, original, path)
     polygons, values = outlines(image)
@@ -59,10 +61,10 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
         log.warning(
             "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of "
             "its resolution",
-            *(path, image.shape[1], image.shape[0], width, height, scale[0]),
+            *(path, image.shape[1], image.shape[0], slide.width, slide.height, scale[0]),
         )
         # Rounding must not push an object over the border.
-        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (width, height)))
+        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (slide.width, slide.height)))
     return Features(
         polygons=polygons,
         owner=np.arange(len(polygons)),
@@ -72,13 +74,13 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     )
 
 
-def _opened(path: Path, width: int, height: int) -> np.ndarray:
+def _opened(path: Path, slide: SlideFacts) -> np.ndarray:
     """Return H × W integers, of an image of the slide's shape."""
 
     def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Before pixels are read: a damaged file may claim more of them than there is memory."""
         _check_kind(shape, dtype, path)
-        _scale(shape[1], shape[0], width, height, path)
+        _scale(shape[1], shape[0], slide, path)
 
     try:
         image = (_read_png if path.suffix.lower() == ".png" else _read_tiff)(path, check)
@@ -147,8 +149,9 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[float, float]:
+def _scale(wide: int, high: int, slide: SlideFacts, path: Path) -> tuple[float, float]:
     """Level-0 pixels per pixel of the image, along x and y."""
+    width, height = slide.width, slide.height
     if (wide, high) == (width, height):
         return 1, 1
     alike = abs(wide * height / width - high) <= 1 or abs(high * width / height - wide) <= 1

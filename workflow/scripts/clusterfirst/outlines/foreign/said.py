@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from ...slide.facts import SlideFacts
 from .checks import check, check_points, classified
 from .features import NO_OUTLINE, REGIONS, Features
 
@@ -43,9 +44,7 @@ class Said:
     types: np.ndarray
 
 
-def said(
-    features: Features, path: Path, width: int, height: int, *, mpp: float, given: Mapping[str, Any], is_region: Judge
-) -> Said:
+def said(features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any], is_region: Judge) -> Said:
     """Check what a reader found, cells as a set and regions each by itself; see `foreign.read_said`."""
     types = features.types if len(features.types) else np.full(len(features), "", object)
     features = _apart(features, types, is_region)
@@ -53,11 +52,11 @@ def said(
     features = replace(features, remarks=_remarks(features, marked, regions))
     parts = []
     if len(features.polygons) or (not len(marked) and (len(regions) < len(features) or not len(features))):
-        shapes, rows = check(features, path, width, height, mpp=mpp, given=given, regions=True)
+        shapes, rows = check(features, path, slide, given=given, regions=True)
         parts.append((shapes, np.zeros(len(rows), bool), rows))
         features = replace(features, remarks=[])  # told once
     if len(marked):
-        points, rows = check_points(features, path, width, height, given=given)
+        points, rows = check_points(features, path, slide, given=given)
         parts.append((points, np.zeros(len(rows), bool), rows))
     areas = _whole(features.regions, features.region_owner, regions)
     parts.append((areas, np.ones(len(regions), bool), regions))
