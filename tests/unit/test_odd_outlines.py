@@ -542,6 +542,20 @@ def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_read(name, tmp_
         read(path)
 
 
+def test_pages_in_a_circle_are_no_hang(tmp_path):
+    path = saved(label_image(), tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0].offset, file.pages[0].tags
+    data = bytearray(path.read_bytes())
+    at = first + 2 + 12 * len(last)
+    data[at : at + 4] = (first).to_bytes(4, "little")
+    path.write_bytes(data)
+    try:
+        assert len(read(path)) == 60
+    except ClusterfirstError as error:
+        assert str(path) in str(error)  # noqa: PT017 (either is right)
+
+
 # Numbers.
 
 WELL = np.array([[51.8, 11.0], [180, 13], [112.5, 26.7], [121, 24], [1234.5, 29]])

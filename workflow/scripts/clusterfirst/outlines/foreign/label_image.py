@@ -124,6 +124,8 @@ def _read_tiff(path: Path, check: _Check) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
+        # Only when it counts them does it notice that damaged pages follow each other in a circle.
+        len(file.pages)
         series = max(file.series, key=lambda one: one.size)
         alike = sum(one.shape == series.shape for one in file.series)
         if alike > 1:
