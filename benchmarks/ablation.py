@@ -83,8 +83,7 @@ class Half:
             self.slides.append(inputs.read(name, **files))
             facts = SlideFacts.of(files["cells"])
             cells = objects.read_objects(files["cells"])
-            size = {"width": facts.width, "height": facts.height, "mpp": facts.mpp}
-            self.truths[name] = truth.read(drawn, cells["geometry"].to_numpy(), **size, given=GIVEN)
+            self.truths[name] = truth.read(drawn, cells["geometry"].to_numpy(), facts, given=GIVEN)
             self.tiles[name] = cells["tile_id"].to_numpy()
 
     @property

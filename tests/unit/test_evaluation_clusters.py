@@ -18,6 +18,7 @@ from clusterfirst.evaluation.truth import Truth, read
 from clusterfirst.io import ClusterfirstError
 
 from .. import defaults
+from ..made import slide_facts
 
 few = hypothesis_settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -460,7 +461,7 @@ def test_a_truth_that_meets_hardly_a_cell_is_pointed_out(caplog, tmp_path):
 
     cells = shapely.buffer(shapely.points([(x, y) for x in range(100, 500, 40) for y in range(100, 500, 40)]), 8)
     places = shapely.get_coordinates(shapely.centroid(cells))
-    size = {"width": 600, "height": 600, "mpp": 0.25, "given": defaults.section("given")}
+    size = {"slide": slide_facts(width=600, height=600, mpp=0.25), "given": defaults.section("given")}
 
     def write(points):
         (tmp_path / "truth.csv").write_text("\n".join(["x,y,class", *(f"{x},{y},a" for x, y in points)]))

@@ -13,6 +13,7 @@ from clusterfirst.evaluation import truth
 from clusterfirst.io import ClusterfirstError
 
 from .. import defaults
+from ..made import slide_facts
 
 GIVEN = defaults.section("given", min_median_um2=0)
 
@@ -161,20 +162,21 @@ def test_files_of_points_outlines_and_labels_are_read(tmp_path):
         "outlines.json": ("outlines", [None, "a", None, None], {}),
     }
     for name, (kind, names, missed) in wanted.items():
-        read = truth.read(tmp_path / name, CELLS, width=100, height=100, mpp=0.5, given=GIVEN)
+        read = truth.read(tmp_path / name, CELLS, slide_facts(width=100, height=100), given=GIVEN)
         assert (read.kind, read.name.tolist(), read.missed) == (kind, names, missed)
 
 
 def test_labels_of_other_cells_are_an_error(tmp_path):
     (tmp_path / "labels.json").write_text('{"4": "a"}')
     with pytest.raises(ClusterfirstError, match="1 of 1 cell ids are none of the slide's 4 cells"):
-        truth.read(tmp_path / "labels.json", CELLS, width=100, height=100, mpp=0.5, given=GIVEN)
+        truth.read(tmp_path / "labels.json", CELLS, slide_facts(width=100, height=100), given=GIVEN)
 
 
 def test_real_outlines_find_themselves_and_their_middles_find_nearly_all(data):
     from clusterfirst.outlines.foreign import read_truth
 
-    frame = read_truth(data / "consep_train" / "train_1.geojson", width=1000, height=1000, mpp=0.25, given=GIVEN)
+    slide = slide_facts(width=1000, height=1000, mpp=0.25)
+    frame = read_truth(data / "consep_train" / "train_1.geojson", slide, given=GIVEN)
     cells, names = frame.geometry.to_numpy(), frame["name"].to_numpy()
     assert truth.assign(cells, cells, names, mpp=0.25).name.tolist() == names.tolist()
     middles = truth.assign(cells, shapely.centroid(cells), names, mpp=0.25)

@@ -22,6 +22,7 @@ from clusterfirst.outlines.foreign import geojson
 from clusterfirst.outlines.foreign.label_image import _opened
 
 from .. import defaults
+from ..made import slide_facts
 
 WIDTH, HEIGHT = 400, 300
 few = hypothesis_settings(max_examples=40, deadline=None)
@@ -30,7 +31,7 @@ few = hypothesis_settings(max_examples=40, deadline=None)
 def read(path, width=WIDTH, height=HEIGHT, *, mpp=0.5, **given):
     """As a slide of that size; nothing is lost too much, unless it is said."""
     section = defaults.section("given", **{"max_lost": 1, "min_median_um2": 0} | given)
-    return foreign.read(path, width=width, height=height, mpp=mpp, given=section)
+    return foreign.read(path, slide_facts(width=width, height=height, mpp=mpp), given=section)
 
 
 def square(x: float, y: float, edge: float = 10) -> shapely.Polygon:
@@ -265,7 +266,7 @@ def test_a_label_image_that_is_mapped_from_disk_gives_the_same(compression, tmp_
     monkeypatch.setattr("clusterfirst.outlines.foreign.label_image._IN_MEMORY_BYTES", 0)
     monkeypatch.setattr("clusterfirst.outlines.foreign.labels.BLOCK_ROWS", 7)
     path = save(label_image(), tmp_path / "a.tif", compression=compression)
-    assert isinstance(_opened(path), np.memmap)
+    assert isinstance(_opened(path, slide_facts(width=WIDTH, height=HEIGHT)), np.memmap)
     assert [polygon.bounds for polygon in read(path).geometry] == LABELLED
 
 

@@ -15,9 +15,10 @@ from clusterfirst.labels import by_cell_id
 from clusterfirst.outlines import foreign
 
 from .. import defaults
+from ..made import slide_facts
 
 LOST = defaults.section("given", max_lost=1)
-SIZE = {"width": 400, "height": 300, "mpp": 0.5, "given": LOST}
+SIZE = {"slide": slide_facts(width=400, height=300), "given": LOST}
 few = hypothesis_settings(max_examples=20, deadline=None)
 
 
@@ -207,11 +208,12 @@ def test_points_are_no_outlines_still(write):
 def test_real_points_and_outlines_are_read(data):
     counts = {}
     for path in sorted((data / "nucls").glob("*.geojson")):
-        for name in foreign.read_truth(path, **SIZE | {"width": 256, "height": 256})["name"]:
+        for name in foreign.read_truth(path, **SIZE | {"slide": slide_facts(width=256, height=256)})["name"]:
             counts[name] = counts.get(name, 0) + 1
     assert sum(counts.values()) == 584
     assert sorted(counts) == ["nonTIL_stromal", "other_nucleus", "sTIL", "tumor_any"]
-    outlines = foreign.read_truth(data / "consep_train" / "train_1.geojson", **SIZE | {"width": 1000, "height": 1000})
+    slide = slide_facts(width=1000, height=1000)
+    outlines = foreign.read_truth(data / "consep_train" / "train_1.geojson", slide, given=LOST)
     assert set(outlines.geometry.geom_type) == {"Polygon"}
     assert set(outlines["name"]) <= {"other", "inflammatory", "epithelial", "spindle"}
 

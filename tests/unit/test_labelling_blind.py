@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from clusterfirst.evaluation import clusters, hungarian, truth
-from clusterfirst.io import ClusterfirstError, read_json, read_metadata
+from clusterfirst.io import ClusterfirstError, read_json
 from clusterfirst.labelling.blind import scores, tiles
 from clusterfirst.labelling.blind import truth as truth_files
 from clusterfirst.labelling.blind.sampling import deal
@@ -25,9 +25,11 @@ from clusterfirst.labelling.server.app import create_app
 from clusterfirst.labelling.server.security import Guard
 from clusterfirst.labelling.server.workspace import Workspace
 from clusterfirst.outlines.objects import read_objects
+from clusterfirst.slide.facts import SlideFacts
 
 from .. import defaults
 from ..labelling_results import again, make
+from ..made import slide_facts
 
 GIVEN = defaults.section("given")
 
@@ -132,8 +134,8 @@ def test_figures_are_those_of_the_workflow(results, tmp_path):
     where = json.loads(json.dumps({"cells": [{"cell_id": i, "class": n} for i, n in enumerate(name)]}))
     (tmp_path / "truth.json").write_text(json.dumps(where), encoding="utf-8")
     objects = read_objects(results / "a" / "masks.parquet")
-    facts = {key: read_metadata(results / "a" / "masks.parquet")["slide"][key] for key in ("width", "height", "mpp")}
-    said = truth.read(tmp_path / "truth.json", objects["geometry"].to_numpy(), **facts, given=GIVEN)
+    facts = SlideFacts.of(results / "a" / "masks.parquet")
+    said = truth.read(tmp_path / "truth.json", objects["geometry"].to_numpy(), facts, given=GIVEN)
     counts = clusters.count(np.array(table["cells"]["cluster_id"]), said, objects["tile_id"].to_numpy())
     assert told["cells"] == counts.tiles.judged
     assert told["agreement"]["value"] == counts.tiles.clusters / counts.tiles.judged
@@ -373,7 +375,7 @@ def test_two_people_are_compared_and_files_are_written_for_the_workflow(start, r
     for place, name in enumerate(files):
         objects = read_objects(results / name.split("/")[1] / "masks.parquet")
         cells = objects["geometry"].to_numpy()
-        found = truth.read(results.parent / name, cells, width=1500, height=1500, mpp=0.5, given=GIVEN)
+        found = truth.read(results.parent / name, cells, slide_facts(width=1500, height=1500), given=GIVEN)
         assert found.kind == "labels"
         start_row = group.info.starts[place]
         said |= {start_row + row: word for row, word in enumerate(found.name) if word is not None}

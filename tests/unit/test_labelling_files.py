@@ -26,6 +26,7 @@ from clusterfirst.outlines import foreign, objects
 
 from .. import defaults
 from ..labelling_results import make
+from ..made import slide_facts
 from .test_labelling_app import CLASSES, Browser
 
 
@@ -413,7 +414,7 @@ def test_geojson_for_qupath_is_read_back_whole_and_is_the_same_twice(tmp_path):
     assert set(back["objectType"]) == {"detection"}
     assert shapely.hausdorff_distance(back.geometry.to_numpy(), cells).max() < 0.01
     given = defaults.section("given", min_median_um2=0)
-    again = foreign.read(tmp_path / "one.geojson.gz", width=100_000, height=100_000, mpp=0.25, given=given)
+    again = foreign.read(tmp_path / "one.geojson.gz", slide_facts(width=100_000, height=100_000), given=given)
     assert again["name"].tolist() == names.tolist()
     assert foreign.class_colours(tmp_path / "one.geojson.gz") == {"a b": "#ff0080", 'ü"': "#000001"}
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import random
+import zlib
 from functools import cache
 
 import geopandas
@@ -23,13 +24,14 @@ from clusterfirst.outlines import foreign
 from clusterfirst.outlines.foreign import numbers
 
 from .. import defaults
+from ..made import slide_facts
 
 EDGE = 600
 MPP = 0.5
 
 
 def of(reader, path, *, edge=EDGE, mpp=MPP, **given):
-    return reader(path, width=edge, height=edge, mpp=mpp, given=defaults.section("given", **given))
+    return reader(path, slide_facts(width=edge, height=edge, mpp=mpp), given=defaults.section("given", **given))
 
 
 def read(path, **changes):
@@ -392,11 +394,11 @@ def test_a_truth_that_would_fit_the_cells_in_other_units_is_refused(read_as, uni
     rng = np.random.default_rng(0)
     points = rng.uniform((0, 0), (4000, 2000), (300, 2))
     cells = shapely.buffer(shapely.points(points), 40)
-    size = {"width": 4000, "height": 4000, "mpp": 0.25}
-    frames.check("a.csv", cells, shapely.points(points), **size)
-    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), **size)
+    slide = slide_facts(width=4000, height=4000, mpp=0.25)
+    frames.check("a.csv", cells, shapely.points(points), slide)
+    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), slide)
     with pytest.raises(ClusterfirstError, match=rf"truth a\.csv: .* if coordinates were .*{units}"):
-        frames.check("a.csv", cells, shapely.points(read_as(points)), **size)
+        frames.check("a.csv", cells, shapely.points(read_as(points)), slide)
 
 
 # What is lost.
@@ -523,6 +525,35 @@ def test_of_pages_of_several_sizes_the_largest_is_read_and_of_one_size_none(tmp_
         file.write(classes_of(label_image(), 4).astype(np.uint8))
     with pytest.raises(ClusterfirstError, match="2 images of one size"):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_read(name, tmp_path):
+    path = saved(label_image(np.uint8), tmp_path / name)
+    if name == "a.tif":
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            file.pages[0].tags["ImageLength"].overwrite(60_000_000)
+    else:
+        data = bytearray(path.read_bytes())
+        data[16:24] = 2 * (60_000_000).to_bytes(4, "big")
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+        path.write_bytes(data)
+    with pytest.raises(ClusterfirstError, match=r"the label image is [0-9]+ × 60000000 px, the slide 600 × 600 px"):
+        read(path)
+
+
+def test_pages_in_a_circle_are_no_hang(tmp_path):
+    path = saved(label_image(), tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0].offset, file.pages[0].tags
+    data = bytearray(path.read_bytes())
+    at = first + 2 + 12 * len(last)
+    data[at : at + 4] = (first).to_bytes(4, "little")
+    path.write_bytes(data)
+    try:
+        assert len(read(path)) == 60
+    except ClusterfirstError as error:
+        assert str(path) in str(error)  # noqa: PT017 (either is right)
 
 
 # Numbers.

@@ -15,12 +15,13 @@ from clusterfirst.evaluation import regions, truth
 from clusterfirst.io import ClusterfirstError
 
 from .. import defaults
-from ..made import cell_grid, geojson_feature
+from ..made import cell_grid, geojson_feature, slide_facts
 
 GIVEN = defaults.section("given", min_median_um2=0)
 some = hypothesis_settings(max_examples=25, deadline=None)
 many = hypothesis_settings(max_examples=100, deadline=None)
 EDGE = 800
+SLIDE = slide_facts(width=EDGE, height=EDGE)
 CELLS = cell_grid(EDGE, step=20, size=8)
 """1,600 squares of 8 px, their middles 20 px apart: (10, 10), (30, 10), …"""
 
@@ -30,7 +31,7 @@ X, Y = shapely.get_coordinates(shapely.centroid(CELLS)).T
 def told(tmp_path, features, cells=CELLS, name="truth.geojson"):
     path = tmp_path / name
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    return truth.read(path, cells, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    return truth.read(path, cells, SLIDE, given=GIVEN)
 
 
 def within(area, cells=CELLS):
@@ -105,8 +106,61 @@ def test_holes_and_pieces_of_a_region_are_kept(tmp_path, kind):
     else:
         frame = geopandas.GeoDataFrame({"class": ["tumour"]}, geometry=[area])
         frame.to_parquet(tmp_path / "a.parquet")
-        answer = truth.read(tmp_path / "a.parquet", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+        answer = truth.read(tmp_path / "a.parquet", CELLS, SLIDE, given=GIVEN)
     assert (named(answer, "tumour") == within(area)).all()
+
+
+def test_a_region_in_many_pieces_is_one_with_its_small_pieces_and_those_of_one_cell(tmp_path):
+    bit, of_one, far = shapely.box(505, 305, 516, 317), shapely.box(522, 302, 538, 318), shapely.box(600, 20, 700, 120)
+    area = shapely.MultiPolygon([OUTER, bit, of_one, far])
+    answer = told(tmp_path, [geojson_feature(area, "tumour")])
+    assert (named(answer, "tumour") == within(area)).all()
+    assert within(bit).sum() == within(of_one).sum() == 1
+    assert answer.tally.sentences() == [f"1 region labels {within(area).sum()} cells."]
+
+
+@pytest.mark.parametrize("beside", [[], [geojson_feature(CELLS[0], None, "detection")]])
+@pytest.mark.parametrize("name", ["tumour", "necrosis"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_hole_makes_another_region_of_the_same_border(tmp_path, name, order, beside):
+    both = [geojson_feature(OUTER.difference(INNER), "tumour"), geojson_feature(OUTER, name)]
+    answer = told(tmp_path, [*both[::order], *beside])
+    assert (named(answer, "tumour") == (within(OUTER) if name == "tumour" else within(OUTER) & ~within(INNER))).all()
+    assert (named(answer, "necrosis") == (within(INNER) & (name == "necrosis"))).all()
+    assert (answer.tally.regions, answer.tally.doubtful) == (2, 0)
+
+
+def test_single_cells_beside_regions_are_still_checked_as_a_set(tmp_path, caplog):
+    logging.getLogger("clusterfirst").propagate = True
+    many = shapely.MultiPolygon([*CELLS[3::17], shapely.box(11, 21, 19, 29)])  # the last meets no cell
+    drawn = [
+        geojson_feature(OUTER, "tumour"),
+        geojson_feature(many, "lymphocyte"),
+        geojson_feature(CELLS[7], "plasma"),
+        geojson_feature(CELLS[7].buffer(0.1), "stroma"),
+        geojson_feature(OUTER, "tumour"),
+    ]
+    with caplog.at_level("INFO"):
+        answer = told(tmp_path, drawn)
+    assert (answer.name[3::17] == "lymphocyte").all()
+    assert (answer.name[7], answer.missed) == ("plasma", {"lymphocyte": 1})
+    assert (answer.tally.regions, answer.tally.outlines) == (2, len(CELLS[3::17]) + 2)
+    assert "1 of 5 hold several outlines apart from each other: each is one cell (feature 2)" in caplog.text
+    assert "1 of 5 are there already with another class: left out, the first class counts (feature 4)" in caplog.text
+    assert "1 split, 0 repaired, 1 left out, 0 lost; 96 taken, beside 2 regions or points" in caplog.text
+
+
+NOTHING = shapely.Polygon([(9, 9), (9, 9), (9, 9)])
+
+
+def test_a_slip_of_the_mouse_beside_regions_is_told_and_a_lost_cell_is_refused(tmp_path, caplog):
+    logging.getLogger("clusterfirst").propagate = True
+    around = [geojson_feature(shapely.box(x, 100, x + 90, 190), "a") for x in range(0, 800, 100)]
+    answer = told(tmp_path, [*around, geojson_feature(NOTHING, "a")])
+    assert (answer.tally.regions, "1 of 9 have no area: dropped (feature 9)" in caplog.text) == (8, True)
+    tiles = [geojson_feature(shapely.box(x, 100, x + 90, 190), "a", "tile") for x in range(0, 800, 4)]
+    with pytest.raises(ClusterfirstError, match="1 of 2 cells would be lost"):
+        told(tmp_path, [*tiles, *(geojson_feature(shape, "a", "detection") for shape in (NOTHING, CELLS[0]))])
 
 
 def test_many_outlines_merged_into_one_annotation_label_all_of_their_cells(tmp_path):
@@ -218,7 +272,7 @@ def test_what_qupath_ignores_is_cut_out_of_the_region_around_it(tmp_path):
 def test_a_star_is_part_of_the_name_of_a_detection_and_in_a_table(tmp_path):
     assert told(tmp_path, [geojson_feature(CELLS[3], "CD8*", "detection")]).name[3] == "CD8*"
     (tmp_path / "a.csv").write_text(f"x,y,class\n{X[3]},{Y[3]},CD8*\n")
-    assert truth.read(tmp_path / "a.csv", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN).name[3] == "CD8*"
+    assert truth.read(tmp_path / "a.csv", CELLS, SLIDE, given=GIVEN).name[3] == "CD8*"
 
 
 # What is a region.
@@ -284,15 +338,17 @@ def test_a_region_around_true_outlines_is_no_true_nucleus(tmp_path, region, foun
     logging.getLogger("clusterfirst").propagate = True
     features = [geojson_feature(region, "Region*"), *(geojson_feature(cell, None) for cell in CELLS)]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    outlines = truth.read_outlines(tmp_path / "a.geojson", found, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    outlines = truth.read_outlines(tmp_path / "a.geojson", found, SLIDE, given=GIVEN)
     assert shapely.equals(outlines, CELLS).all()
-    assert "1 of 1,601 outlines hold many cells each: regions, which are not scored" in caplog.text
+    told = [record.getMessage() for record in caplog.records if "regions," in record.getMessage()]
+    assert len(told) == 1
+    assert "1 of 1,601 are regions, not cells as the others: left out (feature 1)" in told[0]
 
 
 def test_a_region_beside_few_true_outlines_is_told_by_the_cells_found(tmp_path):
     features = [geojson_feature(OUTER, "a"), geojson_feature(INNER, "b"), geojson_feature(CELLS[0], "a")]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    outlines = truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    outlines = truth.read_outlines(tmp_path / "a.geojson", CELLS, SLIDE, given=GIVEN)
     assert shapely.equals(outlines, CELLS[:1]).all()
 
 
@@ -300,14 +356,13 @@ def test_nuclei_that_were_found_in_crumbs_are_still_missed(tmp_path):
     corners = shapely.bounds(CELLS)[:, :2]
     crumbs = np.concatenate([shapely.box(*(corners + at).T, *(corners + at + 2).T) for at in (0, 3, 6)])
     (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(cell, None) for cell in CELLS]))
-    found = truth.read_outlines(tmp_path / "a.geojson", crumbs, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
-    assert len(found) == len(CELLS)
+    assert len(truth.read_outlines(tmp_path / "a.geojson", crumbs, SLIDE, given=GIVEN)) == len(CELLS)
 
 
 def test_regions_alone_are_not_scored_as_outlines(tmp_path):
     (tmp_path / "a.geojson").write_text(json.dumps([geojson_feature(OUTER, "a"), geojson_feature(INNER, "b")]))
-    with pytest.raises(ClusterfirstError, match=r"all 2 outlines hold many cells each.*snakemake evaluate"):
-        truth.read_outlines(tmp_path / "a.geojson", CELLS, width=EDGE, height=EDGE, mpp=0.5, given=GIVEN)
+    with pytest.raises(ClusterfirstError, match=r"the outlines .* hold many cells each.*snakemake evaluate"):
+        truth.read_outlines(tmp_path / "a.geojson", CELLS, SLIDE, given=GIVEN)
 
 
 # At random.

@@ -15,6 +15,7 @@ from PIL import Image
 from clusterfirst.clustering import palette
 from clusterfirst.io import read_json, read_metadata, write_json
 from clusterfirst.outlines import foreign
+from clusterfirst.slide.facts import SlideFacts
 
 from .. import defaults
 from .conftest import copy_of, say
@@ -102,9 +103,8 @@ def test_qupath_gets_detections_with_classes_and_colours(labelled):
     told = [json.loads(one) if isinstance(one, str) else one for one in back["classification"]]
     assert told[rows[0]] == {"name": "other", "color": [255, 128, 0]}
     assert told[rows[2]] == {"name": "plasma cell", "color": [0, 0, 255]}
-    facts = read_metadata(project.results("a") / "masks.parquet")["slide"]
-    size = {key: facts[key] for key in ("width", "height", "mpp")}
-    again = foreign.read(path, **size, given=defaults.section("given"))
+    facts = SlideFacts.of(project.results("a") / "masks.parquet")
+    again = foreign.read(path, facts, given=defaults.section("given"))
     assert again["name"].tolist() == [*cells["label"].astype(object).where(cells["label"].notna(), None)]
 
 

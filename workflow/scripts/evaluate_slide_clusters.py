@@ -15,14 +15,8 @@ if __name__ == "__main__":
     cells = objects.read_objects(snakemake.input.cells)
     cluster_id = Clustering.read(snakemake.input.clusters).cluster_id
 
-    told = truth.read(
-        snakemake.input.truth,
-        cells["geometry"].to_numpy(),
-        width=facts.width,
-        height=facts.height,
-        mpp=facts.mpp,
-        given=snakemake.params.given,
-    )
+    polygons = cells["geometry"].to_numpy()
+    told = truth.read(snakemake.input.truth, polygons, facts, given=snakemake.params.given)
     counts = clusters.count(cluster_id, told, cells["tile_id"].to_numpy())
     summary = pooled.summarise({slide: counts}, {slide: slide})
     log.info(

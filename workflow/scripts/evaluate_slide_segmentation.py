@@ -10,8 +10,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     facts = SlideFacts.of(snakemake.input.cells)
     found = objects.read_objects(snakemake.input.cells)["geometry"].to_numpy()
-    size = {"width": facts.width, "height": facts.height, "mpp": facts.mpp}
-    true = truth.read_outlines(snakemake.input.truth, found, **size, given=snakemake.params.given)
+    true = truth.read_outlines(snakemake.input.truth, found, facts, given=snakemake.params.given)
     scores = segmentation.score(found, true)
     log.info("%d outlines, %d true ones, %d match at IoU 0.5", scores.found, scores.truth, scores.hits[0])
     write_json(

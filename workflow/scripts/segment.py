@@ -21,8 +21,7 @@ def settled(tiles, facts, settings):
 def adopted(tiles, facts):
     """The same for outlines from elsewhere."""
     file = snakemake.input.objects
-    given = snakemake.params.given
-    outlines = foreign.read(file, width=facts.width, height=facts.height, mpp=facts.mpp, given=given)
+    outlines = foreign.read(file, facts, given=snakemake.params.given)
     return precomputed.adopt(outlines["geometry"].to_numpy(), tiles), {"objects_sha256": weights.sha256(file)}, {}
 
 

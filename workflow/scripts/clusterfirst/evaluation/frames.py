@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from ..io import ClusterfirstError
+from ..slide.facts import SlideFacts
 
 _FEWEST = 20
 _MOST = 2000
@@ -20,9 +21,7 @@ _TIMES = 2
 many as now."""
 
 
-def check(
-    path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, *, width: int, height: int, mpp: float
-) -> None:
+def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide: SlideFacts) -> None:
     """Refuse a truth whose points and outlines would fit the cells in other units, and do not as they are.
 
     In dense tissue, half of the points of any truth lie in some cell: the scores would be wrong, and not look it.
@@ -35,10 +34,8 @@ def check(
         ``shapely.Polygon`` of the detected cells, level-0 pixels.
     shapes
         What the truth holds, as if in level-0 pixels.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose cells they are.
 
     Raises
     ------
@@ -54,8 +51,8 @@ def check(
         return len(np.unique(tree.query(shapely.points(xy), predicate="intersects")[0])) / len(xy)
 
     now = hits(points)
-    for units, read in _others(points, mpp):
-        inside = (read <= (width, height)).all()
+    for units, read in _others(points, slide.mpp):
+        inside = (read <= (slide.width, slide.height)).all()
         if inside and (share := hits(read)) >= max(_FITS, _TIMES * now) and share > now:
             raise ClusterfirstError(
                 f"truth {path}: {share:.0%} of its points and outlines would lie in detected cells if coordinates were "

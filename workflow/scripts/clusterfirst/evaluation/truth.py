@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import shapely
 from ..io import ClusterfirstError
 from ..labels import by_cell_id
 from ..outlines import foreign
+from ..slide.facts import SlideFacts
 from ..text import a_few, counted
 from . import frames, regions
 from .matching import match, overlaps
@@ -126,9 +128,7 @@ class Truth:
     tally: Tally = Tally()
 
 
-def read(
-    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> Truth:
+def read(path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given: Mapping[str, Any]) -> Truth:
     """Read a file of truth and find whom it means.
 
     Outlines and points mean one cell each (see `assign`), regions all cells in them (see `regions`) of which no outline
@@ -140,10 +140,8 @@ def read(
         Outlines, points and regions (see `foreign.read_said`), or classes by cell id (see `by_cell_id.read`).
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels, in the order of their ids.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose cells they are.
     given
         That section of the settings.
 
@@ -154,10 +152,11 @@ def read(
     """
     if by_cell_id.holds_labels(path):
         return Truth("labels", by_cell_id.read(path, len(cells)), {})
-    said = foreign.read_said(path, width=width, height=height, mpp=mpp, given=given)
-    shapes = said.shapes[said.shapes != None]  # noqa: E711 (element by element)
-    frames.check(path, cells, shapes, width=width, height=height, mpp=mpp)
-    told = find(cells, said, mpp=mpp)
+    places = regions.Places(cells)
+    is_region = partial(regions.find, places=places)
+    said = foreign.read_said(path, slide, given=given, is_region=is_region)
+    frames.check(path, cells, said.shapes[~said.region], slide)
+    told = find(places, said, mpp=slide.mpp)
     if not told.tally.is_plain:
         level = logging.WARNING if told.tally.left_out else logging.INFO
         log.log(level, "truth %s: %s", path, " ".join(told.tally.sentences()))
@@ -172,7 +171,7 @@ def read(
 
 
 def read_outlines(
-    path: str | os.PathLike, cells: np.ndarray, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
+    path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given: Mapping[str, Any]
 ) -> np.ndarray:
     """Read true outlines, without the regions around them, which are no outlines of cells.
 
@@ -182,19 +181,21 @@ def read_outlines(
         See `foreign.read`.
     cells
         ``shapely.Polygon`` of the detected cells, in level-0 pixels.
-    width, height
-        The slide, in level-0 pixels.
+    slide
+        Whose cells they are.
+    given
+        That section of the settings.
 
     Raises
     ------
     ClusterfirstError
         The file cannot be read, does not belong to this slide, or holds regions and nothing else.
     """
-    outlines = foreign.read(path, width=width, height=height, mpp=mpp, given=given)["geometry"].to_numpy()
+    outlines = foreign.read(path, slide, given=given)["geometry"].to_numpy()
     region = regions.around_cells(outlines, regions.Places(cells))
     if len(region) and region.all():
         raise ClusterfirstError(
-            f"truth {path}: all {len(region):,} outlines hold many cells each, as regions do, and only outlines of "
+            f"truth {path}: the outlines ({len(region):,}) hold many cells each, as regions do, and only outlines of "
             "single cells can be scored as outlines. Outline cells, or leave column 'truth' empty of this slide here: "
             "regions are a truth for `snakemake evaluate`"
         )
@@ -210,29 +211,26 @@ def _place(point: shapely.Point) -> str:
     return f"x {point.x:.0f}, y {point.y:.0f}"
 
 
-def find(cells: np.ndarray, said: foreign.Said, *, mpp: float) -> Truth:
+def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
     """Find whom outlines, points and regions mean; see `read`.
 
     Parameters
     ----------
-    cells
-        ``shapely.Polygon``, level-0 pixels.
+    places
+        Of the detected cells.
     said
         What a file says.
     mpp
         µm per level-0 pixel.
     """
-    places = regions.Places(cells)
-    named = said.names != None  # noqa: E711 (element by element)
-    declared = said.shapes == None  # noqa: E711
-    region = declared | (regions.find(said.areas, places) & (said.types != "cell"))
+    region, named = said.region, said.names != None  # noqa: E711 (element by element)
     # In a table, or of detections such as ours, a star is part of the name.
     quiet = (region | (said.types != "")) & ~np.isin(said.types, _DETECTED) & _ends_in_star(said.names)
     frame = quiet & (said.names == _FRAME)
 
     single, many = (np.flatnonzero(named & ~frame & which) for which in (~region, region))
-    alone, covered = _matched(cells, said.shapes[single], REACH_UM / mpp)
-    spread = regions.spread(said.areas[many], said.names[many], places)
+    alone, covered = _matched(places.cells, said.shapes[single], REACH_UM / mpp)
+    spread = regions.spread(said.shapes[many], said.names[many], places)
     free = alone < 0
     source = np.where(free, np.append(many, -1)[spread.region], np.append(single, -1)[alone])
     ignored = np.append(quiet, False)[source]

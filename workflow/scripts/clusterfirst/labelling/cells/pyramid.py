@@ -14,6 +14,7 @@ import numpy as np
 
 from ...drawing import draw_outline
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ...slide.slide import Slide
 from .results import SlideInfo
 
@@ -63,7 +64,7 @@ class Pyramids:
     """
 
     def __init__(self, slides: dict[str, SlideInfo], places: list[Path]):
-        self._slides, self._places = slides, places
+        self._slides, self._places = {name: slide.facts for name, slide in slides.items()}, places
         self._open: dict[str, Slide | str] = {}
         self._lock = threading.Lock()
         self._cache = Cache()
@@ -141,7 +142,7 @@ class Pyramids:
                 self._open[name] = self._opened(self._slides[name])
             return self._open[name]
 
-    def _opened(self, info: SlideInfo) -> Slide | str:
+    def _opened(self, info: SlideFacts) -> Slide | str:
         known = Path(info.path)
         places = [known, *(place / known for place in self._places), *(place / known.name for place in self._places)]
         path = next((place for place in places if place.is_file()), None)
@@ -169,7 +170,7 @@ class Pyramids:
             self._open.clear()
 
 
-def levels(info: SlideInfo) -> int:
+def levels(info: SlideFacts) -> int:
     """Return the number of levels of a slide's tiles."""
     return 1 + max(0, math.ceil(math.log2(max(info.width, info.height) / TILE_PX)))
 

@@ -26,25 +26,15 @@ class SlideInfo:
     id : str
         Its name, and that of its folder.
     folder : SlideFolder
-    path : str
-        The slide file as the workflow knew it, relative to where that ran.
-    width, height : int
-        Level-0 pixels.
-    mpp : float
-        µm per level-0 pixel.
+    facts : SlideFacts
+        As the workflow knew them; its path is relative to where that ran.
     cells : int
-    origin : tuple of int
-        Where coordinates of QuPath begin (see `SlideFacts.origin`).
     """
 
     id: str
     folder: SlideFolder
-    path: str
-    width: int
-    height: int
-    mpp: float
+    facts: SlideFacts
     cells: int
-    origin: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -182,8 +172,7 @@ def _slide(root: Path, name: str, place: Path) -> SlideInfo:
     folder = SlideFolder(place)
     masks = finished(folder.cells, root)
     try:
-        facts, cells = SlideFacts.of(masks), pq.read_metadata(masks).num_rows
-        return SlideInfo(name, folder, facts.path, facts.width, facts.height, facts.mpp, cells, facts.origin)
+        return SlideInfo(name, folder, SlideFacts.of(masks), pq.read_metadata(masks).num_rows)
     except (ValueError, OSError) as error:
         raise ClusterfirstError(f"{masks.name} cannot be read ({error!r}): run `segment` again") from error
 

@@ -153,7 +153,7 @@ def export_qupath(session: Session) -> list[Path]:
                     "confidence": group.confidence[rows],
                 }
             )
-            qupath.write(part, cells.to_batches(ROWS), colours, origin=slide.origin)
+            qupath.write(part, cells.to_batches(ROWS), colours, origin=slide.facts.origin)
     return files.paths
 
 

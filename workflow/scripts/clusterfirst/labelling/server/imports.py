@@ -66,8 +66,7 @@ def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[Trut
         try:
             if by_cell_id.holds_labels(path):
                 return _read_export(path, polygons, slide, cells_sha256(group, rows))
-            size = {"width": slide.width, "height": slide.height, "mpp": slide.mpp}
-            told = truth.read(path, polygons, **size, given=_GIVEN)
+            told = truth.read(path, polygons, slide.facts, given=_GIVEN)
             return told, foreign.class_colours(path)
         except RecursionError:
             raise ClusterfirstError("the file cannot be read: it is nested too deeply for GeoJSON") from None
@@ -83,7 +82,7 @@ def _read_export(path: Path, polygons: np.ndarray, slide: SlideInfo, cells: str)
         raise ClusterfirstError(f"the file has labels of slide {facts['slide']}, not of {slide.id}")
     if facts["cells_sha256"] == cells:
         return Truth("labels", people.read(path, len(polygons), cells_sha256=cells).label, {}), colours
-    return truth.assign(polygons, shapely.points(points), names, mpp=slide.mpp), colours
+    return truth.assign(polygons, shapely.points(points), names, mpp=slide.facts.mpp), colours
 
 
 def action_of(names: np.ndarray, start: int, colours: dict[str, str], state: State, leaves: Leaves) -> dict | None:

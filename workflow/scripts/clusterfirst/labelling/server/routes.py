@@ -64,9 +64,9 @@ def project(request: Request) -> dict:
                 "slides": [
                     {
                         "id": slide.id,
-                        "width": slide.width,
-                        "height": slide.height,
-                        "mpp": slide.mpp,
+                        "width": slide.facts.width,
+                        "height": slide.facts.height,
+                        "mpp": slide.facts.mpp,
                         "start": rows.start,
                         "cells": slide.cells,
                     }

@@ -12,18 +12,19 @@ import numpy as np
 import pandas as pd
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from . import geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
 from .geojson import class_colours
-from .said import Said, said
+from .said import Judge, Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Said", "class_colours", "read", "read_said", "read_truth"]
+__all__ = ["Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
 
-_Reader = Callable[[Path, int, int, str], Features]
+_Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
     geojson.read: (".geojson", ".json", ".geojson.gz", ".json.gz"),
     geoparquet.read: (".parquet", ".geoparquet"),
@@ -32,9 +33,7 @@ _READERS: Mapping[_Reader, tuple[str, ...]] = {
 _TRUTH_READERS = {**_READERS, points.read: (".csv", ".tsv", ".txt")}
 
 
-def read(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> geopandas.GeoDataFrame:
+def read(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]) -> geopandas.GeoDataFrame:
     """Read outlines drawn by people or made by other programs.
 
     ``.geojson``, ``.json``
@@ -58,10 +57,8 @@ def read(
     ----------
     path
         The file; its suffix says what it is.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose outlines they are.
     given
         That section of the settings.
 
@@ -77,15 +74,15 @@ def read(
         The file cannot be read or is of another kind; or more than ``given.max_lost`` of the cells would be lost; or
         none is usable; or all are regions, or in other units than pixels.
     """
-    features, path = _features(path, "outlines", _READERS, width, height, given)
-    polygons, rows = check(features, path, width, height, mpp=mpp, given=given, regions=False)
+    features, path = _features(path, "outlines", _READERS, slide, given)
+    polygons, rows = check(features, path, slide, given=given, regions=False)
     return _frame(polygons, features.names[rows])
 
 
-def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]) -> Said:
+def read_said(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any], is_region: Judge) -> Said:
     """Read what people say that cells are: outlines, points and regions, with classes.
 
-    Outlines are read and checked as by `read`, but for their size: large ones may be regions. Points are Point and
+    Outlines of cells are read and checked as by `read`, but that none is left out for its size. Points are Point and
     MultiPoint features of GeoJSON or GeoParquet (each point of a MultiPoint is a cell), or rows of
 
     ``.csv``, ``.tsv``, ``.txt``
@@ -93,28 +90,28 @@ def read_said(path: str | os.PathLike, *, width: int, height: int, mpp: float, g
         semicolons or tabs. Numbers may have decimal commas, where these do not separate the columns.
 
     Points outside the slide and with coordinates that are no numbers are dropped. Annotations and tiles of QuPath
-    beside cells or detections are regions. Where no file says so, an outline may be a region all the same: that shows
-    only beside the cells (see `evaluation.regions`). So areas are kept whole, too.
+    beside cells or detections are regions; of other outlines `is_region` says which are. A region keeps its holes and
+    pieces, and may be there twice: nothing that is looked for among cells is looked for among regions.
 
     Parameters
     ----------
     path
         The file; its suffix says what it is.
-    width, height, mpp, given
+    slide, given
         See `read`.
+    is_region
+        See `evaluation.regions`, which knows the cells of the slide.
 
     Raises
     ------
     ClusterfirstError
         As of `read`; or nothing has a class.
     """
-    features, path = _features(path, "truth", _TRUTH_READERS, width, height, given)
-    return said(features, path, width, height, mpp=mpp, given=given)
+    features, path = _features(path, "truth", _TRUTH_READERS, slide, given)
+    return said(features, path, slide, given=given, is_region=is_region)
 
 
-def read_truth(
-    path: str | os.PathLike, *, width: int, height: int, mpp: float, given: Mapping[str, Any]
-) -> geopandas.GeoDataFrame:
+def read_truth(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]) -> geopandas.GeoDataFrame:
     """Read outlines and points that have a class; see `read_said`, which knows regions, too.
 
     Returns
@@ -123,8 +120,8 @@ def read_truth(
         ``geometry`` (``shapely.Polygon`` as from `read`, or ``shapely.Point``) and ``name`` (the class, never None), in
         the order of the file.
     """
-    told = read_said(path, width=width, height=height, mpp=mpp, given=given)
-    known = (told.names != None) & (told.shapes != None)  # noqa: E711 (element by element)
+    told = read_said(path, slide, given=given, is_region=lambda areas: np.zeros(len(areas), bool))
+    known = (told.names != None) & ~told.region  # noqa: E711 (element by element)
     return _frame(told.shapes[known], told.names[known])
 
 
@@ -139,8 +136,7 @@ def _features(
     path: str | os.PathLike,
     what: str,
     readers: Mapping[_Reader, tuple[str, ...]],
-    width: int,
-    height: int,
+    slide: SlideFacts,
     given: Mapping[str, Any],
 ) -> tuple[Features, Path]:
     path = Path(path)
@@ -148,6 +144,6 @@ def _features(
         raise ClusterfirstError(f"{what} {path}: no such file")
     for reader, suffixes in readers.items():
         if path.name.lower().endswith(suffixes):
-            return reader(path, width, height, given["objects_of"]), path
+            return reader(path, slide, given), path
     known = ", ".join(chain.from_iterable(readers.values()))
     raise ClusterfirstError(f"{what} {path}: of no known kind; the name must end in one of {known}")

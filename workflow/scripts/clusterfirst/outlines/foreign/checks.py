@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ...text import a_few, counted
 from . import pieces, together
 from .features import (
@@ -56,20 +57,20 @@ class Frame:
     ----------
     where : str
         The file, as messages call it.
-    width, height : int
-        The slide, in level-0 pixels.
-    mpp : float
-        µm per level-0 pixel.
+    slide : SlideFacts
     """
 
     where: str
-    width: int
-    height: int
-    mpp: float
+    slide: SlideFacts
+
+    @property
+    def size(self) -> str:
+        """Of the slide, as messages have it."""
+        return f"{self.slide.width} × {self.slide.height} px"
 
 
 def check(
-    features: Features, path: Path, width: int, height: int, *, mpp: float, given: Mapping[str, Any], regions: bool
+    features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any], regions: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mend and leave out, and tell of all that was wrong.
 
@@ -79,14 +80,13 @@ def check(
         What `path` holds.
     path
         For messages.
-    width, height
-        The slide, in level-0 pixels.
-    mpp
-        µm per level-0 pixel.
+    slide
+        Whose outlines they are.
     given
         The section of the settings.
     regions
-        Whether outlines may be regions, which say what the cells in them are: then none is left out for its size.
+        Whether regions, which say what the cells in them are, are wanted: `features` has them apart, and what is still
+        among its polygons is none, however large. Nothing of this concerns them.
 
     Returns
     -------
@@ -98,12 +98,12 @@ def check(
     Raises
     ------
     ClusterfirstError
-        More than ``given.max_lost`` would be lost, or none is usable though there are some; or the outlines are in
-        other units.
+        More than ``given.max_lost`` of the cells would be lost, or none is usable though there are some; or the
+        outlines are in other units.
     """
-    frame = Frame(f"outlines {path}", width, height, mpp)
+    frame = Frame(f"outlines {path}", slide)
     polygons, rows, wrong = _mended(features)
-    polygons, rows, misplaced = _inside(polygons, rows, width, height)
+    polygons, rows, misplaced = _inside(polygons, rows, slide)
     remarks = [*features.remarks, *wrong, *misplaced]
     if len(polygons):
         kept, twice = together.distinct(polygons, rows, features.names[rows])
@@ -113,13 +113,14 @@ def check(
         kept, others = together.nuclei_or_cells(polygons, rows, features.names[rows], frame, given["objects_of"])
         polygons, rows = polygons[kept], rows[kept]
         remarks += others
-    _tell(frame, remarks, rows, len(features), features.place, given["max_lost"])
+    beside = len(np.union1d(features.region_owner, features.point_owner)) if regions else 0
+    _tell(frame, remarks, rows, len(features), features.place, given["max_lost"], beside)
     together.check_size(polygons, frame, path, given["min_median_um2"], regions_too=regions)
     return polygons, rows
 
 
 def check_points(
-    features: Features, path: Path, width: int, height: int, *, given: Mapping[str, Any]
+    features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Drop points that lie nowhere on the slide, or were there already, and tell of them.
 
@@ -137,7 +138,7 @@ def check_points(
     """
     x, y = features.points.T
     numbers = np.isfinite(features.points).all(axis=1)
-    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    inside = (x >= 0) & (x <= slide.width) & (y >= 0) & (y <= slide.height)
     owner = features.point_owner
     twice, other_class = _again(features.points, features.names[owner])
     kept = inside & ~twice & ~other_class
@@ -149,8 +150,7 @@ def check_points(
         (CONTRADICT, owner[inside & other_class]),
     ]
     total = len(owner) + sum(len(which) for _, which in features.remarks)
-    frame = Frame(f"points {path}", width, height, np.nan)
-    _tell(frame, remarks, owner[kept], total, features.place, given["max_lost"])
+    _tell(Frame(f"points {path}", slide), remarks, owner[kept], total, features.place, given["max_lost"])
     return shapely.points(features.points[kept]), owner[kept]
 
 
@@ -190,19 +190,28 @@ def classified(names: np.ndarray, rows: np.ndarray, features: Features, path: Pa
 
 
 def _tell(
-    frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int, place: Callable[[int], str], max_lost: float
+    frame: Frame,
+    remarks: list[Remark],
+    rows: np.ndarray,
+    total: int,
+    place: Callable[[int], str],
+    max_lost: float,
+    beside: int = 0,
 ) -> None:
-    """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left."""
+    """Warn of all that was wrong, one line for each kind; raise if too much was, given the `rows` that are left.
+
+    Of a file with some regions or points (so many `beside`) and no cell, a slip of the mouse is not refused.
+    """
     remarks = [(what, which) for what, which in remarks if len(which)]
     for what, which in remarks:
         level = logging.INFO if what == SPLIT else logging.WARNING
         log.log(level, "%s: %s of %s %s (%s)", frame.where, f"{len(which):,}", f"{total:,}", what, a_few(which, place))
-    _summarise(frame, remarks, rows, total)
+    _summarise(frame, remarks, rows, total, beside)
     lost = {what: which for what, which in remarks if what in LOST}
     gone = sum(map(len, lost.values()))
     if gone > max_lost * (gone + len(rows)):
         _refuse(frame, lost, gone, len(rows), place, max_lost)
-    if total and not len(rows):
+    if total and not len(rows) and (gone > beside or not beside):
         reasons = "; ".join(f"{len(which):,} {what}" for what, which in remarks)
         raise ClusterfirstError(
             f"{frame.where}: none of {total:,} is usable: {reasons}. "
@@ -210,16 +219,16 @@ def _tell(
         )
 
 
-def _summarise(frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int) -> None:
+def _summarise(frame: Frame, remarks: list[Remark], rows: np.ndarray, total: int, beside: int) -> None:
     """Say in one line what became of the file."""
 
     def number(kinds: frozenset[str]) -> str:
         return f"{sum(len(which) for what, which in remarks if what in kinds):,}"
 
     log.info(
-        "%s: %s read, %s split, %s repaired, %s left out, %s lost; %s taken",
+        "%s: %s read, %s split, %s repaired, %s left out, %s lost; %s taken%s",
         *(frame.where, counted(total, "object"), number(frozenset({SPLIT})), number(REPAIRED), number(LEFT_OUT)),
-        *(number(LOST), f"{len(rows):,}"),
+        *(number(LOST), f"{len(rows):,}", f", beside {beside:,} regions or points" if beside else ""),
     )
 
 
@@ -233,7 +242,7 @@ def _refuse(
     if len(outside) > max_lost * (len(outside) + left):
         raise ClusterfirstError(
             f"{frame.where}: {len(outside):,} of {len(outside) + left:,} lie wholly outside the slide of "
-            f"{frame.width} × {frame.height} px ({a_few(outside, place)}), so they probably belong to another slide or "
+            f"{frame.size} ({a_few(outside, place)}), so they probably belong to another slide or "
             "another resolution: coordinates must be pixels of this slide at its full resolution (level 0). " + advice
         )
     reasons = "; ".join(f"{len(which):,} {what} ({a_few(which, place)})" for what, which in lost.items())
@@ -255,7 +264,7 @@ def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
     flat = owner[~some]
     polygons, owner, crossed, holed = (values[some] for values in (polygons, owner, crossed, holed))
     told = [which for what, which in features.remarks if what in LEFT_OUT | LOST and what != BROKEN]
-    accounted = np.concatenate([owner, features.point_owner, *told])
+    accounted = np.concatenate([owner, features.point_owner, features.region_owner, *told])
     cells = pieces.cells(polygons, owner)
     remarks = [
         (EMPTY, np.setdiff1d(np.arange(len(features)), accounted)),
@@ -290,13 +299,11 @@ def _with_own_rings(polygons: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray
     return np.insert(polygons, at, np.array(extra, object)), np.insert(owner, at, owner[of]), ringed
 
 
-def _inside(
-    polygons: np.ndarray, rows: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
+def _inside(polygons: np.ndarray, rows: np.ndarray, slide: SlideFacts) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
     """Clip to the slide, drop what has no area there, and say so."""
     left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
-    beyond = np.flatnonzero((left < 0) | (top < 0) | (right > width) | (bottom > height))
-    clipped = _largest_parts(shapely.intersection(polygons[beyond], shapely.box(0, 0, width, height)))
+    beyond = np.flatnonzero((left < 0) | (top < 0) | (right > slide.width) | (bottom > slide.height))
+    clipped = _largest_parts(shapely.intersection(polygons[beyond], shapely.box(0, 0, slide.width, slide.height)))
     outside = shapely.area(clipped) == 0
     polygons[beyond] = clipped
     remarks = [(BEYOND, rows[beyond[~outside]]), (OUTSIDE, rows[beyond[outside]])]

@@ -64,7 +64,7 @@ class Features:
         For each point its feature. Ascending.
     regions : numpy.ndarray
         Polygons of what the file says are regions around its cells, which `polygons` is without. Only `read_said`
-        wants them; their features are remarked on as `REGIONS`.
+        wants them, and adds those that it finds; as the file has them, their features are remarked on as `REGIONS`.
     region_owner : numpy.ndarray
         For each of `regions` its feature. Ascending.
     types : numpy.ndarray

@@ -9,7 +9,7 @@ import logging
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from .features import BROKEN, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
+def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     """Read features; see `foreign.read`.
 
     Raises
@@ -53,6 +54,7 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
     ClusterfirstError
         The file cannot be read, is no JSON, or holds something that is no feature; with the place.
     """
+    objects_of = given["objects_of"]
     polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
     names, types, ids, planes, nucleus, unbounded, broken = [], [], [], [], [], [], []
     points, point_owner = [], []
@@ -94,10 +96,10 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
             *zip((NO_OUTLINE, BROKEN), kept, strict=True),
             *_of_nuclei(np.array(nucleus, bool), np.array(types, object), ~left, objects_of, path),
         ],
-        points=points[~left[point_owner]],
-        point_owner=point_owner[~left[point_owner]],
-        regions=polygons[(regions & ~elsewhere)[owner]],
-        region_owner=owner[(regions & ~elsewhere)[owner]],
+        points=points[~elsewhere[point_owner]],
+        point_owner=point_owner[~elsewhere[point_owner]],
+        regions=polygons[regions[owner]],
+        region_owner=owner[regions[owner]],
         types=np.array(types, object),
     )
 
@@ -291,8 +293,10 @@ def _nested_polygons(geometry: dict | None) -> list | None:
     raise TypeError(geometry["type"])
 
 
-def _points(geometry: dict) -> list[tuple[float, float]]:
+def _points(geometry: dict | None) -> list[tuple[float, float]]:
     """Points of a geometry, NaN for what is no pair of numbers; none of lines."""
+    if geometry is None:
+        return []
     if geometry["type"] == "GeometryCollection":
         return list(chain.from_iterable(map(_points, geometry["geometries"])))
     if geometry["type"] not in {"Point", "MultiPoint"}:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from .features import NO_NUCLEUS, NO_OUTLINE, Features, Remark
 from .geojson import class_name
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _CLASS_COLUMNS = ("name", "class", "label", "classification")
 
 
-def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
+def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     """Read rows; see `foreign.read`.
 
     Raises
@@ -34,6 +36,7 @@ def read(path: Path, _width: int, _height: int, objects_of: str) -> Features:
     import geopandas
     import pyarrow.parquet as pq
 
+    objects_of = given["objects_of"]
     try:
         schema = pq.read_schema(path)
         if b"geo" not in (schema.metadata or {}):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ..objects import outlines
 from . import labels
 from .features import FAR_PIECES, HOLED, PIECES, Features
 
 log = logging.getLogger(__name__)
+
+_Check = Callable[[tuple[int, ...], np.dtype], None]
 
 _IN_MEMORY_BYTES = 1 << 30
 
@@ -21,7 +26,7 @@ _LOSSY = {6, 7, 34927, 50001}
 """TIFF's numbers of compressions (JPEG, WebP) that change pixels: every border would get labels of its own."""
 
 
-def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
+def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     """Outline the objects of a label image; see `foreign.read`.
 
     A TIFF of more than a gigabyte is mapped, not held in memory; if it is compressed or tiled, by way of a temporary
@@ -32,9 +37,9 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     ClusterfirstError
         The file is no label image, or not one of the whole slide.
     """
-    image = _opened(path)
+    image = _opened(path, slide)
     last = np.iinfo(image.dtype).max if image.dtype.itemsize < 4 else None
-    scale = _scale(image.shape[1], image.shape[0], width, height, path)
+    scale = _scale(image.shape[1], image.shape[0], slide, path)
     image, original = labels.numbered(*labels.without_background(image, path))
     labels.check(image, original, path)
     polygons, values = outlines(image)
@@ -53,8 +58,13 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
             f"with {last}, as its bits do: several cells have one number. Save the labels anew, with more bits"
         )
     if scale != (1, 1):
+        log.warning(
+            "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of "
+            "its resolution",
+            *(path, image.shape[1], image.shape[0], slide.width, slide.height, scale[0]),
+        )
         # Rounding must not push an object over the border.
-        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (width, height)))
+        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (slide.width, slide.height)))
     return Features(
         polygons=polygons,
         owner=np.arange(len(polygons)),
@@ -64,10 +74,16 @@ def read(path: Path, width: int, height: int, _objects_of: str) -> Features:
     )
 
 
-def _opened(path: Path) -> np.ndarray:
-    """Return H × W integers."""
+def _opened(path: Path, slide: SlideFacts) -> np.ndarray:
+    """Return H × W integers, of an image of the slide's shape."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Before pixels are read: a damaged file may claim more of them than there is memory."""
+        _check_kind(shape, dtype, path)
+        _scale(shape[1], shape[0], slide, path)
+
     try:
-        image = _read_png(path) if path.suffix.lower() == ".png" else _read_tiff(path)
+        image = (_read_png if path.suffix.lower() == ".png" else _read_tiff)(path, check)
     except ClusterfirstError:
         raise
     except Exception as error:  # tifffile's, its codecs' and Pillow's many
@@ -75,33 +91,41 @@ def _opened(path: Path) -> np.ndarray:
             f"outlines {path} cannot be read as an image: {str(error) or type(error).__name__}. If other programs open "
             "it, save it as a TIFF with deflate compression; if not, it is incomplete or damaged: copy it again"
         ) from error
-    wanted = "save the labels as one channel of 16- or 32-bit integers, 0 for background"
-    if image.ndim == 3 and image.shape[-1] in (2, 3, 4):
-        raise ClusterfirstError(
-            f"outlines {path} is an image of {image.shape[-1]} channels (colours), not of labels: {wanted}"
-        )
-    if image.ndim != 2:
-        raise ClusterfirstError(
-            f"outlines {path} is a stack of shape {' × '.join(map(str, image.shape))}, not an image of labels: {wanted}"
-        )
-    if image.dtype != bool and not np.issubdtype(image.dtype, np.integer):
-        raise ClusterfirstError(f"outlines {path} has pixels of type {image.dtype}, which are no labels: {wanted}")
+    _check_kind(image.shape, image.dtype, path)
     return image.view(np.uint8) if image.dtype == bool else image
 
 
-def _read_png(path: Path) -> np.ndarray:
+def _check_kind(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+    wanted = "save the labels as one channel of 16- or 32-bit integers, 0 for background"
+    if len(shape) == 3 and shape[-1] in (2, 3, 4):
+        raise ClusterfirstError(
+            f"outlines {path} is an image of {shape[-1]} channels (colours), not of labels: {wanted}"
+        )
+    if len(shape) != 2:
+        raise ClusterfirstError(
+            f"outlines {path} is a stack of shape {' × '.join(map(str, shape))}, not an image of labels: {wanted}"
+        )
+    if not np.issubdtype(dtype, np.bool_) and not np.issubdtype(dtype, np.integer):
+        raise ClusterfirstError(f"outlines {path} has pixels of type {dtype}, which are no labels: {wanted}")
+
+
+def _read_png(path: Path, check: _Check) -> np.ndarray:
     from PIL import Image
 
     # People's own files, and big by nature (see `slide.slide`).
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as image:
+        bands = len(image.getbands())
+        check((image.height, image.width, *((bands,) if bands > 1 else ())), np.dtype(np.uint8))
         return np.asarray(image)
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, check: _Check) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
+        # Only when it counts them does it notice that damaged pages follow each other in a circle.
+        len(file.pages)
         series = max(file.series, key=lambda one: one.size)
         alike = sum(one.shape == series.shape for one in file.series)
         if alike > 1:
@@ -114,12 +138,22 @@ def _read_tiff(path: Path) -> np.ndarray:
                 f"outlines {path} is compressed with loss ({series.keyframe.compression.name}), which changes labels: "
                 "save it with deflate"
             )
+        planar = series.axes.startswith("S")
+        check((*series.shape[1:], series.shape[0]) if planar else _squeezed(series.shape), series.dtype)
         image = series.asarray(out="memmap" if series.nbytes > _IN_MEMORY_BYTES else None)
-        return np.moveaxis(image, 0, -1) if series.axes.startswith("S") else image.squeeze()
+        return np.moveaxis(image, 0, -1) if planar else image.reshape(_squeezed(image.shape))
 
 
-def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[float, float]:
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Without axes of one slice or channel; an image may well be one pixel wide."""
+    while len(shape) > 2 and 1 in shape:
+        shape = shape[: shape.index(1)] + shape[shape.index(1) + 1 :]
+    return shape
+
+
+def _scale(wide: int, high: int, slide: SlideFacts, path: Path) -> tuple[float, float]:
     """Level-0 pixels per pixel of the image, along x and y."""
+    width, height = slide.width, slide.height
     if (wide, high) == (width, height):
         return 1, 1
     alike = abs(wide * height / width - high) <= 1 or abs(high * width / height - wide) <= 1
@@ -128,9 +162,4 @@ def _scale(wide: int, high: int, width: int, height: int, path: Path) -> tuple[f
             f"outlines {path}: the label image is {wide} × {high} px, the slide {width} × {height} px; it must cover "
             "the whole slide, at the slide's full resolution or a lower one"
         )
-    log.warning(
-        "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of its "
-        "resolution",
-        *(path, wide, high, width, height, width / wide),
-    )
     return width / wide, height / high

@@ -6,11 +6,14 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...io import ClusterfirstError
+from ...slide.facts import SlideFacts
 from ...text import from_spreadsheet
 from . import numbers
 from .features import NO_OUTLINE, Features
@@ -28,7 +31,7 @@ _EXCEL = re.compile(r'"?sep=([,;|\t])"?\s*')
 _EXPECTED = "Expected columns x, y and class with a header"
 
 
-def read(path: Path, _width: int, _height: int, _objects_of: str) -> Features:
+def read(path: Path, _slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     """Read a table of points separated by commas, semicolons or tabs; see `foreign.read_truth`.
 
     Raises

@@ -1,8 +1,8 @@
-"""What people say that cells are, as a file has it: nobody knows yet which cells there are."""
+"""What people say that cells are, as a file has it: outlines of single cells, points, and regions around many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 import shapely
 
+from ...slide.facts import SlideFacts
 from .checks import check, check_points, classified
 from .features import NO_OUTLINE, REGIONS, Features
+
+Judge = Callable[[np.ndarray], np.ndarray]
+"""Says of areas (``shapely.Polygon`` or ``shapely.MultiPolygon``, valid, level-0 pixels) which are regions: that shows
+beside the cells of the slide, of which nothing is known here."""
 
 _SPREAD = "are regions, not cells as the others: cells in them take their class"
 
@@ -23,11 +28,10 @@ class Said:
     Attributes
     ----------
     shapes : numpy.ndarray
-        ``shapely.Polygon`` as from `foreign.read`, or ``shapely.Point``; None where the file itself says that it is a
-        region.
-    areas : numpy.ndarray
-        Of outlines and regions the whole area, should it be a region: valid ``shapely.Polygon`` or
-        ``shapely.MultiPolygon``, with all pieces and all holes. None of points.
+        Of single cells ``shapely.Polygon`` as from `foreign.read`, or ``shapely.Point``. Of regions the whole area:
+        valid ``shapely.Polygon`` or ``shapely.MultiPolygon``, with all pieces and all holes.
+    region : numpy.ndarray
+        Whether it is a region: because the file says so, or by its area.
     names : numpy.ndarray
         The class, or None; not all are None.
     types : numpy.ndarray
@@ -35,30 +39,54 @@ class Said:
     """
 
     shapes: np.ndarray
-    areas: np.ndarray
+    region: np.ndarray
     names: np.ndarray
     types: np.ndarray
 
 
-def said(features: Features, path: Path, width: int, height: int, *, mpp: float, given: Mapping[str, Any]) -> Said:
-    """Check what a reader found, and keep areas whole; see `foreign.read_said`."""
+def said(features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any], is_region: Judge) -> Said:
+    """Check what a reader found, cells as a set and regions each by itself; see `foreign.read_said`."""
+    types = features.types if len(features.types) else np.full(len(features), "", object)
+    features = _apart(features, types, is_region)
     marked, regions = np.unique(features.point_owner), np.unique(features.region_owner)
     features = replace(features, remarks=_remarks(features, marked, regions))
     parts = []
-    if len(features.polygons) or not (len(marked) or len(regions)):
-        shapes, rows = check(features, path, width, height, mpp=mpp, given=given, regions=True)
-        parts.append((shapes, _areas(features, shapes, rows), rows))
+    if len(features.polygons) or (not len(marked) and (len(regions) < len(features) or not len(features))):
+        shapes, rows = check(features, path, slide, given=given, regions=True)
+        parts.append((shapes, np.zeros(len(rows), bool), rows))
         features = replace(features, remarks=[])  # told once
     if len(marked):
-        points, rows = check_points(features, path, width, height, given=given)
-        parts.append((points, np.full(len(rows), None), rows))
-    parts.append((np.full(len(regions), None), _whole(features.regions, features.region_owner, regions), regions))
-    shapes, areas, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+        points, rows = check_points(features, path, slide, given=given)
+        parts.append((points, np.zeros(len(rows), bool), rows))
+    areas = _whole(features.regions, features.region_owner, regions)
+    parts.append((areas, np.ones(len(regions), bool), regions))
+    shapes, region, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
-    shapes, areas, rows = shapes[order], areas[order], rows[order]
+    rows = rows[order]
     classified(features.names[rows], rows, features, path)
-    types = features.types if len(features.types) else np.full(len(features), "", object)
-    return Said(shapes, areas, features.names[rows], types[rows])
+    return Said(shapes[order], region[order], features.names[rows], types[rows])
+
+
+def _apart(features: Features, types: np.ndarray, is_region: Judge) -> Features:
+    """Put polygons that are regions with those of which the file says so.
+
+    Polygon by polygon, for one feature may hold all cells of a class; but the small pieces of what is mostly a region
+    belong to it.
+    """
+    areas = _valid(features.polygons)
+    region = is_region(areas) & (types[features.owner] != "cell")
+    size = shapely.area(areas)
+    of_all, of_regions = (np.bincount(features.owner, of, len(features)) for of in (size, size * region))
+    region |= (2 * of_regions > of_all)[features.owner]
+    owner = np.concatenate([features.region_owner, features.owner[region]])
+    order = np.argsort(owner, kind="stable")
+    return replace(
+        features,
+        polygons=features.polygons[~region],
+        owner=features.owner[~region],
+        regions=np.concatenate([features.regions, areas[region]])[order],
+        region_owner=owner[order],
+    )
 
 
 def _remarks(features: Features, marked: np.ndarray, regions: np.ndarray) -> list:
@@ -75,31 +103,17 @@ def _remarks(features: Features, marked: np.ndarray, regions: np.ndarray) -> lis
     return out
 
 
-def _areas(features: Features, shapes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return areas of checked outlines: themselves, unless holes were filled, pieces dropped or crossings repaired."""
-    out = shapes.copy()
-    drawn, kept = (
-        np.bincount(owner, shapely.area(polygons), minlength=len(features))
-        for owner, polygons in ((features.owner, features.polygons), (rows, shapes))
-    )
-    changed = np.flatnonzero(drawn != kept)
-    changed = changed[np.isin(changed, rows)]
-    of_changed = np.isin(features.owner, changed)
-    whole = _whole(features.polygons[of_changed], features.owner[of_changed], changed)
-    touched = np.flatnonzero(np.isin(rows, changed))
-    out[touched] = whole[np.searchsorted(changed, rows[touched])]
-    # Of a feature that holds several, each has its own part of the area.
-    several = touched[np.bincount(rows)[rows[touched]] > 1]
-    out[several] = shapely.intersection(out[several], shapes[several])
-    return out
+def _valid(polygons: np.ndarray) -> np.ndarray:
+    polygons = shapely.force_2d(polygons)
+    wrong = ~shapely.is_valid(polygons)
+    polygons[wrong] = shapely.make_valid(polygons[wrong], method="structure", keep_collapsed=False)
+    return polygons
 
 
 def _whole(polygons: np.ndarray, owner: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return for each of `rows` all of its polygons as one valid geometry, with their holes."""
     out = np.full(len(rows), shapely.Polygon(), object)
-    polygons = shapely.force_2d(polygons)
-    wrong = ~shapely.is_valid(polygons)
-    polygons[wrong] = shapely.make_valid(polygons[wrong], method="structure", keep_collapsed=False)
+    polygons = _valid(polygons)
     ends = np.searchsorted(owner, [rows, rows + 1])
     for place, (start, end) in enumerate(ends.T):
         # Most are one polygon, and a union would reorder its points.

@@ -127,8 +127,9 @@ def _held(polygons: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.ndarray, frame: Frame) -> np.ndarray:
-    spacious = area * frame.mpp**2 > _SPACIOUS_UM2
-    region = spacious & ((area > _MEDIANS * np.median(area)) | (area >= _OF_SLIDE * frame.width * frame.height))
+    spacious = area * frame.slide.mpp**2 > _SPACIOUS_UM2
+    of_slide = _OF_SLIDE * frame.slide.width * frame.slide.height
+    region = spacious & ((area > _MEDIANS * np.median(area)) | (area >= of_slide))
     order = np.lexsort((area[inner], outer))
     outer, inner = outer[order], inner[order]
     holders, first, count = np.unique(outer, return_index=True, return_counts=True)
@@ -166,22 +167,23 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
     """
     if not len(polygons):
         return
-    median = float(np.median(shapely.area(polygons))) * frame.mpp**2
+    slide = frame.slide
+    median = float(np.median(shapely.area(polygons))) * slide.mpp**2
     right, bottom = shapely.bounds(polygons).reshape(-1, 4)[:, 2:].max(axis=0)
     # Where they would end if they were µm, or of a level at half the resolution.
-    part = max(frame.mpp, 0.5) if frame.mpp < 0.9 else 0.5
-    in_corner = right <= part * frame.width + 1 and bottom <= part * frame.height + 1
+    part = max(slide.mpp, 0.5) if slide.mpp < 0.9 else 0.5
+    in_corner = right <= part * slide.width + 1 and bottom <= part * slide.height + 1
     said = f"outlines {path}: half of the {len(polygons):,} outlines are"
     if median < least_um2 and in_corner:
         raise ClusterfirstError(
             f"{said} smaller than {median:.3g} µm², and all lie in the first {right:.0f} × {bottom:.0f} px of the "
-            f"slide's {frame.width} × {frame.height}: are these µm, or pixels of a lower resolution? Coordinates must "
-            f"be pixels of the full resolution (level 0; {frame.mpp:g} µm each here). If they are, and your cells so "
-            "small, lower given.min_median_um2"
+            f"slide's {frame.size}: are these µm, or pixels of a lower resolution? Coordinates must be pixels of the "
+            f"full resolution (level 0; {slide.mpp:g} µm each here). If they are, and your cells so small, lower "
+            "given.min_median_um2"
         )
     if median < least_um2 / 2:
         log.warning(
-            "%s smaller than %.3g µm²: are they nuclei, and is the slide's mpp (%g) right?", *(said, median, frame.mpp)
+            "%s smaller than %.3g µm²: are they nuclei, and is the slide's mpp (%g) right?", *(said, median, slide.mpp)
         )
     if regions_too:
         return
