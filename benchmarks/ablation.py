@@ -25,7 +25,7 @@ from clusterfirst.reduction import inputs
 from clusterfirst.slide.facts import SlideFacts
 
 SEEDS = (0, 1)
-GIVEN = {"objects_of": "nucleus", "max_lost": 0.02, "min_median_um2": 0}
+GIVEN = {"geojson_origin": "bounds", "objects_of": "nucleus", "max_lost": 0.02, "min_median_um2": 0}
 FEW = (2, 14, 20, 26)
 """Numbers of the images that ResNet-50 is shown."""
 MODELS = ["morphology", "instanseg"]

@@ -35,11 +35,13 @@ def make(
     noise: float = 0.05,
     seed: int = 0,
     picture: bool = True,
+    bounds: tuple[int, int, int, int] | None = None,
 ) -> Path:
     """Make a results folder with one group of slides, each `edge` × `edge` px with a number of cells.
 
     `group` is the name of their folder below ``groups``; without it there is one slide. With `picture`, each slide is a
-    PNG beside the results. Returns the results folder.
+    PNG beside the results. With `bounds`, all cells lie in that part of each, and slides say that it was scanned.
+    Returns the results folder.
     """
     rng = np.random.default_rng(seed)
     results = folder / "results"
@@ -48,7 +50,9 @@ def make(
             (folder / "slides").mkdir(exist_ok=True, parents=True)
             shade = rng.integers(120, 255, (edge // 50, edge // 50, 3), dtype=np.uint8)
             Image.fromarray(shade).resize((edge, edge)).save(folder / f"slides/{slide}.png", compress_level=1)
-        write_masks(results / slide, slide, rng.uniform(20, edge - 20, (cells, 2)), edge, rng)
+        x, y, width, height = bounds or (0, 0, edge, edge)
+        centres = rng.uniform((x + 20, y + 20), (x + width - 20, y + height - 20), (cells, 2))
+        write_masks(results / slide, slide, centres, edge, rng, bounds)
     own = [f"groups/{group}"] if group else list(slides)
     write_clusters(results / own[0], slides, leaves=leaves, groups=groups, noise=noise, rng=rng, scope="slide")
     if group:
@@ -59,7 +63,7 @@ def make(
     return results
 
 
-def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -> None:
+def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng, bounds=None) -> None:
     """Write ``masks.parquet`` of octagons of 5 to 9 px."""
     angle = np.arange(9) * (2 * np.pi / 8)
     ring = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -80,7 +84,7 @@ def write_masks(folder: Path, slide: str, centres: np.ndarray, edge: int, rng) -
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
     table = table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
     table = table.append_column("tile_id", pa.array(write_tiles(folder, centres, edge)))
-    facts = slide_facts(path=f"slides/{slide}.png", width=edge, height=edge, mpp=MPP)
+    facts = slide_facts(path=f"slides/{slide}.png", width=edge, height=edge, mpp=MPP, bounds=bounds)
     write_table(table, folder / "masks.parquet", {"slide": facts.document()})
 
 

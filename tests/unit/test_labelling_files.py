@@ -265,6 +265,42 @@ def test_what_qupath_gets_comes_back_and_changes_only_what_was_changed_there(ada
     assert (session.labels_now()[0] == before).all(), "one import is one action"
 
 
+def test_on_a_slide_of_which_a_part_was_scanned_qupath_and_the_app_count_from_its_corner(tmp_path):
+    corner, bounds = np.array([100, 60]), (100, 60, 650, 700)
+    results = make(tmp_path, slides={"a": 60}, group="cohort", edge=800, picture=False, bounds=bounds)
+    workspace = Workspace(open_results(results))
+    app = create_app(workspace, Guard("127.0.0.1"))
+    ada = Browser(app, "Ada", group="groups/cohort")
+    ada.do(CLASSES)
+    session = app._app.state.workspace.session("groups/cohort")
+    label_everything(ada, app, session)
+    before = session.labels_now()[0]
+    (name,) = post(ada, "export", {"format": "qupath"}).json()["files"]
+    document = json.loads(gzip.decompress((results.parent / name).read_bytes()))
+    assert document.pop("clusterfirst:origin") == corner.tolist()
+    drawn = np.array([shapely.geometry.shape(one["geometry"]) for one in document["features"]])
+    cells = cells_of(session, "a").geometry.to_numpy()
+    assert shapely.hausdorff_distance(shapely.transform(drawn, lambda xy: xy + corner), cells).max() < 0.02
+
+    there = "begin at (100, 60) of the slide, where the scanned part of the slide does, as in QuPath."
+    same = post(ada, "import", document, slide="a").json()  # QuPath leaves the member out
+    assert (same["cells"], same["missed"], same["message"].endswith(there)) == (0, 0, True)
+    same = post(ada, "import", gzip.decompress((results.parent / name).read_bytes()), slide="a").json()
+    assert (same["cells"], same["missed"], same["message"].endswith(there)) == (0, 0, True)
+
+    whole = {"type": "FeatureCollection", "clusterfirst:origin": [0, 0], "features": [feature(cells[7], "x")]}
+    told = post(ada, "import", whole, slide="a").json()
+    assert (told["cells"], "begin at (0, 0) of the slide." in told["message"]) == (1, True)
+    assert np.flatnonzero(session.labels_now()[0] != before).tolist() == [7]
+
+    right = [feature(cell, "mitosis") for cell in cells[shapely.get_x(shapely.centroid(cells)) > 660]]
+    answer = post(ada, "import", right, slide="a")
+    assert answer.status_code == 400
+    assert "would lie off the scanned part of the slide (x 100 to 750, y 60 to 760)" in answer.json()["error"]
+    assert '"clusterfirst:origin": [0, 0]' in answer.json()["error"]
+    workspace.close()
+
+
 def test_points_and_outlines_of_the_second_slide_find_their_cells(ada, session):
     cells = cells_of(session, "b")
     drawn = [

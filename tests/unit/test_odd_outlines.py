@@ -395,10 +395,10 @@ def test_a_truth_that_would_fit_the_cells_in_other_units_is_refused(read_as, uni
     points = rng.uniform((0, 0), (4000, 2000), (300, 2))
     cells = shapely.buffer(shapely.points(points), 40)
     slide = slide_facts(width=4000, height=4000, mpp=0.25)
-    frames.check("a.csv", cells, shapely.points(points), slide)
-    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), slide)
+    frames.check("a.csv", cells, shapely.points(points), slide, foreign.LEVEL0)
+    frames.check("a.csv", cells, shapely.points(rng.uniform(0, 2000, (300, 2))), slide, foreign.LEVEL0)
     with pytest.raises(ClusterfirstError, match=rf"truth a\.csv: .* if coordinates were .*{units}"):
-        frames.check("a.csv", cells, shapely.points(read_as(points)), slide)
+        frames.check("a.csv", cells, shapely.points(read_as(points)), slide, foreign.LEVEL0)
 
 
 # What is lost.

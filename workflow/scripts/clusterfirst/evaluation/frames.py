@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from ..io import ClusterfirstError
+from ..outlines.foreign import Corner
 from ..slide.facts import SlideFacts
 
 _FEWEST = 20
@@ -21,7 +22,7 @@ _TIMES = 2
 many as now."""
 
 
-def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide: SlideFacts) -> None:
+def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide: SlideFacts, begins: Corner) -> None:
     """Refuse a truth whose points and outlines would fit the cells in other units, and do not as they are.
 
     In dense tissue, half of the points of any truth lie in some cell: the scores would be wrong, and not look it.
@@ -36,11 +37,13 @@ def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide:
         What the truth holds, as if in level-0 pixels.
     slide
         Whose cells they are.
+    begins
+        Where the coordinates of the file begin.
 
     Raises
     ------
     ClusterfirstError
-        They are µm, pixels of another level, or y before x.
+        They are µm, pixels of another level, or y before x; or they begin at another corner.
     """
     if len(shapes) < _FEWEST or not len(cells):
         return
@@ -51,7 +54,7 @@ def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide:
         return len(np.unique(tree.query(shapely.points(xy), predicate="intersects")[0])) / len(xy)
 
     now = hits(points)
-    for units, read in _others(points, slide.mpp):
+    for units, read in _others(points, slide, begins):
         inside = (read <= (slide.width, slide.height)).all()
         if inside and (share := hits(read)) >= max(_FITS, _TIMES * now) and share > now:
             raise ClusterfirstError(
@@ -61,10 +64,13 @@ def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide:
             )
 
 
-def _others(points: np.ndarray, mpp: float) -> Iterator[tuple[str, np.ndarray]]:
+def _others(points: np.ndarray, slide: SlideFacts, begins: Corner) -> Iterator[tuple[str, np.ndarray]]:
     """Yield other units, and where points would then lie."""
-    if abs(mpp - 1) > 0.05:
-        yield "µm", points / mpp
+    told = points - begins.at
+    for corner in sorted({(0, 0), slide.origin} - {begins.at}):
+        yield "counted from ({:g}, {:g})".format(*corner) + f" ({begins.otherwise})", told + corner
+    if abs(slide.mpp - 1) > 0.05:
+        yield "µm", told / slide.mpp + begins.at
     for times in (2, 4, 8, 16, 32, 64):
-        yield f"pixels of a level {times} times smaller", points * times
-    yield "y before x", points[:, ::-1]
+        yield f"pixels of a level {times} times smaller", told * times + begins.at
+    yield "y before x", told[:, ::-1] + begins.at

@@ -120,12 +120,15 @@ class Truth:
         For each class, how many true cells have no detected cell. Nobody knows that of the cells in regions.
     tally : Tally
         How cells came by their classes; empty of ``labels``.
+    begins : foreign.Corner
+        Where the coordinates of the file begin.
     """
 
     kind: str
     name: np.ndarray
     missed: dict[str, int]
     tally: Tally = Tally()
+    begins: foreign.Corner = foreign.LEVEL0
 
 
 def read(path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given: Mapping[str, Any]) -> Truth:
@@ -155,7 +158,7 @@ def read(path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given
     places = regions.Places(cells)
     is_region = partial(regions.find, places=places)
     said = foreign.read_said(path, slide, given=given, is_region=is_region)
-    frames.check(path, cells, said.shapes[~said.region], slide)
+    frames.check(path, cells, said.shapes[~said.region], slide, said.begins)
     told = find(places, said, mpp=slide.mpp)
     if not told.tally.is_plain:
         level = logging.WARNING if told.tally.left_out else logging.INFO
@@ -251,7 +254,7 @@ def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
         unnamed=int(np.count_nonzero(frame | (region & ~named))),
         covered=int(np.count_nonzero(covered & (source < 0))),
     )
-    return Truth(_kind(meant), name, dict(sorted(missed.items())), tally)
+    return Truth(_kind(meant), name, dict(sorted(missed.items())), tally, said.begins)
 
 
 def _kind(shapes: Mapping[str, np.ndarray]) -> str:

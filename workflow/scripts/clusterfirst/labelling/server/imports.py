@@ -26,7 +26,7 @@ from ..record.state import State
 from .exports import cells_sha256, outlines
 from .session import Session
 
-_GIVEN = {"objects_of": "nucleus", "max_lost": 0.1, "min_median_um2": 0}
+_GIVEN = {"geojson_origin": "bounds", "objects_of": "nucleus", "max_lost": 0.1, "min_median_um2": 0}
 """The app opens results without their configuration. Whoever imports sees at once what is labelled, and can undo it."""
 
 
@@ -149,7 +149,7 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
         raise ClusterfirstError(
             f"none of the {objects:,} classified objects in the file is a cell of slide {slide.id}, or a region that "
             "says what its cells are: is it of another slide? Regions can also be named with the lasso. "
-            + " ".join(tally.sentences())
+            + " ".join([*_corner(told, slide), *tally.sentences()])
         )
     if not classified:
         raise ClusterfirstError("nothing in the file has a class: classify objects in QuPath, then export them")
@@ -162,8 +162,16 @@ def take_in(session: Session, who: str, slide: SlideInfo, data: bytes) -> dict:
     session.derive(who, str(uuid4()), make)
     changed = sum(len(ranges.decode(entry["rows"], len(group))) for entry in action.get("cells", []))
     counts = {"cells": changed, "same": classified - changed, "missed": missed}
-    message = " ".join([_message(**counts), *tally.sentences()])
+    message = " ".join([_message(**counts), *tally.sentences(), *_corner(told, slide)])
     return {**counts, "message": message, **({} if tally.is_plain else {"tally": asdict(tally)})}
+
+
+def _corner(told: Truth, slide: SlideInfo) -> list[str]:
+    """Say where coordinates begin, where that may be in doubt."""
+    if not told.begins.known:
+        return []
+    scanned = ", where the scanned part of the slide does, as in QuPath" if told.begins.at == slide.facts.origin else ""
+    return [f"Coordinates of the file begin at {told.begins} of the slide{scanned}."]
 
 
 def _message(*, cells: int, same: int, missed: int) -> str:

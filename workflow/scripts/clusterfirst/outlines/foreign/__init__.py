@@ -13,16 +13,17 @@ import pandas as pd
 
 from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
-from . import geojson, geoparquet, label_image, points
+from . import frames, geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
+from .frames import LEVEL0, Corner
 from .geojson import class_colours
 from .said import Judge, Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
+__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
 
 _Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
@@ -38,15 +39,17 @@ def read(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]
 
     ``.geojson``, ``.json``
         QuPath's GeoJSON, as a collection, a list of features or one feature, or several of these one after the other;
-        with ``.gz``, compressed. The class is ``properties.classification``. Where there are cells or detections,
-        annotations and tiles are regions around them and left out. Of cells with a nucleus, ``given.objects_of`` says
-        which outline is taken; of several planes, the one with most objects.
+        with ``.gz``, compressed. Coordinates begin where ``given.geojson_origin`` has it: at the corner of the scanned
+        part, as QuPath's do, unless the file says otherwise (member ``clusterfirst:origin``). The class is
+        ``properties.classification``. Where there are cells or detections, annotations and tiles are regions around
+        them and left out. Of cells with a nucleus, ``given.objects_of`` says which outline is taken; of several
+        planes, the one with most objects.
     ``.parquet``, ``.geoparquet``
         GeoParquet; the class is the text in column ``name``, ``class``, ``label`` or ``classification``. Columns of
-        geometries beside the main one may be those of nuclei, or of cells.
+        geometries beside the main one may be those of nuclei, or of cells. Coordinates begin at the corner of level 0.
     ``.tif``, ``.tiff``, ``.png``
         A label image of the whole slide: integers, 0 for background (or whatever else fills most of it, up to all its
-        borders), at the slide's size or smaller. It has no classes.
+        borders), at the slide's size or smaller; or of its scanned part. It has no classes.
 
     Outlines across the border of the slide are clipped, crossed ones repaired, holes filled. A feature that holds
     several cells is several cells; of one in pieces see `pieces.cells`. Regions and what is there twice are left out.
@@ -86,8 +89,8 @@ def read_said(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str,
     MultiPoint features of GeoJSON or GeoParquet (each point of a MultiPoint is a cell), or rows of
 
     ``.csv``, ``.tsv``, ``.txt``
-        Columns ``x``, ``y`` (level-0 pixels) and ``class``, or one of the other usual headers; separated by commas,
-        semicolons or tabs. Numbers may have decimal commas, where these do not separate the columns.
+        Columns ``x``, ``y`` (pixels, from the corner of level 0) and ``class``, or one of the other usual headers;
+        separated by commas, semicolons or tabs. Numbers may have decimal commas, where these do not separate columns.
 
     Points outside the slide and with coordinates that are no numbers are dropped. Annotations and tiles of QuPath
     beside cells or detections are regions; of other outlines `is_region` says which are. A region keeps its holes and
@@ -144,6 +147,6 @@ def _features(
         raise ClusterfirstError(f"{what} {path}: no such file")
     for reader, suffixes in readers.items():
         if path.name.lower().endswith(suffixes):
-            return reader(path, slide, given), path
+            return frames.placed(reader(path, slide, given), slide, path, given["max_lost"]), path
     known = ", ".join(chain.from_iterable(readers.values()))
     raise ClusterfirstError(f"{what} {path}: of no known kind; the name must end in one of {known}")

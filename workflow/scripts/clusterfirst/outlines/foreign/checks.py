@@ -58,10 +58,13 @@ class Frame:
     where : str
         The file, as messages call it.
     slide : SlideFacts
+    begins : tuple of float
+        Where the coordinates of the file begin, in level-0 pixels.
     """
 
     where: str
     slide: SlideFacts
+    begins: tuple[float, float] = (0, 0)
 
     @property
     def size(self) -> str:
@@ -101,7 +104,7 @@ def check(
         More than ``given.max_lost`` of the cells would be lost, or none is usable though there are some; or the
         outlines are in other units.
     """
-    frame = Frame(f"outlines {path}", slide)
+    frame = Frame(f"outlines {path}", slide, features.begins.at)
     polygons, rows, wrong = _mended(features)
     polygons, rows, misplaced = _inside(polygons, rows, slide)
     remarks = [*features.remarks, *wrong, *misplaced]
@@ -240,16 +243,45 @@ def _refuse(
     outside = lost.get(OUTSIDE, ())
     advice = f"If the others are right as they are, raise given.max_lost ({max_lost:g} now)"
     if len(outside) > max_lost * (len(outside) + left):
-        raise ClusterfirstError(
-            f"{frame.where}: {len(outside):,} of {len(outside) + left:,} lie wholly outside the slide of "
-            f"{frame.size} ({a_few(outside, place)}), so they probably belong to another slide or "
-            "another resolution: coordinates must be pixels of this slide at its full resolution (level 0). " + advice
-        )
+        raise _elsewhere(frame, outside, len(outside) + left, place, advice)
     reasons = "; ".join(f"{len(which):,} {what} ({a_few(which, place)})" for what, which in lost.items())
     hints = [_HINTS[what] for what in lost if what in _HINTS]
     raise ClusterfirstError(
         f"{frame.where}: {gone:,} of {gone + left:,} cells would be lost: {reasons}. " + ". ".join([*hints, advice])
     )
+
+
+def _elsewhere(
+    frame: Frame, outside: np.ndarray, total: int, place: Callable[[int], str], advice: str
+) -> ClusterfirstError:
+    return ClusterfirstError(
+        f"{frame.where}: {len(outside):,} of {total:,} lie wholly outside the slide of {frame.size} "
+        f"({a_few(outside, place)}), so they probably belong to another slide or another resolution: coordinates must "
+        f"be pixels of this slide at its full resolution (level 0). {advice}"
+    )
+
+
+def check_regions(areas: np.ndarray, rows: np.ndarray, features: Features, path: Path, slide: SlideFacts) -> np.ndarray:
+    """Say which regions lie on the slide, at least in part, and tell of the others.
+
+    Parameters
+    ----------
+    areas, rows
+        Of regions, valid; and their features.
+
+    Raises
+    ------
+    ClusterfirstError
+        Most lie elsewhere.
+    """
+    on_slide = shapely.intersects(areas, shapely.box(0, 0, slide.width, slide.height)) | shapely.is_empty(areas)
+    outside, frame = rows[~on_slide], Frame(f"regions {path}", slide)
+    if 2 * len(outside) > len(rows):
+        raise _elsewhere(frame, outside, len(rows), features.place, "Else remove these")
+    if len(outside):
+        which = a_few(outside, features.place)
+        log.warning("%s: %s of %s %s (%s)", frame.where, f"{len(outside):,}", f"{len(rows):,}", OUTSIDE, which)
+    return on_slide
 
 
 def _mended(features: Features) -> tuple[np.ndarray, np.ndarray, list[Remark]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .frames import LEVEL0, Corner
+
 Remark = tuple[str, np.ndarray]
 """Something to tell, as a predicate (*have holes: filled*), and the features that it concerns, ascending; of a feature
 that holds several cells, once for each of them."""
@@ -70,6 +72,8 @@ class Features:
     types : numpy.ndarray
         For each feature what the file says that it is, in QuPath's words (``cell``, ``detection``, ``annotation``, …);
         empty of a file that says nothing.
+    begins : Corner
+        Where coordinates begin, as readers return them; after `frames.placed`, all count from the corner of level 0.
     """
 
     polygons: np.ndarray
@@ -82,6 +86,7 @@ class Features:
     regions: np.ndarray = field(default_factory=lambda: np.empty(0, object))
     region_owner: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     types: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    begins: Corner = LEVEL0
 
     def __len__(self) -> int:
         return len(self.names)

@@ -19,6 +19,7 @@ import shapely
 
 from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
+from . import frames
 from .features import BROKEN, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     """Read features; see `foreign.read`.
 
     Raises
@@ -58,7 +59,8 @@ def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     polygons, owner = [np.empty(0, object)], [np.empty(0, int)]
     names, types, ids, planes, nucleus, unbounded, broken = [], [], [], [], [], [], []
     points, point_owner = [], []
-    features = enumerate(_features(_text(path), path))
+    origins: dict[str, list] = {}
+    features = enumerate(_features(_text(path), path, origins))
     while batch := list(islice(features, _BATCH)):
         geometries = {number: _wanted(feature, objects_of) for number, feature in batch}
         nested = {number: _nested(geometry, path, number) for number, geometry in geometries.items()}
@@ -101,6 +103,7 @@ def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
         regions=polygons[regions[owner]],
         region_owner=owner[regions[owner]],
         types=np.array(types, object),
+        begins=frames.of_geojson(origins, slide, path, given),
     )
 
 
@@ -165,10 +168,11 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _features(text: str, path: Path) -> Iterator[dict]:
+def _features(text: str, path: Path, origins: dict[str, list]) -> Iterator[dict]:
+    """Decode features one by one; leave in `origins` what kinds of documents say of where coordinates begin."""
     number = 0
     try:
-        for number, feature in enumerate(_items(text), start=1):
+        for number, feature in enumerate(_items(text, origins), start=1):
             if not isinstance(feature, dict) or "geometry" not in feature:
                 raise ClusterfirstError(f"outlines {path}, feature {number}: {_EXPECTED}, found {_brief(feature)}")
             yield feature
@@ -187,28 +191,33 @@ def _features(text: str, path: Path) -> Iterator[dict]:
         ) from error
 
 
-def _items(text: str) -> Iterator[Any]:
+def _items(text: str, origins: dict[str, list]) -> Iterator[Any]:
     """Decode features one by one, of one document after the other: some write a line for each, some join files."""
     at = 0
     while True:
-        at = yield from _document(text, at)
+        said: list = []
+        at = yield from _document(text, at, said)
+        origins.setdefault(repr(said), said)
         at = _BETWEEN.match(text, at).end()
         if at == len(text):
             return
 
 
-def _document(text: str, at: int) -> Iterator[Any]:
-    """Decode a collection's features, or a list's items, one by one; anything else whole. Return where it ends."""
+def _document(text: str, at: int, said: list) -> Iterator[Any]:
+    """Decode a collection's features, or a list's items, one by one; anything else whole. Return where it ends.
+
+    What it says of where its coordinates begin is added to `said`.
+    """
     at = _BETWEEN.match(text, at).end()
     start = at
     within = text.startswith("{", at)
-    at = _value_of(text, at, "features") if within else at
+    at = _value_of(text, at, "features", said) if within else at
     if at is None or not text.startswith("[", at):
         item, at = _DECODER.raw_decode(text, start)
         yield item
         return at
     at = yield from _list(text, at)
-    return _end_of(text, at, "features") if within else at
+    return _end_of(text, at, "features", said) if within else at
 
 
 def _list(text: str, at: int) -> Iterator[Any]:
@@ -226,7 +235,7 @@ def _list(text: str, at: int) -> Iterator[Any]:
     return at + 1
 
 
-def _end_of(text: str, at: int, once: str) -> int:
+def _end_of(text: str, at: int, once: str, said: list) -> int:
     """Where an object ends of which a value ends at `at`; no more of its keys may be `once`."""
     at = _past_space(text, at)
     while text.startswith(",", at):
@@ -235,30 +244,35 @@ def _end_of(text: str, at: int, once: str) -> int:
             raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
         start = at
         key, at = _DECODER.raw_decode(text, at)
-        if key == once:
-            raise json.JSONDecodeError(f"a second '{once}' in the same object", text, start)
+        if key == once or (key == frames.ORIGIN and said):
+            raise json.JSONDecodeError(f"a second '{key}' in the same object", text, start)
         at = _past_space(text, at)
         if not text.startswith(":", at):
             raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-        _, at = _DECODER.raw_decode(text, _past_space(text, at + 1))
+        value, at = _DECODER.raw_decode(text, _past_space(text, at + 1))
+        said += [value] if key == frames.ORIGIN else []
         at = _past_space(text, at)
     if not text.startswith("}", at):
         raise json.JSONDecodeError("Expecting ',' or '}'", text, at)
     return at + 1
 
 
-def _value_of(text: str, at: int, wanted: str) -> int | None:
+def _value_of(text: str, at: int, wanted: str, said: list) -> int | None:
     """Where the value of a key stands, of the object that begins at `at`; None if it has no such key."""
     at = _past_space(text, at + 1)
     while text.startswith('"', at):
+        start = at
         key, at = _DECODER.raw_decode(text, at)
+        if key == frames.ORIGIN and said:
+            raise json.JSONDecodeError(f"a second '{key}' in the same object", text, start)
         at = _past_space(text, at)
         if not text.startswith(":", at):
             return None
         at = _past_space(text, at + 1)
         if key == wanted:
             return at
-        _, at = _DECODER.raw_decode(text, at)
+        value, at = _DECODER.raw_decode(text, at)
+        said += [value] if key == frames.ORIGIN else []
         at = _past_space(text, at)
         if not text.startswith(",", at):
             return None
@@ -383,7 +397,7 @@ def class_colours(path: Path) -> dict[str, str]:
         See `read`.
     """
     found = {}
-    for feature in _features(_text(path), path):
+    for feature in _features(_text(path), path, {}):
         properties = feature.get("properties")
         told = properties.get("classification") if isinstance(properties, dict) else None
         name, shade = class_name(told), told.get("color") if isinstance(told, dict) else None

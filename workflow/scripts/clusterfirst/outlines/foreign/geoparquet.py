@@ -13,6 +13,7 @@ import shapely
 
 from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
+from . import frames
 from .features import NO_NUCLEUS, NO_OUTLINE, Features, Remark
 from .geojson import class_name
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _CLASS_COLUMNS = ("name", "class", "label", "classification")
 
 
-def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     """Read rows; see `foreign.read`.
 
     Raises
@@ -76,6 +77,7 @@ def read(path: Path, _slide: SlideFacts, given: Mapping[str, Any]) -> Features:
         remarks=[(NO_OUTLINE, np.setdiff1d(filled, owner)), *remarks],
         points=shapely.get_coordinates(points),
         point_owner=point_owner,
+        begins=frames.of_table(slide, path, "tables of geometries"),
     )
 
 

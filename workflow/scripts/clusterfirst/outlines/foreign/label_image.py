@@ -15,8 +15,12 @@ from ...slide.facts import SlideFacts
 from ..objects import outlines
 from . import labels
 from .features import FAR_PIECES, HOLED, PIECES, Features
+from .frames import Corner
 
 log = logging.getLogger(__name__)
+
+_Part = tuple[int, int, int, int]
+"""x, y, width and height in level-0 pixels."""
 
 _Check = Callable[[tuple[int, ...], np.dtype], None]
 
@@ -35,11 +39,11 @@ def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     Raises
     ------
     ClusterfirstError
-        The file is no label image, or not one of the whole slide.
+        The file is no label image, or not one of the whole slide or its scanned part.
     """
     image = _opened(path, slide)
     last = np.iinfo(image.dtype).max if image.dtype.itemsize < 4 else None
-    scale = _scale(image.shape[1], image.shape[0], slide, path)
+    part, scale = _scale(image.shape[1], image.shape[0], slide, path)
     image, original = labels.numbered(*labels.without_background(image, path))
     labels.check(image, original, path)
     polygons, values = outlines(image)
@@ -57,20 +61,17 @@ def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
             f"outlines {path}: label {original(values[far[0]])} is in pieces far from each other, and the numbers end "
             f"with {last}, as its bits do: several cells have one number. Save the labels anew, with more bits"
         )
+    _tell_part(image.shape[1], image.shape[0], part, scale, slide, path)
     if scale != (1, 1):
-        log.warning(
-            "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for the whole slide at 1/%.4g of "
-            "its resolution",
-            *(path, image.shape[1], image.shape[0], slide.width, slide.height, scale[0]),
-        )
         # Rounding must not push an object over the border.
-        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, (slide.width, slide.height)))
+        polygons = shapely.transform(polygons, lambda xy: np.minimum(xy * scale, part[2:]))
     return Features(
         polygons=polygons,
         owner=np.arange(len(polygons)),
         names=np.full(len(polygons), None),
         place=lambda row: f"label {original(values[row])}",
         remarks=[(FAR_PIECES, far), (PIECES, np.setdiff1d(pieces, far)), (HOLED, holed)],
+        begins=Corner(part[:2]),
     )
 
 
@@ -151,15 +152,42 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _scale(wide: int, high: int, slide: SlideFacts, path: Path) -> tuple[float, float]:
-    """Level-0 pixels per pixel of the image, along x and y."""
-    width, height = slide.width, slide.height
-    if (wide, high) == (width, height):
-        return 1, 1
+def _scale(wide: int, high: int, slide: SlideFacts, path: Path) -> tuple[_Part, tuple[float, float]]:
+    """Return what the image shows, of the slide or its scanned part, and level-0 pixels per pixel along x and y."""
+    whole = (0, 0, slide.width, slide.height)
+    parts = [whole, slide.bounds] if slide.bounds else [whole]
+    for part in parts:
+        if (wide, high) == part[2:]:
+            return part, (1, 1)
+    for part in parts:
+        if _is_alike(wide, high, part):
+            return part, (part[2] / wide, part[3] / high)
+    scanned = ", its scanned part {2} × {3} px".format(*slide.bounds) if slide.bounds else ""
+    raise ClusterfirstError(
+        f"outlines {path}: the label image is {wide} × {high} px, the slide {slide.width} × {slide.height} px{scanned}"
+        "; it must cover the whole slide, at the slide's full resolution or a lower one"
+    )
+
+
+def _is_alike(wide: int, high: int, part: _Part) -> bool:
+    """Whether an image is as large as a part at most, and of the same shape."""
+    _, _, width, height = part
     alike = abs(wide * height / width - high) <= 1 or abs(high * width / height - wide) <= 1
-    if not alike or wide > width or high > height:
-        raise ClusterfirstError(
-            f"outlines {path}: the label image is {wide} × {high} px, the slide {width} × {height} px; it must cover "
-            "the whole slide, at the slide's full resolution or a lower one"
-        )
-    return width / wide, height / high
+    return alike and wide <= width and high <= height
+
+
+def _tell_part(wide: int, high: int, part: _Part, scale: tuple[float, float], slide: SlideFacts, path: Path) -> None:
+    """Say what the image is taken for, if it has not the size of the slide."""
+    if (wide, high) == (slide.width, slide.height):
+        return
+    is_whole = part == (0, 0, slide.width, slide.height)
+    shown = "the whole slide" if is_whole else "the scanned part, {2} × {3} px from ({0}, {1}) on,".format(*part)
+    both = is_whole and slide.bounds and _is_alike(wide, high, slide.bounds)
+    log.warning(
+        "outlines %s: the label image is %d × %d px, the slide %d × %d px: taken for %s at 1/%.4g of its resolution%s",
+        *(path, wide, high, slide.width, slide.height, shown, scale[0]),
+        ", not for its scanned part, {2} × {3} px from ({0}, {1}) on, though that has the same shape: give an image of "
+        "the full resolution if it is that part".format(*slide.bounds)
+        if both
+        else "",
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
 from ...text import from_spreadsheet
-from . import numbers
+from . import frames, numbers
 from .features import NO_OUTLINE, Features
 
 _HEADERS = {
@@ -31,7 +31,7 @@ _EXCEL = re.compile(r'"?sep=([,;|\t])"?\s*')
 _EXPECTED = "Expected columns x, y and class with a header"
 
 
-def read(path: Path, _slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
+def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     """Read a table of points separated by commas, semicolons or tabs; see `foreign.read_truth`.
 
     Raises
@@ -53,6 +53,7 @@ def read(path: Path, _slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
         remarks=[(NO_OUTLINE, rows)],
         points=xy,
         point_owner=rows,
+        begins=frames.of_table(slide, path, "tables of points"),
     )
 
 

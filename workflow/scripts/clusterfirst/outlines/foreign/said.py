@@ -11,8 +11,9 @@ import numpy as np
 import shapely
 
 from ...slide.facts import SlideFacts
-from .checks import check, check_points, classified
+from .checks import check, check_points, check_regions, classified
 from .features import NO_OUTLINE, REGIONS, Features
+from .frames import Corner
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """Says of areas (``shapely.Polygon`` or ``shapely.MultiPolygon``, valid, level-0 pixels) which are regions: that shows
@@ -36,12 +37,15 @@ class Said:
         The class, or None; not all are None.
     types : numpy.ndarray
         What the file says that it is, in QuPath's words; empty where it says nothing.
+    begins : Corner
+        Where the coordinates of the file begin; those here begin at the corner of level 0.
     """
 
     shapes: np.ndarray
     region: np.ndarray
     names: np.ndarray
     types: np.ndarray
+    begins: Corner
 
 
 def said(features: Features, path: Path, slide: SlideFacts, *, given: Mapping[str, Any], is_region: Judge) -> Said:
@@ -59,12 +63,14 @@ def said(features: Features, path: Path, slide: SlideFacts, *, given: Mapping[st
         points, rows = check_points(features, path, slide, given=given)
         parts.append((points, np.zeros(len(rows), bool), rows))
     areas = _whole(features.regions, features.region_owner, regions)
+    there = check_regions(areas, regions, features, path, slide)
+    areas, regions = areas[there], regions[there]
     parts.append((areas, np.ones(len(regions), bool), regions))
     shapes, region, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
     classified(features.names[rows], rows, features, path)
-    return Said(shapes[order], region[order], features.names[rows], types[rows])
+    return Said(shapes[order], region[order], features.names[rows], types[rows], features.begins)
 
 
 def _apart(features: Features, types: np.ndarray, is_region: Judge) -> Features:

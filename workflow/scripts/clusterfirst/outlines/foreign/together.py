@@ -169,16 +169,18 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
         return
     slide = frame.slide
     median = float(np.median(shapely.area(polygons))) * slide.mpp**2
-    right, bottom = shapely.bounds(polygons).reshape(-1, 4)[:, 2:].max(axis=0)
+    # As the file has it, which knows of the scanned part only if it counts from there.
+    right, bottom = shapely.bounds(polygons).reshape(-1, 4)[:, 2:].max(axis=0) - frame.begins
+    width, height = slide.bounds[2:] if slide.bounds and frame.begins == slide.origin else (slide.width, slide.height)
     # Where they would end if they were µm, or of a level at half the resolution.
     part = max(slide.mpp, 0.5) if slide.mpp < 0.9 else 0.5
-    in_corner = right <= part * slide.width + 1 and bottom <= part * slide.height + 1
+    in_corner = right <= part * width + 1 and bottom <= part * height + 1
     said = f"outlines {path}: half of the {len(polygons):,} outlines are"
     if median < least_um2 and in_corner:
         raise ClusterfirstError(
             f"{said} smaller than {median:.3g} µm², and all lie in the first {right:.0f} × {bottom:.0f} px of the "
-            f"slide's {frame.size}: are these µm, or pixels of a lower resolution? Coordinates must be pixels of the "
-            f"full resolution (level 0; {slide.mpp:g} µm each here). If they are, and your cells so small, lower "
+            f"slide's {width} × {height}: are these µm, or pixels of a lower resolution? Coordinates must be pixels of "
+            f"the full resolution (level 0; {slide.mpp:g} µm each here). If they are, and your cells so small, lower "
             "given.min_median_um2"
         )
     if median < least_um2 / 2:
