@@ -46,6 +46,16 @@ def label_said_to_be_a_small_copy(path):
     pages(path, (TISSUE, TILED), (label, TILED | {"subfiletype": 1}))
 
 
+def pyramid_of_a_camera(path):
+    image = ((WIDE * 16383 + 127) // 255).astype(np.uint16)
+    image[0, 0] = 16383
+    halved = (image[::2, ::2].astype(np.uint32) + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) // 4
+    how = TILED | UM | {"photometric": "rgb"}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(image, subifds=1, **how)
+        file.write(halved.astype(np.uint16), subfiletype=1, **how)
+
+
 def focal_planes(path):
     unsharp = gaussian_filter(TISSUE, (8, 8, 0))
     pages(path, *((image, TILED | {"metadata": None}) for image in (unsharp, TISSUE, unsharp)))
@@ -108,6 +118,7 @@ SHOWN = {
     "orientation 6, tiles": ("a.tif", orientation(6, TILED), r"orientation \(6\) is not heeded"),
     "orientation 3, strips": ("a.tif", orientation(3, STRIPS), r"orientation \(3\) is not heeded"),
     "14 bits, tiles": ("a.tif", camera(14, TILED), r"white is 16,383 of 65,535"),
+    "14 bits, a pyramid": ("a.ome.tif", pyramid_of_a_camera, r"white is 16,383 of 65,535"),
     "12 bits, strips": ("a.tif", camera(12, STRIPS), r"white is 4,095 of 65,535"),
     "12 bits by a tag": ("a.tif", maximum_in_a_tag, r"MaxSampleValue is 4,095"),
     "14 bits, PNG": ("a.png", camera_png, r"white is 16,383 of 65,535"),

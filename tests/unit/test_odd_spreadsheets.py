@@ -13,6 +13,8 @@ from clusterfirst.io import write_csv
 from clusterfirst.outlines import foreign
 from clusterfirst.text import from_spreadsheet, spreadsheet
 
+from .. import defaults
+from ..made import slide_facts
 from .test_export_formats import written
 
 FORMULAS = [
@@ -61,7 +63,9 @@ def test_cells_of_ours_are_a_truth_with_the_same_classes(tmp_path):
     names = ["=1", "-2+3", "'=1", "stroma"]
     squares = [shapely.box(20 * at, 0, 20 * at + 10, 10) for at in range(len(names))]
     table.export(written(tmp_path, squares, label=names), tmp_path / "cells.csv")
-    truth = foreign.read_truth(tmp_path / "cells.csv", width=1000, height=1000)
+    truth = foreign.read_truth(
+        tmp_path / "cells.csv", slide_facts(width=1000, height=1000), given=defaults.section("given")
+    )
     assert truth["name"].tolist() == names
 
 

@@ -41,18 +41,22 @@ def written_out(path: str) -> str:
     """
     if is_address(path):
         return path
+    _refuse_controls(path, path)
     full = _of_address(path) if _FILE.match(path) else _with_home_and_variables(path)
-    if wrong := re.search(r"[\x00-\x1f\x7f]", full):
-        raise ClusterfirstError(f"{path!r} has a line break or another control character ({wrong[0]!r}) in it")
+    _refuse_controls(full, path)
     return full
+
+
+def _refuse_controls(text: str, path: str) -> None:
+    if wrong := re.search(r"[\x00-\x1f\x7f]", text):
+        raise ClusterfirstError(f"{path!r} has a line break or another control character ({wrong[0]!r}) in it")
 
 
 def _with_home_and_variables(path: str) -> str:
     try:
         return _with_home(_VARIABLE.sub(_value, path))
     except ClusterfirstError:
-        # A path with a control character cannot even be looked for.
-        if path.isprintable() and os.path.lexists(path):
+        if os.path.lexists(path):
             return path
         raise
 

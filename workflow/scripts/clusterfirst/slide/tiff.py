@@ -362,7 +362,9 @@ class _Level:
             raise ValueError("an image of no pixels")
         self._axes, self._plane = series.axes, plane
         # Without tiles, every read would decode whole strips, often the whole image.
-        self._pixels = zarr.open(series.aszarr(), mode="r") if series.keyframe.is_tiled else series.asarray()
+        self._pixels = (
+            zarr.open_array(series.aszarr(level=0), mode="r") if series.keyframe.is_tiled else series.asarray()
+        )
 
     def read(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         """H × W × channels, as stored."""
