@@ -15,10 +15,6 @@ HERE = workflow.current_basedir
 RULES_FOLDER = Path(HERE.get_path_or_uri(secret_free=True)) if HERE.is_local else None
 if RULES_FOLDER:
     sys.path.insert(0, str(RULES_FOLDER.parent / "scripts"))
-    # Snakemake puts a script's folder last on the path: another version that is installed would come first.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
 try:
     import clusterfirst
 except ModuleNotFoundError as error:
@@ -30,8 +26,12 @@ except ModuleNotFoundError as error:
 from clusterfirst import text
 from clusterfirst.health import causes, lock, machines
 from clusterfirst.io import ClusterfirstError
+from clusterfirst.paths import import_first
 from clusterfirst.plan import verbatim
 from clusterfirst.proposing import server
+
+if RULES_FOLDER:
+    import_first(RULES_FOLDER.parent / "scripts")
 
 started = time.time()
 # Where a path lies once Snakemake has put a module's prefix before it.

@@ -115,3 +115,11 @@ def _members(value: dict, schema: dict) -> Iterator[tuple[Any, Any, dict]]:
     for key, one in value.items():
         below = schema.get("properties", {}).get(key, others)
         yield key, one, below if isinstance(below, dict) else {}
+
+
+def import_first(folder: Path) -> None:
+    """Have processes that this one starts look for modules in a folder before anywhere else.
+
+    Snakemake puts a script's folder last: another version that is installed would come first.
+    """
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
