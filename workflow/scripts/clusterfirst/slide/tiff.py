@@ -138,42 +138,16 @@ def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
     if not images:
         return None
     series = max(images, key=_area)
-    page = series.keyframe
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    channels, samples = sizes.get("C", 1), sizes.get("S", 1)
-    names = _channel_names(file, series)
+    sizes, page = _sizes(series), series.keyframe
     _refuse_pixels(path, series)
-    if any(part is None for part in series.pages):
-        raise ClusterfirstError(
-            f"slide {path}: parts of the image lie in other files, which are missing: copy them into the same folder"
-        )
-    as_pages = channels == len(_COLOURS) and samples == 1 and names == list(_COLOURS)
-    if (channels > 1 and not as_pages) or samples > 4:
-        count = max(channels, samples)
-        named = f" ({', '.join(names[:8])})" if names else ""
-        raise ClusterfirstError(
-            f"slide {path}: the image has {count} channels{named}, which are not red, green and blue. "
-            "Images of many channels are not read here: give one in colours"
-        )
-    plane, remarks = _plane(path, sizes, in_colour=as_pages or samples >= 3)
-    remarks += _others(images, series)
-    odd = as_pages or any(plane.values()) or page.index != 0 or _has_false_level(pages, sizes)
-    if (turn := int(getattr(page.tags.get("Orientation"), "value", 1) or 1)) not in (0, 1):
-        remarks.append(f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath")
-        odd = True
-    white = 255
-    if series.dtype == np.uint16:
-        white, why = _white(file, series, plane)
-        if white != 65535:
-            remarks.append(of_white(white, why))
-            odd = True
-    drops_alpha = False
-    if samples == 4 and page.photometric in (1, 2, 6):
-        if not page.extrasamples or page.extrasamples[0] == 0:
-            drops_alpha = odd = True
-        elif not _brightest(series, plane, sample=3):
-            remarks.append(NO_ALPHA)
-            drops_alpha = odd = True
+    as_pages = _colours_are_pages(file, series, path)
+    plane, of_planes = _plane(path, sizes, in_colour=as_pages or sizes.get("S", 1) >= 3)
+    turned = _turned(page)
+    white, of_range = _white(file, series, plane) if series.dtype == np.uint16 else (255, [])
+    drops_alpha, of_alpha = _alpha(series, plane)
+    remarks = [*of_planes, *_others(images, series), *turned, *of_range, *of_alpha]
+    elsewhere = any(plane.values()) or page.index != 0 or _has_false_level(pages, sizes)
+    odd = as_pages or elsewhere or drops_alpha or bool(turned or of_range)
     if odd and not _readable(page):
         raise ClusterfirstError(
             f"slide {path}: {'; '.join(remarks) or 'it is no plain image'}; in colours of the kind "
@@ -183,8 +157,46 @@ def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
     return Survey(number, plane, white, drops_alpha, not odd, _mpp(file, series), tuple(remarks))
 
 
+def _colours_are_pages(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> bool:
+    """Whether red, green and blue are images of their own; an error where channels are anything else."""
+    sizes, names = _sizes(series), _channel_names(file, series)
+    channels, samples = sizes.get("C", 1), sizes.get("S", 1)
+    if channels == len(_COLOURS) and samples == 1 and names == list(_COLOURS):
+        return True
+    if channels > 1 or samples > 4:
+        named = f" ({', '.join(names[:8])})" if names else ""
+        raise ClusterfirstError(
+            f"slide {path}: the image has {max(channels, samples)} channels{named}, which are not red, green and blue. "
+            "Images of many channels are not read here: give one in colours"
+        )
+    return False
+
+
+def _turned(page: tifffile.TiffPage) -> list[str]:
+    """What is to be said of a tag of orientation."""
+    turn = int(getattr(page.tags.get("Orientation"), "value", 1) or 1)
+    if turn in (0, 1):
+        return []
+    return [f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath"]
+
+
+def _alpha(series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[bool, list[str]]:
+    """Whether the fourth sample is to be left out, and what is to be said of that."""
+    page = series.keyframe
+    if _sizes(series).get("S", 1) != 4 or page.photometric not in (1, 2, 6):
+        return False, []
+    if not page.extrasamples or page.extrasamples[0] == 0:
+        return True, []  # it has no meaning
+    return (False, []) if _brightest(series, plane, sample=3) else (True, [NO_ALPHA])
+
+
+def _sizes(series: tifffile.TiffPageSeries) -> dict[str, int]:
+    """Lengths by axis: X, Y, S (samples of a pixel), C (channels), Z, T and others."""
+    return dict(zip(series.axes, series.shape, strict=True))
+
+
 def _size(series: tifffile.TiffPageSeries) -> tuple[int, int]:
-    sizes = dict(zip(series.axes, series.shape, strict=True))
+    sizes = _sizes(series)
     return sizes["X"], sizes["Y"]
 
 
@@ -194,7 +206,11 @@ def _area(series: tifffile.TiffPageSeries) -> int:
 
 
 def _refuse_pixels(path: Path, series: tifffile.TiffPageSeries) -> None:
-    """Refuse pixels that are no shades of light."""
+    """Refuse pixels that are no shades of light, or are not there."""
+    if any(part is None for part in series.pages):
+        raise ClusterfirstError(
+            f"slide {path}: parts of the image lie in other files, which are missing: copy them into the same folder"
+        )
     kind = series.dtype
     if kind is None:
         bits = series.keyframe.bitspersample
@@ -231,7 +247,7 @@ def _plane(path: Path, sizes: Mapping[str, int], *, in_colour: bool) -> tuple[di
 
 def _others(images: list, main: Any) -> list[str]:
     """Tell of further images that are too large for a macro or a label, and no smaller copy of the slide."""
-    sizes = dict(zip(main.axes, main.shape, strict=True))
+    sizes = _sizes(main)
     further = []
     for wide, high in (_size(other) for other in images if other is not main):
         if not _is_copy((wide, high), sizes) and wide * high >= _NOTABLE * sizes["X"] * sizes["Y"]:
@@ -315,19 +331,25 @@ def _mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[floa
     return None
 
 
-def _white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[int, str]:
-    """The value of white in pixels of 16 bits, of which cameras use ten to sixteen, and how it is known."""
+def _white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[int, list[str]]:
+    """The value of white in pixels of 16 bits, of which cameras use ten to sixteen, and what is to be said of it."""
+    white, why = _known_white(file, series) or (None, "")
+    if white is None:
+        most = _brightest(series, plane)
+        white, why = range_of(most), f"its brightest pixel is {most:,}"
+    return white, [] if white == 65535 else [of_white(white, why)]
+
+
+def _known_white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[int, str] | None:
+    """The value of white and how it is known, if the file says so."""
     pixels = _ome_pixels(file, series) if series.kind == "ome" else None
-    tag = series.keyframe.tags.get("MaxSampleValue")
+    tag, bits = series.keyframe.tags.get("MaxSampleValue"), series.keyframe.bitspersample
     with suppress(ValueError, TypeError):
         if pixels is not None and 8 <= int(pixels.get("SignificantBits", 16)) < 16:
             return (1 << int(pixels.get("SignificantBits"))) - 1, "SignificantBits of its OME-XML"
         if tag is not None and 0 < (most := int(np.max(tag.value))) < 65535:
             return range_of(most), f"its tag MaxSampleValue is {most:,}"
-    if 8 <= series.keyframe.bitspersample < 16:
-        return (1 << series.keyframe.bitspersample) - 1, "it has so many bits"
-    most = _brightest(series, plane)
-    return range_of(most), f"its brightest pixel is {most:,}"
+    return ((1 << bits) - 1, "it has so many bits") if 8 <= bits < 16 else None
 
 
 def range_of(most: int) -> int:
