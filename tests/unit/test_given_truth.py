@@ -106,7 +106,7 @@ def test_points_of_geoparquet_are_read(tmp_path):
 )
 def test_tables_are_read_whatever_their_usual_headers(name, text, write, told):
     assert rows(foreign.read_truth(write(text, name), **SIZE)) == [(1, 2, "tumor"), (3.5, 4, "NA")]
-    assert told() == []
+    assert ["1 of 2 are of class 'NA'" in line for line in told()] == [True]
 
 
 @few

@@ -314,6 +314,20 @@ def test_of_two_columns_of_geometries_the_wanted_one_is_taken(objects_of, tmp_pa
     assert same(read(tmp_path / "a.parquet", objects_of=objects_of), wanted)
 
 
+def test_columns_of_centres_are_no_outlines(tmp_path):
+    cells = geopandas.GeoSeries(nuclei())
+    frame = geopandas.GeoDataFrame({"geometry": cells, "nucleus_centroid": cells.centroid})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert same(read(tmp_path / "a.parquet"), nuclei())
+
+
+def test_what_qupath_says_of_objects_counts_in_geoparquet_too(tmp_path):
+    kinds = ["annotation", *["detection"] * 60]
+    frame = geopandas.GeoDataFrame({"geometry": [shapely.box(0, 0, 90, 90), *nuclei()], "objectType": kinds})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert same(read(tmp_path / "a.parquet"), nuclei())
+
+
 @pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
 def test_nuclei_and_cells_as_objects_of_their_own_are_not_both_taken(objects_of, write, told):
     inner = nuclei()
@@ -457,6 +471,27 @@ def test_a_class_of_one_corner_is_one_all_the_same(sparse, tmp_path):
     image[(image > 55 if sparse else image > 40)] = 56
     with pytest.raises(ClusterfirstError, match="far from each other"):
         read(saved(image, tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64])
+def test_labels_below_0_are_refused(dtype, tmp_path):
+    image = label_image(np.int64)
+    wrong = np.where(image > 30, image - 40_000, image).astype(np.int64)
+    with pytest.raises(ClusterfirstError, match=r"there are labels below 0 .*save the labels anew"):
+        read(saved(np.maximum(wrong, -32_000).astype(dtype), tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize(
+    ("background", "dtype"), [(2**32 - 1, np.uint32), (2**64 - 1, np.uint64), (2**31 - 1, np.int32)]
+)
+def test_a_huge_number_of_the_background_takes_no_memory(background, dtype, tmp_path):
+    image = np.where(label_image(np.uint64) == 0, background, label_image(np.uint64)).astype(dtype)
+    assert len(read(saved(image, tmp_path / "a.tif"))) == 60
+
+
+def test_a_cell_with_number_0_is_kept_in_few_bits(tmp_path):
+    image = np.where(label_image() == 0, 255, label_image() - 1).astype(np.uint8)
+    assert len(read(saved(image, tmp_path / "a.png"))) == 60
 
 
 def test_labels_saved_with_too_few_bits_are_refused(tmp_path):
@@ -609,6 +644,12 @@ def test_numbers_that_are_not_understood_are_refused_with_their_lines(text, why,
 def test_three_decimals_are_decimals(write):
     text = "x,y,class\n" + "".join(f"{i}.125,{i}.250,a\n" for i in range(60))
     assert shapely.get_coordinates(truth(write(text, "a.csv")).geometry)[1].tolist() == [1.125, 1.25]
+
+
+def test_what_r_writes_for_no_class_is_told(write, told):
+    rows = "".join(f"{10 + i},{10 + i},{'NA' if i % 2 else 'tumour'}\n" for i in range(20))
+    assert len(truth(write("x,y,class\n" + rows, "a.csv"))) == 20
+    assert "10 of 20 are of class 'NA', which is taken for one" in told()
 
 
 def test_other_encodings_are_refused_with_what_to_do(write):

@@ -9,7 +9,7 @@ import logging
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,7 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
             nucleus.append(isinstance(feature.get("nucleusGeometry"), dict))
     polygons, owner = np.concatenate(polygons), np.concatenate(owner)
 
-    # Without cells, the annotations are the cells: drawn by hand.
-    regions = np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
+    regions = regions_among(types)
     elsewhere = _elsewhere(planes, ~regions, path)
     left = regions | elsewhere
     points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
@@ -105,6 +104,11 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
         types=np.array(types, object),
         begins=frames.of_geojson(origins, slide, path, given),
     )
+
+
+def regions_among(types: Sequence[str]) -> np.ndarray:
+    """Say which objects are regions by their types; without cells, the annotations are the cells: drawn by hand."""
+    return np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
 
 
 def _wanted(feature: dict, objects_of: str) -> Any:

@@ -32,9 +32,6 @@ _REACH_PX = 4
 """A piece of this fraction of the largest, farther from it than it is wide (and than this), is another cell."""
 
 
-_TESTS = (lambda block: block == 0, lambda block: block < 0, np.ones_like)
-
-
 def without_background(image: np.ndarray, path: Path) -> tuple[np.ndarray, int]:
     """Find the number of the background.
 
@@ -51,24 +48,42 @@ def without_background(image: np.ndarray, path: Path) -> tuple[np.ndarray, int]:
         There is nothing else.
     """
     other = _background(image)
+    _refuse_negative(image, other, path)
     if other is None:
         return image, 0
-    at_zero, negative, total = (sum(int(test(block).sum()) for block in blocks(image)) for test in _TESTS)
-    if (other > 0 and total - negative == count(image)[other] + at_zero) or (other < 0 and at_zero == total - negative):
+    at_zero, at_other, negative = (
+        sum(int(test(block).sum()) for block in blocks(image))
+        for test in (lambda block: block == 0, lambda block: block == other, lambda block: block < 0)
+    )
+    if image.size == at_zero + (at_other if other > 0 else 0) + negative:
         raise ClusterfirstError(
             f"outlines {path}: besides {other}, which fills most of the image up to all its borders, there is nothing "
             "but 0, as in a mask; in a label image every cell has a number of its own (scikit-image's label() gives "
             "them)"
         )
-    zero = int(image.max()) + 1 if 0 < at_zero < _MOST * total and _is_compact(image) else 0
+    most = max(int(block[block != other].max(initial=0)) for block in blocks(image))
+    zero = most + 1 if 0 < at_zero < _MOST * image.size and _is_compact(image) else 0
     log.warning(
         "outlines %s: %d fills most of the image, up to all its borders, and is taken for the background%s",
         *(path, other, ", 0 for a cell" if zero else ""),
     )
-    out = np.zeros(image.shape, np.int64 if image.max() >= np.iinfo(np.int32).max else np.int32)
-    for block, numbers in zip(blocks(image), blocks(out), strict=True):
-        numbers[:] = np.where(block == other, 0, np.where(block == 0, zero, np.maximum(block, 0)))
+    out = np.zeros(image.shape, np.int64 if most >= np.iinfo(np.int32).max else np.int32)
+    for block, cells in zip(blocks(image), blocks(out), strict=True):
+        kept = np.where(block == other, 0, block).astype(out.dtype)
+        cells[:] = np.where(block == 0, zero, np.maximum(kept, 0))
     return out, zero
+
+
+def _refuse_negative(image: np.ndarray, background: int | None, path: Path) -> None:
+    """Refuse numbers below 0 but for one that is the background, or −1, which some write for what is to be ignored."""
+    if not np.issubdtype(image.dtype, np.signedinteger):
+        return
+    below = {int(number) for block in blocks(image) for number in np.unique(block[block < 0])[:_FEW]}
+    if wrong := sorted(below - {background, -1}):
+        raise ClusterfirstError(
+            f"outlines {path}: there are labels below 0 ({', '.join(map(str, wrong[:_FEW]))}), as where cells are more "
+            f"than {8 * image.dtype.itemsize} bits have numbers: save the labels anew, with more bits and without signs"
+        )
 
 
 def _background(image: np.ndarray) -> int | None:

@@ -17,7 +17,7 @@ _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _SPACED = re.compile(r"(?<=\d)[ \u00a0\u202f\u2009'’](?=\d{3}(\D|$))")
 _PIXELS = re.compile(r"\s*(px|pixels?)$", re.IGNORECASE)
 _UNIT = re.compile(r"[+-]?[\d.,]+\s*[a-zA-Zµμ°%²]+\.?")
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "-", "inf", "-inf"}
+MISSING = {"", "na", "n/a", "nan", "null", "none", "-", "inf", "-inf"}
 _THREE = re.compile(r"\d{1,3}\.\d{3}")
 _WHOLE = re.compile(r"\d{1,3}")
 _FEW = 5
@@ -81,7 +81,7 @@ def _with_points(texts: list[str], lines: list[int], where: str) -> list[str]:
 
 def _like_thousands(texts: list[str]) -> bool:
     """Whether points may stand before thousands: all others are below a thousand, and none has other decimals."""
-    numbers = [text for text in texts if text.lower() not in _MISSING]
+    numbers = [text for text in texts if text.lower() not in MISSING]
     three = sum(bool(_THREE.fullmatch(text)) for text in numbers)
     whole = sum(bool(_WHOLE.fullmatch(text)) for text in numbers)
     return three >= _FEW and whole > 0 and three + whole == len(numbers)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from ...slide.facts import SlideFacts
 from ...text import from_spreadsheet
 from . import frames, numbers
 from .features import NO_OUTLINE, Features
+
+log = logging.getLogger(__name__)
 
 _HEADERS = {
     "x": ("x", "x_px", "centroid_x", "centroid x", "centroid x px"),
@@ -45,16 +49,27 @@ def read(path: Path, slide: SlideFacts, _given: Mapping[str, Any]) -> Features:
     texts = [row[column] for column in (x, y) for row in table]
     xy = numbers.read(texts, lines * 2, f"truth {path}").reshape(2, -1).T
     rows = np.arange(len(table))
+    names = [from_spreadsheet(row[name]).strip() or None for row in table]
+    _tell_of_missing(names, path)
     return Features(
         polygons=np.empty(0, object),
         owner=np.empty(0, int),
-        names=np.array([from_spreadsheet(row[name]).strip() or None for row in table], object),
+        names=np.array(names, object),
         place=lambda row: f"line {lines[row]}",
         remarks=[(NO_OUTLINE, rows)],
         points=xy,
         point_owner=rows,
         begins=frames.of_table(slide, path, "tables of points"),
     )
+
+
+def _tell_of_missing(names: list[str | None], path: Path) -> None:
+    """Warn of what R and pandas write for no class: it may be one, too."""
+    for word, count in Counter(name for name in names if name and name.lower() in numbers.MISSING).items():
+        log.warning(
+            "truth %s: %s of %s are of class '%s', which is taken for one: leave the cell empty if there is none",
+            *(path, f"{count:,}", f"{len(names):,}", word),
+        )
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
