@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.slide.facts import SlideFacts
-from clusterfirst.slide.slide import Slide
+from clusterfirst.slide.slide import Slide, UnreadableError
 
 EDGE = 192
 TILED = {"tile": (64, 64), "compression": "deflate"}
@@ -39,6 +39,13 @@ def pages(path: Path, *images: tuple[np.ndarray, dict]) -> None:
 
 def macro_first(path):
     pages(path, (TISSUE[::4, ::4], TILED | {"resolution": (5_000, 5_000)}), (TISSUE, TILED))
+
+
+def larger_below(path):
+    how = {**TILED, **UM, "photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(path) as file:
+        file.write(TISSUE[::4, ::4], subifds=1, **how)
+        file.write(TISSUE, **how)
 
 
 def label_said_to_be_a_small_copy(path):
@@ -82,8 +89,19 @@ def camera(bits: int, how: dict):
     return write
 
 
+def camera_with_transparency(path):
+    image = np.dstack([WIDE * 16, np.full((EDGE, EDGE), 65535)]).astype(np.uint16)
+    pages(path, (image, TILED | {"extrasamples": ["unassalpha"]}))
+
+
+def a_hot_pixel(path):
+    image = (WIDE * 16).astype(np.uint16)
+    image[0, 0] = 65535
+    pages(path, (image, TILED))
+
+
 def maximum_in_a_tag(path):
-    pages(path, ((WIDE * 16).astype(np.uint16), TILED | {"extratags": [(281, "H", 3, (4095,) * 3, True)]}))
+    pages(path, ((WIDE * 16).astype(np.uint16), TILED | {"extratags": [(281, "H", 3, (4080,) * 3, True)]}))
 
 
 def camera_png(path):
@@ -112,6 +130,7 @@ def all_transparent_png(path):
 STRIPS = {"rowsperstrip": 32}
 SHOWN = {
     "the macro stands first": ("a.ome.tif", macro_first, ""),
+    "the slide is a SubIFD": ("a.tif", larger_below, ""),
     "a label is flagged as a level": ("a.tif", label_said_to_be_a_small_copy, ""),
     "focal planes": ("a.tif", focal_planes, "3 planes of the same size: number 2 is read"),
     "red, green and blue in pages": ("a.ome.tif", colours_in_pages, ""),
@@ -120,7 +139,9 @@ SHOWN = {
     "14 bits, tiles": ("a.tif", camera(14, TILED), r"white is 16,383 of 65,535"),
     "14 bits, a pyramid": ("a.ome.tif", pyramid_of_a_camera, r"white is 16,383 of 65,535"),
     "12 bits, strips": ("a.tif", camera(12, STRIPS), r"white is 4,095 of 65,535"),
-    "12 bits by a tag": ("a.tif", maximum_in_a_tag, r"MaxSampleValue is 4,095"),
+    "12 bits with transparency": ("a.tif", camera_with_transparency, r"white is 4,095 of 65,535"),
+    "12 bits and a hot pixel": ("a.tif", a_hot_pixel, r"white is 4,095 of 65,535"),
+    "12 bits by a tag": ("a.tif", maximum_in_a_tag, r"MaxSampleValue is 4,080"),
     "14 bits, PNG": ("a.png", camera_png, r"white is 16,383 of 65,535"),
     "RGBX, tiles": ("a.tif", unspecified_fourth(TILED), ""),
     "RGBX, strips": ("a.tif", unspecified_fourth(STRIPS), ""),
@@ -147,6 +168,60 @@ def test_an_odd_file_is_shown_as_it_is_meant(tmp_path, case):
     assert re.search(remark, said) if remark else not said
 
 
+GREY = TISSUE[..., 0]
+GREYS = {
+    "16 bits, tiles": ("a.tif", {**TILED, "photometric": "minisblack"}, GREY.astype(np.uint16) * 257),
+    "16 bits, strips": ("a.tif", {**STRIPS, "photometric": "minisblack"}, GREY.astype(np.uint16) * 257),
+    "inverted and turned": (
+        "a.tif",
+        {**TILED, "photometric": "miniswhite", "extratags": [(274, "H", 1, 6, True)]},
+        255 - GREY,
+    ),
+    "transparent all over": (
+        "a.tif",
+        {**TILED, "photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]},
+        np.dstack([GREY, 0 * GREY]),
+    ),
+    "16 bits, PNG": ("a.png", None, GREY.astype(np.uint16) * 257),
+}
+
+
+@pytest.mark.parametrize("case", GREYS)
+def test_shades_of_grey_are_shown_as_they_are(tmp_path, case):
+    name, how, image = GREYS[case]
+    # Tiles that the width is no multiple of.
+    image = image[:150, :150]
+    if how is None:
+        Image.fromarray(image).save(tmp_path / name)
+    else:
+        pages(tmp_path / name, (image, how))
+    with Slide(tmp_path / name, mpp=0.5) as slide:
+        shown = slide.read(0, 0, 150, 150)
+    np.testing.assert_array_equal(shown, np.repeat(GREY[:150, :150, None], 3, axis=2))
+
+
+def test_one_damaged_tile_costs_itself_where_bits_must_be_counted(tmp_path):
+    path = tmp_path / "a.tif"
+    pages(path, ((WIDE * 64).astype(np.uint16), TILED))
+    with tifffile.TiffFile(path) as file:
+        at, length = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[at : at + length] = b"\xff" * length
+    path.write_bytes(content)
+    with Slide(path) as slide:
+        with pytest.raises(UnreadableError):
+            slide.read(0, 0, 64, 64)
+        assert np.abs(slide.read(64, 0, 128, 64).astype(int) - TISSUE[:64, 64:]).max() <= 1
+
+
+def test_exif_orientation_of_a_plain_image_is_told_of(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(TISSUE).save(tmp_path / "a.jpg", exif=exif)
+    with Slide(tmp_path / "a.jpg", mpp=0.5) as slide:
+        assert "orientation (6) is not heeded" in slide.facts.remarks[0]
+
+
 def channels(count: int, **how):
     def write(path):
         image = np.stack([TISSUE[..., 0]] * count)
@@ -171,6 +246,16 @@ def five_samples(path):
     pages(path, (image, TILED | {"extrasamples": ["unspecified"] * 2}))
 
 
+def channels_beside_grey(path):
+    image = np.dstack([TISSUE, TISSUE[..., :1]])
+    how = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [0, 0, 0], "metadata": None}
+    pages(path, (image, TILED | how))
+
+
+def axes_without_names(path):
+    pages(path, (np.stack([[TISSUE] * 3] * 2), TILED))
+
+
 def mirax_alone(path):
     Image.fromarray(TISSUE).save(path, "JPEG")
 
@@ -188,6 +273,8 @@ REFUSED = {
     "three other channels": ("a.ome.tif", channels(3), "has 3 channels"),
     "pages of grey": ("a.tif", grey_pages, "3 pages in shades of grey"),
     "five samples": ("a.tif", five_samples, "has 5 channels"),
+    "channels beside grey": ("a.tif", channels_beside_grey, "has 4 channels"),
+    "axes without names": ("a.tif", axes_without_names, "several axes without names"),
     "MIRAX without its folder": ("Case1.mrxs", mirax_alone, r"folder Case1/ beside it, which is missing"),
     "VSI": ("a.vsi", nothing_but_pixels, r"folder _a_/ beside it"),
     "Hamamatsu without its files": ("a.vms", mirax_alone, "files beside it, which are missing"),
@@ -218,6 +305,10 @@ RESOLUTIONS = {
             "resolution": None,
             "resolutionunit": None,
         },
+    ),
+    "OME-XML with one of both": (
+        "a.ome.tif",
+        {"metadata": {"PhysicalSizeX": 0.5}, "resolution": (10_000, 10_000)},
     ),
     "tags of strips, inch": ("a.tif", {"resolution": (50_800, 50_800), "resolutionunit": "INCH"}),
     "tags of tiles, cm": ("a.tif", TILED),

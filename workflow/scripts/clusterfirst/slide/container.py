@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io import ClusterfirstError
-from .tiff import MOST_PIXELS, NO_ALPHA, TiffImage, decoding, is_tiff, of_white, range_of, scaled, survey
+from .tiff import (
+    MOST_PIXELS,
+    NO_ALPHA,
+    TiffImage,
+    decoding,
+    held,
+    is_tiff,
+    of_turn,
+    of_white,
+    range_of,
+    scaled,
+    survey,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +45,9 @@ _SCANNERS = {
 }
 """Formats of scanners that are no TIFF, and what to do where OpenSlide does not know a file: beside the pictures these
 hold a small one of the whole glass, which other programs can open."""
+
+_ORIENTATION = 274
+"""Exif's number of the tag."""
 
 _MIRAX_FILE, _DICOM_KIND = "mirax.DATAFILE.FILE_", "dicom.ImageType[3]"
 """Properties of OpenSlide: names of the files of pictures, by number; whether the largest level is itself a copy."""
@@ -134,7 +149,8 @@ def _decoded(path: Path) -> tuple[Image.Image, list[str]]:
     # Slides are the user's own files and big by nature: Pillow's guard against huge images is out of place.
     Image.MAX_IMAGE_PIXELS = None
     image = Image.open(path)
-    if image.mode[0] in "IF":
+    deep = image.format == "PNG" and image.tile and "16" in str(image.tile[0][3])
+    if image.mode[0] in "IF" and not deep:
         raise ValueError(f"pixels of mode {image.mode} are no colours: convert the image to 8-bit RGB")
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(
@@ -143,7 +159,9 @@ def _decoded(path: Path) -> tuple[Image.Image, list[str]]:
         )
     frames = getattr(image, "n_frames", 1)
     remarks = [f"it holds {frames} pictures: the first is read"] if frames > 1 and image.format != "TIFF" else []
-    if image.format == "PNG" and image.tile and "16" in str(image.tile[0][3]):
+    if image.format != "TIFF" and (turn := image.getexif().get(_ORIENTATION, 1)) not in (0, 1):
+        remarks.append(of_turn(turn))
+    if deep:
         image, said = _of_16_bits(path, image)
         remarks += said
     image.load()
@@ -160,9 +178,15 @@ def _of_16_bits(path: Path, image: Image.Image) -> tuple[Image.Image, list[str]]
     from PIL import Image
 
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is None or (white := range_of(most := int(stored[..., :3].max()))) == 65535:
+    if stored is None or stored.dtype != np.uint16:
+        raise ValueError("its pixels of 16 bits cannot be decoded")
+    grey = stored.ndim == 2
+    colours = stored if grey else stored[..., 2::-1]
+    white = range_of(held(colours))
+    if white == 65535 and not grey:
         return image, []
-    shown = scaled(stored[..., 2::-1], white)
-    if stored.shape[2] == 4:
+    shown = scaled(colours, white)
+    if not grey and stored.shape[2] == 4:
         shown = np.dstack([shown, (stored[..., 3] >> 8).astype(np.uint8)])
-    return Image.fromarray(shown), [of_white(white, f"its brightest pixel is {most:,}")]
+    said = [] if white == 65535 else [of_white(white, f"nearly all of its pixels are below {white + 1:,}")]
+    return Image.fromarray(shown), said

@@ -38,10 +38,14 @@ _MOST_TILE_PIXELS = 1 << 26
 _PAGES = 50
 """So many images of a file are looked at for what OpenSlide would take for small copies of the slide."""
 
-_COLOURS = ("red", "green", "blue")
-_CAMERA_BITS = (8, 10, 12, 14, 16)
+_LEAST_MPP, _MOST_MPP = 0.01, 10.0
+"""What tags say beyond these is junk that nobody need be told of, such as 72 dpi."""
 
-_SAMPLES, _SAMPLE_PX = 8, 512
+_COLOURS = ("red", "green", "blue")
+_CAMERA_BITS = (8, 10, 12, 14, 15, 16)
+_NEARLY_ALL = 0.999
+
+_SAMPLES, _SAMPLE_PX, _LEAST_PX = 8, 512, 64
 """Brightness of a large image is taken from this many squares of this edge along each side."""
 
 _UM = {
@@ -54,6 +58,9 @@ _UM = {
     "cm": 1e4,
     "m": 1e6,
     "inch": 25_400.0,
+    "in": 25_400.0,
+    "pm": 1e-6,
+    "Å": 1e-4,
 }
 """µm per unit of length, by the names that OME and ImageJ give them."""
 
@@ -134,36 +141,42 @@ def _surveyed(file: tifffile.TiffFile, path: Path) -> Survey | None:
     len(file.pages)
     pages = [page.aspage() for page in file.pages[:_PAGES]]
     _refuse_huge(pages)
-    images = [series for series in file.series if {"X", "Y"} <= set(series.axes)]
+    # Of an OME-TIFF of several files, the others are slides of their own.
+    images = [one for one in file.series if {"X", "Y"} <= set(one.axes) and one.keyframe.parent is file]
     if not images:
         return None
     series = max(images, key=_area)
     sizes, page = _sizes(series), series.keyframe
     _refuse_pixels(path, series)
     as_pages = _colours_are_pages(file, series, path)
-    plane, of_planes = _plane(path, sizes, in_colour=as_pages or sizes.get("S", 1) >= 3)
+    plane, of_planes = _plane(path, sizes, len(series.axes), in_colour=as_pages or sizes.get("S", 1) >= 3)
     turned = _turned(page)
     white, of_range = _white(file, series, plane) if series.dtype == np.uint16 else (255, [])
     drops_alpha, of_alpha = _alpha(series, plane)
-    remarks = [*of_planes, *_others(images, series), *turned, *of_range, *of_alpha]
-    elsewhere = any(plane.values()) or page.index != 0 or _has_false_level(pages, sizes)
-    odd = as_pages or elsewhere or drops_alpha or bool(turned or of_range)
+    mpp, of_mpp = _mpp(file, series)
+    remarks = [*of_planes, *_others(images, series), *turned, *of_range, *of_alpha, *of_mpp]
+    elsewhere = any(plane.values()) or page.offset != pages[0].offset or _has_false_level(pages, sizes)
+    # libtiff scrambles the last tiles of a row that are of grey in more than one byte.
+    grey = sizes.get("S", 1) < 3 and (series.dtype == np.uint16 or sizes.get("S", 1) == 2)
+    odd = as_pages or elsewhere or drops_alpha or grey or bool(turned or of_range)
     if odd and not _readable(page):
         raise ClusterfirstError(
             f"slide {path}: {'; '.join(remarks) or 'it is no plain image'}; in colours of the kind "
             f"{getattr(page.photometric, 'name', page.photometric)} that is not read: {_CONVERT}"
         )
     number = next(number for number, one in enumerate(file.series) if one is series)
-    return Survey(number, plane, white, drops_alpha, not odd, _mpp(file, series), tuple(remarks))
+    return Survey(number, plane, white, drops_alpha, not odd, mpp, tuple(remarks))
 
 
 def _colours_are_pages(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> bool:
     """Whether red, green and blue are images of their own; an error where channels are anything else."""
     sizes, names = _sizes(series), _channel_names(file, series)
-    channels, samples = sizes.get("C", 1), sizes.get("S", 1)
-    if channels == len(_COLOURS) and samples == 1 and names == list(_COLOURS):
+    channels, samples, page = sizes.get("C", 1), sizes.get("S", 1), series.keyframe
+    if channels == len(_COLOURS) and samples == 1 and names[:channels] == list(_COLOURS):
         return True
-    if channels > 1 or samples > 4:
+    # Beside shades of grey, a sample that is no transparency is another channel.
+    beside_grey = page.photometric in (0, 1) and samples > 1 and not (samples == 2 and _has_alpha(page))
+    if channels > 1 or samples > 4 or beside_grey:
         named = f" ({', '.join(names[:8])})" if names else ""
         raise ClusterfirstError(
             f"slide {path}: the image has {max(channels, samples)} channels{named}, which are not red, green and blue. "
@@ -177,17 +190,23 @@ def _turned(page: tifffile.TiffPage) -> list[str]:
     turn = int(getattr(page.tags.get("Orientation"), "value", 1) or 1)
     if turn in (0, 1):
         return []
-    return [f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath"]
+    return [of_turn(turn)]
 
 
 def _alpha(series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[bool, list[str]]:
     """Whether the fourth sample is to be left out, and what is to be said of that."""
-    page = series.keyframe
-    if _sizes(series).get("S", 1) != 4 or page.photometric not in (1, 2, 6):
+    page, samples = series.keyframe, _sizes(series).get("S", 1)
+    if samples not in (2, 4) or page.photometric not in (0, 1, 2, 6):
         return False, []
-    if not page.extrasamples or page.extrasamples[0] == 0:
+    if not _has_alpha(page):
         return True, []  # it has no meaning
-    return (False, []) if _brightest(series, plane, sample=3) else (True, [NO_ALPHA])
+    shown = any(square[..., -1].any() for square in _Level(series.levels[-1], plane).squares())
+    return (False, []) if shown else (True, [NO_ALPHA])
+
+
+def _has_alpha(page: tifffile.TiffPage) -> bool:
+    """Whether the last sample is transparency."""
+    return bool(page.extrasamples) and page.extrasamples[0] in (1, 2)
 
 
 def _sizes(series: tifffile.TiffPageSeries) -> dict[str, int]:
@@ -223,9 +242,11 @@ def _refuse_pixels(path: Path, series: tifffile.TiffPageSeries) -> None:
         )
 
 
-def _plane(path: Path, sizes: Mapping[str, int], *, in_colour: bool) -> tuple[dict[str, int], list[str]]:
+def _plane(path: Path, sizes: Mapping[str, int], axes: int, *, in_colour: bool) -> tuple[dict[str, int], list[str]]:
     """Choose one of several planes: the middle one of a focal stack, else the first."""
     plane, remarks = {}, []
+    if len(sizes) < axes:
+        raise ClusterfirstError(f"slide {path}: it holds planes along several axes without names: save one by itself")
     for axis, count in sizes.items():
         if axis in "XYSC":
             continue
@@ -261,9 +282,11 @@ def _others(images: list, main: Any) -> list[str]:
 
 
 def _is_copy(size: tuple[int, int], of: Mapping[str, int]) -> bool:
-    """Whether an image has the shape of the slide, and is smaller."""
+    """Whether an image has the shape of the slide, and is smaller by a whole number of times."""
     wide, high = size
-    return wide < of["X"] and abs(high - of["Y"] * wide / of["X"]) <= max(1, 0.02 * high)
+    times = of["X"] / wide
+    whole = round(times) >= 2 and abs(times - round(times)) <= max(times / wide, 0.03)
+    return whole and abs(high - of["Y"] / times) <= max(1, 0.02 * high)
 
 
 def _refuse_huge(pages: Sequence[tifffile.TiffPage]) -> None:
@@ -309,34 +332,55 @@ def _ome_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Ele
     return None
 
 
-def _mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[float, float] | None:
-    """µm per pixel along x and y, from where writers put it; None where nobody did."""
+def _mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[tuple[float, float] | None, list[str]]:
+    """µm per pixel along x and y, from where writers put it, and what is to be said of it; None where nobody did."""
+    of_ome, of_tags = _mpp_of_ome(file, series), _mpp_of_tags(file, series)
+    if of_ome and of_tags and not 0.9 < of_ome[0] / of_tags[0] < 1.1 and _LEAST_MPP < of_tags[0] < _MOST_MPP:
+        return of_ome, [f"its OME-XML says {of_ome[0]:.4g} µm/px, its tags {of_tags[0]:.4g}: the first counts"]
+    return of_ome or of_tags, []
+
+
+def _mpp_of_ome(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[float, float] | None:
+    pixels = _ome_pixels(file, series) if series.kind == "ome" else None
+    if pixels is None:
+        return None
+    found = []
+    for axis in "XY":
+        with suppress(ValueError, KeyError):
+            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+            found.append(float(pixels.get(f"PhysicalSize{axis}", 0)) * _UM[_with_micro_sign(unit)])
+    lengths = [length for length in found if length > 0]
+    # Where one is missing, pixels are square.
+    return (lengths[0], lengths[-1]) if lengths else None
+
+
+def _mpp_of_tags(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[float, float] | None:
     page = series.keyframe
-    with suppress(ValueError, TypeError, ZeroDivisionError):
-        pixels = _ome_pixels(file, series) if series.kind == "ome" else None
-        if pixels is not None and pixels.get("PhysicalSizeX"):
-            x, y = (
-                float(pixels.get(f"PhysicalSize{axis}")) * _UM[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
-                for axis in "XY"
-                if pixels.get(f"PhysicalSize{axis}Unit", "µm") in _UM
-            )
-            return x, y
     with suppress(ValueError, TypeError, ZeroDivisionError, KeyError):
         per_unit = [page.tags[f"{axis}Resolution"].value for axis in "XY"]
         pixels_per_unit = [number / of for number, of in per_unit]
         unit = int(getattr(page.tags.get("ResolutionUnit"), "value", 2))
-        named = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ").lower()
+        named = _with_micro_sign(str((file.imagej_metadata or {}).get("unit", ""))).lower()
         um = _UM[named] if named else {2: _UM["inch"], 3: _UM["cm"]}[unit]
         return um / pixels_per_unit[0], um / pixels_per_unit[1]
     return None
 
 
+def _with_micro_sign(unit: str) -> str:
+    """Writers have a Greek letter, or ImageJ's escape, for it."""
+    return unit.replace("\\u00B5", "\u00b5").replace("\u03bc", "\u00b5")
+
+
 def _white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> tuple[int, list[str]]:
     """The value of white in pixels of 16 bits, of which cameras use ten to sixteen, and what is to be said of it."""
-    white, why = _known_white(file, series) or (None, "")
-    if white is None:
-        most = _brightest(series, plane)
-        white, why = range_of(most), f"its brightest pixel is {most:,}"
+    counts = _below(series, plane)
+    if not counts[-1]:
+        raise ValueError("none of its pixels can be decoded")
+    seen = range_of(counts)
+    white, why = _known_white(file, series) or (seen, f"nearly all of its pixels are below {seen + 1:,}")
+    # Where a tag is contradicted by what is there, that counts.
+    if seen > white and (seen + 1) // 2 > white:
+        white, why = seen, f"its pixels exceed {white:,}, which its tags say"
     return white, [] if white == 65535 else [of_white(white, why)]
 
 
@@ -348,13 +392,23 @@ def _known_white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tu
         if pixels is not None and 8 <= int(pixels.get("SignificantBits", 16)) < 16:
             return (1 << int(pixels.get("SignificantBits"))) - 1, "SignificantBits of its OME-XML"
         if tag is not None and 0 < (most := int(np.max(tag.value))) < 65535:
-            return range_of(most), f"its tag MaxSampleValue is {most:,}"
+            return most, f"its tag MaxSampleValue is {most:,}"
     return ((1 << bits) - 1, "it has so many bits") if 8 <= bits < 16 else None
 
 
-def range_of(most: int) -> int:
-    """Return the largest number of the fewest bits of a camera that hold a value."""
-    return next((1 << bits) - 1 for bits in _CAMERA_BITS if most < 1 << bits)
+def range_of(counts: np.ndarray) -> int:
+    """Return the largest number of the fewest bits of a camera that hold nearly all values; see `held`."""
+    return (1 << _CAMERA_BITS[int(np.argmax(counts >= _NEARLY_ALL * counts[-1]))]) - 1
+
+
+def held(values: np.ndarray) -> np.ndarray:
+    """Count, for each number of bits that cameras use, the values that it holds: a pixel may be hot, or marked."""
+    return np.array([np.count_nonzero(values < 1 << bits) for bits in _CAMERA_BITS])
+
+
+def of_turn(turn: int) -> str:
+    """Say that a tag of orientation is not heeded."""
+    return f"its tag of orientation ({turn}) is not heeded: it is shown as it is stored, as in QuPath"
 
 
 def of_white(white: int, why: str) -> str:
@@ -367,10 +421,12 @@ def scaled(stored: np.ndarray, white: int) -> np.ndarray:
     return ((np.minimum(stored, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
-def _brightest(series: tifffile.TiffPageSeries, plane: Mapping[str, int], *, sample: int | None = None) -> int:
-    """The largest value; of a large image without small copies, that of squares spread over it."""
-    level = _Level(series.levels[-1], plane)
-    return max((int((block if sample is None else block[..., sample]).max()) for block in level.squares()), default=0)
+def _below(series: tifffile.TiffPageSeries, plane: Mapping[str, int]) -> np.ndarray:
+    """See `held`, of the colours at full resolution: means of a small copy are darker than what is white."""
+    samples = _sizes(series).get("S", 1)
+    colours = samples - (samples in (2, 4))
+    level = _Level(series.levels[0], plane)
+    return sum((held(square[..., :colours]) for square in level.squares()), np.zeros(len(_CAMERA_BITS), int))
 
 
 class _Level:
@@ -382,23 +438,24 @@ class _Level:
         self.width, self.height = _size(series)
         if not self.width or not self.height:
             raise ValueError("an image of no pixels")
-        self._axes, self._plane = series.axes, plane
-        # Without tiles, every read would decode whole strips, often the whole image.
-        self._pixels = (
-            zarr.open_array(series.aszarr(level=0), mode="r") if series.keyframe.is_tiled else series.asarray()
-        )
+        self._axes = [axis for axis in series.axes if axis not in plane]
+        self._pixels, self._order = zarr.open_array(series.aszarr(level=0), mode="r"), list(series.axes)
+        self._plane = dict(plane)
+        if not series.keyframe.is_tiled:
+            # Every read would decode whole strips, often the whole image.
+            self._pixels = self._pixels[tuple(plane.get(axis, slice(None)) for axis in self._order)]
+            self._order, self._plane = self._axes, {}
 
     def read(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         """H × W × channels, as stored."""
         at = {"X": slice(left, right), "Y": slice(top, bottom), "S": slice(None), "C": slice(None), **self._plane}
-        got = np.asarray(self._pixels[tuple(at[axis] for axis in self._axes)])
-        kept = [axis for axis in self._axes if axis not in self._plane]
-        rest = [axis for axis in kept if axis not in "YX"]
-        got = got.transpose([kept.index(axis) for axis in ("Y", "X", *rest)])
+        got = np.asarray(self._pixels[tuple(at[axis] for axis in self._order)])
+        rest = [axis for axis in self._axes if axis not in "YX"]
+        got = got.transpose([self._axes.index(axis) for axis in ("Y", "X", *rest)])
         return got.reshape(*got.shape[:2], -1)
 
     def squares(self) -> Iterator[np.ndarray]:
-        """The whole level if it is small, else squares spread over it."""
+        """The whole level if it is small, else squares spread over it, as far as they can be decoded."""
         steps = [max(1, min(_SAMPLES, length // _SAMPLE_PX)) for length in (self.width, self.height)]
         whole = self.width * self.height <= (_SAMPLES * _SAMPLE_PX) ** 2
         edge = _SAMPLE_PX
@@ -408,7 +465,20 @@ class _Level:
         )
         for top in tops:
             for left in lefts:
-                yield self.read(left, top, min(left + edge, self.width), min(top + edge, self.height))
+                yield from self._decodable(left, top, min(left + edge, self.width), min(top + edge, self.height))
+
+    def _decodable(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
+        """What can be read of a square: around damage, smaller ones."""
+        try:
+            with decoding():
+                square = self.read(left, top, right, bottom)
+        except (ValueError, OSError):
+            x, y = (left + right) // 2, (top + bottom) // 2
+            if max(right - left, bottom - top) > _LEAST_PX:
+                for box in ((left, top, x, y), (x, top, right, y), (left, y, x, bottom), (x, y, right, bottom)):
+                    yield from self._decodable(*box)
+            return
+        yield square
 
 
 class TiffImage:
@@ -426,6 +496,8 @@ class TiffImage:
             with decoding():
                 series = self._file.series[found.series]
                 self._inverted = series.keyframe.photometric == 0
+                self._times = 255 // ((1 << series.keyframe.bitspersample) - 1) if series.dtype == np.uint8 else 1
+                self._premultiplied = tuple(series.keyframe.extrasamples)[:1] == (1,)
                 self._levels = [_Level(level, found.plane) for level in series.levels]
         except BaseException:
             self._file.close()
@@ -459,10 +531,13 @@ class TiffImage:
             stored = stored.astype(np.uint8) * 255
         if stored.dtype == np.uint16:
             stored = scaled(stored, self._found.white)
+        stored = stored * np.uint8(self._times)
         alpha = np.full((*stored.shape[:2], 1), 255, np.uint8)
         if stored.shape[2] in (2, 4):
             stored, given = stored[..., :-1], stored[..., -1:]
             alpha = alpha if self._found.drops_alpha else given
+        if self._premultiplied and not self._found.drops_alpha:
+            stored = np.minimum(255, stored.astype(np.uint16) * 255 // np.maximum(alpha, 1)).astype(np.uint8)
         if self._inverted:
             stored = 255 - stored
         colours = stored if stored.shape[2] == 3 else np.repeat(stored, 3, axis=2)
