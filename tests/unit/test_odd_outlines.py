@@ -211,6 +211,20 @@ def test_a_region_among_cells_is_left_out_and_told(region, suffix, write, tmp_pa
     assert len(truth(path)) == len(cells) + (name is not None)
 
 
+@pytest.mark.parametrize("suffix", ["geojson", "parquet"])
+def test_what_qupath_calls_a_region_is_one_whatever_it_holds(suffix, write, tmp_path, told):
+    cells, empty = nuclei(), shapely.box(2, 2, 22, 22)
+    if suffix == "geojson":
+        path = write(
+            [*(feature(cell, "Other*", "annotation") for cell in cells), feature(empty, "Region*", "annotation")]
+        )
+    else:
+        path, names = tmp_path / "cells.parquet", [*["Other*"] * 60, "Region*"]
+        geopandas.GeoDataFrame({"name": names}, geometry=[*cells, empty]).to_parquet(path)
+    assert same(read(path), cells)
+    assert "1 of 61 are regions" in told()
+
+
 def test_large_cells_are_no_regions(write):
     """Megakaryocytes, and fat cells, which hold nothing."""
     large = [shapely.Point(x, 300).buffer(45) for x in (100, 300, 500)]

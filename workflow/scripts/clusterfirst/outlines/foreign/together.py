@@ -35,6 +35,9 @@ _AROUND_ONE = 50
 """A region is around so many others, of which the median is smaller by the second factor; or around any, smaller by the
 third."""
 
+_FRAME = "Region*"
+"""QuPath's class of what is never a cell, whatever it holds."""
+
 _NESTED = 0.25
 """If a larger fraction of outlines lies in others, the file has cells and nuclei as objects of their own."""
 
@@ -141,7 +144,7 @@ def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.n
         # QuPath's mark of classes that are none.
         | (starred & (times > 1))
     )
-    return region
+    return region | (names == _FRAME)
 
 
 def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float, *, regions_too: bool) -> None:
