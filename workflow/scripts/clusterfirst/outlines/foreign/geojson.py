@@ -30,7 +30,7 @@ garbage collector looks through all that there are again and again."""
 
 _EXPECTED = "expected a FeatureCollection as QuPath exports it, a list of features, or one feature"
 _UNBOUNDED = {"Point", "MultiPoint", "LineString", "MultiLineString"}
-_CELLS = {"cell", "detection"}
+_CELLS = ("cell", "detection")
 _REGIONS = {"annotation", "tile", "tma_core", "root"}
 # QuPath before 0.4 told the type of an object by its id.
 _TYPES = {
@@ -41,14 +41,25 @@ _TYPES = {
     "TMACoreObject": "tma_core",
     "PathRootObject": "root",
 }
+_CELL_SIZED = 5
+"""An annotation smaller than so many median detections that holds none of them is a cell that somebody drew."""
+
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Between documents, the record separator of GeoJSON text sequences, too.
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_cells: bool = True) -> Features:
     """Read features; see `foreign.read`.
+
+    Parameters
+    ----------
+    path, slide, given
+        See `foreign.read`.
+    small_are_cells
+        Whether annotations beside detections that are of the size of these, and hold none, are cells that were drawn
+        where the detection had missed them. In a truth they are regions, which say what the cells found in them are.
 
     Raises
     ------
@@ -82,7 +93,10 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
     polygons, owner = np.concatenate(polygons), np.concatenate(owner)
 
     # Without cells, the annotations are the cells: drawn by hand.
-    regions = np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
+    detected = np.isin(types, _CELLS)
+    regions = np.isin(types, list(_REGIONS)) & detected.any()
+    if small_are_cells and regions.any():
+        regions &= ~_drawn_cells(polygons, owner, detected, np.array(types, object) == "annotation")
     elsewhere = _elsewhere(planes, ~regions, path)
     left = regions | elsewhere
     points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
@@ -105,6 +119,27 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
         types=np.array(types, object),
         begins=frames.of_geojson(origins, slide, path, given),
     )
+
+
+def read_said(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+    """Read features; see `foreign.read_said`."""
+    return read(path, slide, given, small_are_cells=False)
+
+
+def _drawn_cells(polygons: np.ndarray, owner: np.ndarray, detected: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Say of features whether they are cells drawn beside detections: `drawn`, as small, and around none of them."""
+    area = shapely.area(polygons)
+    cells, few = detected[owner] & (area > 0), np.flatnonzero(drawn[owner])
+    if not cells.any() or not len(few):
+        return np.zeros(len(drawn), bool)
+    region = area[few] >= _CELL_SIZED * np.median(area[cells])
+    middles = shapely.centroid(polygons[cells])
+    small = few[~region]
+    holding = shapely.STRtree(middles).query(polygons[small], predicate="intersects")[0]
+    regions = np.concatenate([owner[few[region]], owner[small[holding]]])
+    out = drawn & np.isin(np.arange(len(drawn)), owner[few])
+    out[regions] = False
+    return out
 
 
 def _wanted(feature: dict, objects_of: str) -> Any:
