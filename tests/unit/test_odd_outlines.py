@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import shapely.affinity
 import tifffile
 from hypothesis import given as examples
 from hypothesis import settings as hypothesis_settings
@@ -225,6 +226,15 @@ def test_what_qupath_calls_a_region_is_one_whatever_it_holds(suffix, write, tmp_
     assert "1 of 61 are regions" in told()
 
 
+def test_annotations_of_the_size_of_detections_are_cells_drawn_beside_them(write, told):
+    cells = nuclei()
+    around, large = cells[58].buffer(2), shapely.box(400, 550, 590, 595)
+    drawn = [*cells[:52], around, large]
+    path = write([*(feature(one, "a", "annotation") for one in drawn), *map(feature, cells[58:])])
+    assert same(read(path), [*cells[:52], *cells[58:]])
+    assert "2 of 56 are regions, not cells as the others: left out (feature 53, feature 54)" in told()
+
+
 def test_large_cells_are_no_regions(write):
     """Megakaryocytes, and fat cells, which hold nothing."""
     large = [shapely.Point(x, 300).buffer(45) for x in (100, 300, 500)]
@@ -335,6 +345,35 @@ def test_nuclei_and_cells_as_objects_of_their_own_are_not_both_taken(objects_of,
     path = write(list(map(feature, [*outer, *inner])))
     assert same(read(path, objects_of=objects_of), inner if objects_of == "nucleus" else outer)
     assert "60 of 120 lie" in told()
+
+
+@pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
+def test_nuclei_that_stick_out_of_their_cells_are_their_nuclei(objects_of, write, told):
+    inner = nuclei()
+    outer = [shapely.affinity.translate(cell.buffer(4), 5) for cell in inner]
+    path = write(list(map(feature, [*outer, *inner])))
+    assert same(read(path, objects_of=objects_of), inner if objects_of == "nucleus" else outer)
+    assert "60 of 120 lie" in told()
+
+
+@pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
+def test_a_small_region_around_two_is_one_and_a_cell_around_crumbs_is_none(objects_of, write, told):
+    small = [shapely.Point(30 + 29 * (i % 20), 30 + 40 * (i // 20)).buffer(2.5) for i in range(200)]
+    region = shapely.Point(44.5, 30).buffer(25)
+    crumbs = [shapely.Point(300 + 5 * i, 500).buffer(0.9) for i in range(2)]
+    giant = shapely.Point(302, 500).buffer(25)
+    found = read(write(list(map(feature, [region, *small, giant, *crumbs]))), objects_of=objects_of, min_median_um2=0)
+    assert same(found, [*small, giant, *crumbs])
+    assert "1 of 204 are regions, not cells as the others: left out (feature 1)" in told()
+
+
+@pytest.mark.parametrize(("doubled", "warned"), [(60, True), (11, True), (10, False), (0, False)])
+def test_outlines_that_are_there_nearly_twice_are_told_and_kept(doubled, warned, write, told):
+    cells = nuclei()
+    again = [shapely.affinity.translate(cell, 2, -1) for cell in cells[:doubled]]
+    assert same(read(write(list(map(feature, [*cells, *again])))), [*cells, *again])
+    said = f"{2 * doubled} of {60 + doubled} outlines share more than half with another of their size (x 40, y 40, x 97"
+    assert (said in told()) == warned == ("run twice" in told())
 
 
 # Text after the first document.
