@@ -328,6 +328,25 @@ def test_cells_without_a_nucleus_are_told_and_kept(write, told):
     assert "60 of 60 are cells without a nucleus" in told()
 
 
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {"type": "Polygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [[]]},
+        {"type": "MultiPolygon", "coordinates": [[[]]]},
+        {"type": "GeometryCollection", "geometries": []},
+    ],
+)
+def test_an_empty_nucleus_is_none(empty, write, told):
+    inner = nuclei()
+    outer = [cell.buffer(8) for cell in inner]
+    cells = [with_nucleus(*pair) for pair in zip(outer, inner, strict=True)]
+    for cell in cells[:5]:
+        cell["nucleusGeometry"] = empty
+    assert same(read(write(cells)), [*outer[:5], *inner[5:]])
+    assert "5 of 60 are cells without a nucleus: their boundaries are taken (feature 1, feature 2" in told()
+
+
 @pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
 def test_of_two_columns_of_geometries_the_wanted_one_is_taken(objects_of, tmp_path):
     inner = nuclei()
@@ -413,6 +432,25 @@ def test_features_twice_in_one_object_are_an_error(write):
     text = json.dumps(collection(map(feature, nuclei())))
     with pytest.raises(ClusterfirstError, match="a second 'features' in the same object"):
         read(write(text[:-1] + ', "features": []}'))
+
+
+@pytest.mark.parametrize("reader", [read, truth])
+def test_half_a_character_in_a_class_is_refused_and_in_an_id_not_told(reader, write, told):
+    half = "\ud800"
+    cells = list(map(feature, nuclei()))
+    with pytest.raises(ClusterfirstError, match=r"cells\.geojson, feature 3: the class .*half of a character") as error:
+        reader(write([*cells[:2], feature(nuclei()[2], f"{half}x")]))
+    str(error.value).encode()
+    flat = feature({"type": "Polygon", "coordinates": []}, "a", id=f"{half}x")
+    reader(write([*(feature(cell, "\N{GRINNING FACE}") for cell in nuclei()), flat]))
+    assert "feature 61 with id \ufffdx" in told()
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.geojson.gz", "a.json.gz"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_compressed_is_seen_in_the_file_and_not_in_its_name(packed, name, write):
+    text = json.dumps(collection(map(feature, nuclei()))).encode()
+    assert same(read(write(gzip.compress(text) if packed else text, name)), nuclei())
 
 
 # Units.

@@ -44,7 +44,9 @@ _TYPES = {
 _CELL_SIZED = 5
 """An annotation smaller than so many median detections that holds none of them is a cell that somebody drew."""
 
+_GZIP = b"\x1f\x8b"
 _DECODER = json.JSONDecoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Between documents, the record separator of GeoJSON text sequences, too.
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
@@ -87,9 +89,9 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_c
             properties = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
             ids.append(feature.get("id"))
             types.append(str(properties.get("objectType") or _TYPES.get(str(ids[-1]), "")))
-            names.append(class_name(properties.get("classification")))
+            names.append(_whole_name(class_name(properties.get("classification")), path, number))
             planes.append(_plane(feature["geometry"]))
-            nucleus.append(isinstance(feature.get("nucleusGeometry"), dict))
+            nucleus.append(_has_nucleus(feature))
     polygons, owner = np.concatenate(polygons), np.concatenate(owner)
 
     # Without cells, the annotations are the cells: drawn by hand.
@@ -105,7 +107,9 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_c
         polygons=polygons[~left[owner]],
         owner=owner[~left[owner]],
         names=np.array(names, object),
-        place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
+        place=lambda row: (
+            f"feature {row + 1}" + (f" with id {_printable(str(ids[row]))}" if ids[row] not in (None, row + 1) else "")
+        ),
         remarks=[
             (REGIONS, np.flatnonzero(regions)),
             (PLANES, np.flatnonzero(elsewhere)),
@@ -144,8 +148,15 @@ def _drawn_cells(polygons: np.ndarray, owner: np.ndarray, detected: np.ndarray, 
 
 def _wanted(feature: dict, objects_of: str) -> Any:
     """The geometry of the nucleus, if that is wanted and there is one; else that of the object."""
+    return feature["nucleusGeometry"] if objects_of == "nucleus" and _has_nucleus(feature) else feature["geometry"]
+
+
+def _has_nucleus(feature: dict) -> bool:
+    """Whether there is one: null and an empty geometry both say that there is none."""
     nucleus = feature.get("nucleusGeometry")
-    return nucleus if objects_of == "nucleus" and isinstance(nucleus, dict) else feature["geometry"]
+    if not isinstance(nucleus, dict):
+        return False
+    return all(nucleus.get(key) not in ([], [[]], [[[]]]) for key in ("coordinates", "geometries"))
 
 
 def _broken(nested: dict[int, list | None], of: np.ndarray) -> list[int]:
@@ -164,6 +175,17 @@ def _of_nuclei(nucleus: np.ndarray, types: np.ndarray, wanted: np.ndarray, objec
             *(path, np.count_nonzero(nucleus & cells), np.count_nonzero(cells), objects_of),
         )
     return [(NO_NUCLEUS, np.flatnonzero(cells & ~nucleus))] if objects_of == "nucleus" else []
+
+
+def _whole_name(name: str | None, path: Path, number: int) -> str | None:
+    """Return the class; refuse half of a character, as JSON may hold, which no result can be written with."""
+    if name is None or not _SURROGATE.search(name):
+        return name
+    raise ClusterfirstError(
+        f"outlines {path}, feature {number + 1}: the class {_brief(name)} holds half of a character (a lone "
+        "surrogate), which cannot be written into any file. Rename the class, or export the file again with an encoding that has "
+        "all characters (UTF-8)"
+    )
 
 
 def _plane(geometry: Any) -> tuple[int, int]:
@@ -191,8 +213,9 @@ def _elsewhere(planes: list[tuple[int, int]], wanted: np.ndarray, path: Path) ->
 
 def _text(path: Path) -> str:
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            return file.read().decode("utf-8-sig")
+        data = path.read_bytes()
+        # By what it holds: what unpacks files on their way leaves their names as they were.
+        return (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ClusterfirstError(
             f"outlines {path}: byte {error.start:,} is not UTF-8, as JSON must be; {_EXPECTED}"
@@ -374,7 +397,13 @@ def _brief(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         text = "something nested very deeply"
+    text = _printable(text)
     return text if len(text) <= 100 else text[:100] + "…"
+
+
+def _printable(text: str) -> str:
+    """Return text without halves of characters, which no log can be written with."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _polygons(nested: dict[int, list], path: Path) -> tuple[np.ndarray, np.ndarray]:
