@@ -467,6 +467,13 @@ def test_outlines_in_other_units_are_refused(factor, mpp, write):
     assert len(read(path, mpp=mpp, min_median_um2=0)) == 60
 
 
+@pytest.mark.parametrize(("count", "factor", "warned"), [(60, 0.5, True), (60, 1, False), (50, 0.5, False)])
+def test_outlines_that_all_lie_in_the_first_quarter_are_told(count, factor, warned, write, told):
+    cells = scaled(nuclei(radius=16), factor)[:count]
+    assert same(read(write(list(map(feature, cells)))), cells)
+    assert ("all 60 lie in the first 285 × 171 px" in told()) == warned == ("are these µm, or pixels" in told())
+
+
 def test_small_cells_all_over_the_slide_are_not_refused(write, told):
     assert len(read(write(list(map(feature, nuclei(radius=2)))))) == 60
     assert "are they nuclei, and is the slide's mpp (0.5) right?" in told()

@@ -16,14 +16,14 @@ from ...slide.facts import SlideFacts
 from . import frames, geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
-from .frames import LEVEL0, Corner
+from .frames import LEVEL0, Corner, end_early
 from .geojson import class_colours
 from .said import Judge, Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
+__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "end_early", "read", "read_said", "read_truth"]
 
 _Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {

@@ -183,8 +183,7 @@ def _whole_name(name: str | None, path: Path, number: int) -> str | None:
         return name
     raise ClusterfirstError(
         f"outlines {path}, feature {number + 1}: the class {_brief(name)} holds half of a character (a lone "
-        "surrogate), which cannot be written into any file. Rename the class, or export the file again with an encoding that has "
-        "all characters (UTF-8)"
+        "surrogate), which cannot be written into any file. Rename the class, and export the file again"
     )
 
 

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from ...io import ClusterfirstError
 from ...text import a_few
 from .features import AROUND, CONTRADICT, DUPLICATES, REGIONS, WITHIN, Remark
+from .frames import end_early, extent
 
 if TYPE_CHECKING:
     from .checks import Frame
@@ -59,6 +60,9 @@ _FEW_TWINS = 20
 _TOLD_TWINS = 0.02
 """Outlines that share more than the first of the smaller one's area, of areas within the second factor, are one cell
 found twice; more than so many, and than that fraction, are no accident."""
+
+_SOME = 50
+"""More outlines than this in the upper left quarter are to be doubted, where there is no other."""
 
 _VAST_UM2 = 100_000
 _LARGE_UM2 = 1_500
@@ -238,12 +242,9 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
         return
     slide = frame.slide
     median = float(np.median(shapely.area(polygons))) * slide.mpp**2
-    # As the file has it, which knows of the scanned part only if it counts from there.
-    right, bottom = shapely.bounds(polygons).reshape(-1, 4)[:, 2:].max(axis=0) - frame.begins
-    width, height = slide.bounds[2:] if slide.bounds and frame.begins == slide.origin else (slide.width, slide.height)
-    # Where they would end if they were µm, or of a level at half the resolution.
-    part = max(slide.mpp, 0.5) if slide.mpp < 0.9 else 0.5
-    in_corner = right <= part * width + 1 and bottom <= part * height + 1
+    in_corner = end_early(polygons, slide, frame.begins)
+    right, bottom = shapely.total_bounds(polygons)[2:] - frame.begins
+    width, height = extent(slide, frame.begins)
     said = f"outlines {path}: half of the {len(polygons):,} outlines are"
     if median < least_um2 and in_corner:
         raise ClusterfirstError(
@@ -258,6 +259,12 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
         )
     if regions_too:
         return
+    if in_corner and len(polygons) > _SOME:
+        log.warning(
+            "outlines %s: all %s lie in the first %.0f × %.0f px of the slide's %d × %d: are these µm, or pixels of a "
+            "lower resolution? Coordinates must be pixels of the full resolution (level 0; %g µm each here)",
+            *(path, f"{len(polygons):,}", right, bottom, width, height, slide.mpp),
+        )
     if median > _VAST_UM2:
         raise ClusterfirstError(
             f"{said} larger than {median:,.0f} µm²: these are regions, not cells. Give outlines of single cells; "
