@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import shapely.affinity
 import tifffile
 from hypothesis import given as examples
 from hypothesis import settings as hypothesis_settings
@@ -211,6 +212,29 @@ def test_a_region_among_cells_is_left_out_and_told(region, suffix, write, tmp_pa
     assert len(truth(path)) == len(cells) + (name is not None)
 
 
+@pytest.mark.parametrize("suffix", ["geojson", "parquet"])
+def test_what_qupath_calls_a_region_is_one_whatever_it_holds(suffix, write, tmp_path, told):
+    cells, empty = nuclei(), shapely.box(2, 2, 22, 22)
+    if suffix == "geojson":
+        path = write(
+            [*(feature(cell, "Other*", "annotation") for cell in cells), feature(empty, "Region*", "annotation")]
+        )
+    else:
+        path, names = tmp_path / "cells.parquet", [*["Other*"] * 60, "Region*"]
+        geopandas.GeoDataFrame({"name": names}, geometry=[*cells, empty]).to_parquet(path)
+    assert same(read(path), cells)
+    assert "1 of 61 are regions" in told()
+
+
+def test_annotations_of_the_size_of_detections_are_cells_drawn_beside_them(write, told):
+    cells = nuclei()
+    around, large = cells[58].buffer(2), shapely.box(400, 550, 590, 595)
+    drawn = [*cells[:52], around, large]
+    path = write([*(feature(one, "a", "annotation") for one in drawn), *map(feature, cells[58:])])
+    assert same(read(path), [*cells[:52], *cells[58:]])
+    assert "2 of 56 are regions, not cells as the others: left out (feature 53, feature 54)" in told()
+
+
 def test_large_cells_are_no_regions(write):
     """Megakaryocytes, and fat cells, which hold nothing."""
     large = [shapely.Point(x, 300).buffer(45) for x in (100, 300, 500)]
@@ -304,6 +328,25 @@ def test_cells_without_a_nucleus_are_told_and_kept(write, told):
     assert "60 of 60 are cells without a nucleus" in told()
 
 
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {"type": "Polygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [[]]},
+        {"type": "MultiPolygon", "coordinates": [[[]]]},
+        {"type": "GeometryCollection", "geometries": []},
+    ],
+)
+def test_an_empty_nucleus_is_none(empty, write, told):
+    inner = nuclei()
+    outer = [cell.buffer(8) for cell in inner]
+    cells = [with_nucleus(*pair) for pair in zip(outer, inner, strict=True)]
+    for cell in cells[:5]:
+        cell["nucleusGeometry"] = empty
+    assert same(read(write(cells)), [*outer[:5], *inner[5:]])
+    assert "5 of 60 are cells without a nucleus: their boundaries are taken (feature 1, feature 2" in told()
+
+
 @pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
 def test_of_two_columns_of_geometries_the_wanted_one_is_taken(objects_of, tmp_path):
     inner = nuclei()
@@ -335,6 +378,35 @@ def test_nuclei_and_cells_as_objects_of_their_own_are_not_both_taken(objects_of,
     path = write(list(map(feature, [*outer, *inner])))
     assert same(read(path, objects_of=objects_of), inner if objects_of == "nucleus" else outer)
     assert "60 of 120 lie" in told()
+
+
+@pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
+def test_nuclei_that_stick_out_of_their_cells_are_their_nuclei(objects_of, write, told):
+    inner = nuclei()
+    outer = [shapely.affinity.translate(cell.buffer(4), 5) for cell in inner]
+    path = write(list(map(feature, [*outer, *inner])))
+    assert same(read(path, objects_of=objects_of), inner if objects_of == "nucleus" else outer)
+    assert "60 of 120 lie" in told()
+
+
+@pytest.mark.parametrize("objects_of", ["nucleus", "cell"])
+def test_a_small_region_around_two_is_one_and_a_cell_around_crumbs_is_none(objects_of, write, told):
+    small = [shapely.Point(30 + 29 * (i % 20), 30 + 40 * (i // 20)).buffer(2.5) for i in range(200)]
+    region = shapely.Point(44.5, 30).buffer(25)
+    crumbs = [shapely.Point(300 + 5 * i, 500).buffer(0.9) for i in range(2)]
+    giant = shapely.Point(302, 500).buffer(25)
+    found = read(write(list(map(feature, [region, *small, giant, *crumbs]))), objects_of=objects_of, min_median_um2=0)
+    assert same(found, [*small, giant, *crumbs])
+    assert "1 of 204 are regions, not cells as the others: left out (feature 1)" in told()
+
+
+@pytest.mark.parametrize(("doubled", "warned"), [(60, True), (11, True), (10, False), (0, False)])
+def test_outlines_that_are_there_nearly_twice_are_told_and_kept(doubled, warned, write, told):
+    cells = nuclei()
+    again = [shapely.affinity.translate(cell, 2, -1) for cell in cells[:doubled]]
+    assert same(read(write(list(map(feature, [*cells, *again])))), [*cells, *again])
+    said = f"{2 * doubled} of {60 + doubled} outlines share more than half with another of their size (x 40, y 40, x 97"
+    assert (said in told()) == warned == ("run twice" in told())
 
 
 # Text after the first document.
@@ -376,6 +448,25 @@ def test_features_twice_in_one_object_are_an_error(write):
         read(write(text[:-1] + ', "features": []}'))
 
 
+@pytest.mark.parametrize("reader", [read, truth])
+def test_half_a_character_in_a_class_is_refused_and_in_an_id_not_told(reader, write, told):
+    half = "\ud800"
+    cells = list(map(feature, nuclei()))
+    with pytest.raises(ClusterfirstError, match=r"cells\.geojson, feature 3: the class .*half of a character") as error:
+        reader(write([*cells[:2], feature(nuclei()[2], f"{half}x")]))
+    str(error.value).encode()
+    flat = feature({"type": "Polygon", "coordinates": []}, "a", id=f"{half}x")
+    reader(write([*(feature(cell, "\N{GRINNING FACE}") for cell in nuclei()), flat]))
+    assert "feature 61 with id \ufffdx" in told()
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.geojson.gz", "a.json.gz"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_compressed_is_seen_in_the_file_and_not_in_its_name(packed, name, write):
+    text = json.dumps(collection(map(feature, nuclei()))).encode()
+    assert same(read(write(gzip.compress(text) if packed else text, name)), nuclei())
+
+
 # Units.
 
 
@@ -388,6 +479,13 @@ def test_outlines_in_other_units_are_refused(factor, mpp, write):
     ):
         read(path, mpp=mpp)
     assert len(read(path, mpp=mpp, min_median_um2=0)) == 60
+
+
+@pytest.mark.parametrize(("count", "factor", "warned"), [(60, 0.5, True), (60, 1, False), (50, 0.5, False)])
+def test_outlines_that_all_lie_in_the_first_quarter_are_told(count, factor, warned, write, told):
+    cells = scaled(nuclei(radius=16), factor)[:count]
+    assert same(read(write(list(map(feature, cells)))), cells)
+    assert ("all 60 lie in the first 285 × 171 px" in told()) == warned == ("are these µm, or pixels" in told())
 
 
 def test_small_cells_all_over_the_slide_are_not_refused(write, told):

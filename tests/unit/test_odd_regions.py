@@ -329,6 +329,20 @@ def test_where_there_are_no_cells_nothing_is_a_region():
     assert not regions.find(np.array([OUTER]), regions.Places(np.empty(0, object)))[0]
 
 
+@pytest.mark.parametrize(
+    ("areas", "cells", "warned"),
+    [
+        ([box(10, 10, 380, 100), box(10, 150, 300, 240)], CELLS, True),
+        ([box(10, 10, 380, 100), box(10, 150, 300, 260)], CELLS, False),
+        ([box(10, 10, 380, 380)], CELLS[(X < 400) & (Y < 400)], False),
+    ],
+)
+def test_regions_that_all_lie_in_the_first_quarter_of_the_cells_are_told(areas, cells, warned, tmp_path, caplog):
+    logging.getLogger("clusterfirst").propagate = True
+    told(tmp_path, [geojson_feature(area, "a") for area in areas], cells)
+    assert ("are these µm, or pixels of a lower resolution?" in caplog.text) == warned
+
+
 # Where outlines are scored.
 
 

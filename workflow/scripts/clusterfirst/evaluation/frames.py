@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -9,8 +10,10 @@ import numpy as np
 import shapely
 
 from ..io import ClusterfirstError
-from ..outlines.foreign import Corner
+from ..outlines.foreign import Corner, end_early
 from ..slide.facts import SlideFacts
+
+log = logging.getLogger(__name__)
 
 _FEWEST = 20
 _MOST = 2000
@@ -20,6 +23,10 @@ _FITS = 0.6
 _TIMES = 2
 """Coordinates are in other units if, read in these, so large a fraction of all would hit cells, and so many times as
 many as now."""
+
+
+_ALL_OVER = 0.5
+"""Of the cells so many lie where no region is, if these may be in other units."""
 
 
 def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide: SlideFacts, begins: Corner) -> None:
@@ -62,6 +69,33 @@ def check(path: str | os.PathLike, cells: np.ndarray, shapes: np.ndarray, slide:
                 f"{units}, and {now:.0%} do as they are. They must be pixels of the slide at its full resolution "
                 "(level 0), x before y"
             )
+
+
+def check_regions(
+    path: str | os.PathLike, cells: np.ndarray, regions: np.ndarray, slide: SlideFacts, begins: Corner
+) -> None:
+    """Warn of regions that all end in the upper left of a slide with cells all over it.
+
+    Any place of a region has cells in it, so nothing shows whether it is the right one.
+
+    Parameters
+    ----------
+    path, cells, slide, begins
+        See `check`.
+    regions
+        ``shapely.Polygon`` or ``shapely.MultiPolygon``, as if in level-0 pixels.
+    """
+    if not len(regions) or not len(cells) or not end_early(regions, slide, begins.at):
+        return
+    right, bottom = shapely.total_bounds(regions)[2:]
+    beyond = (shapely.get_coordinates(shapely.centroid(cells)) > (right, bottom)).any(axis=1)
+    if beyond.mean() > _ALL_OVER:
+        log.warning(
+            "truth %s: regions end at x %.0f, y %.0f, and %.0f %% of the cells lie farther right or down: are these "
+            "µm, or pixels of a lower resolution? Coordinates must be pixels of the full resolution (level 0; %g µm "
+            "each here)",
+            *(path, right, bottom, 100 * beyond.mean(), slide.mpp),
+        )
 
 
 def _others(points: np.ndarray, slide: SlideFacts, begins: Corner) -> Iterator[tuple[str, np.ndarray]]:

@@ -159,6 +159,7 @@ def read(path: str | os.PathLike, cells: np.ndarray, slide: SlideFacts, *, given
     is_region = partial(regions.find, places=places)
     said = foreign.read_said(path, slide, given=given, is_region=is_region)
     frames.check(path, cells, said.shapes[~said.region], slide, said.begins)
+    frames.check_regions(path, cells, said.shapes[said.region], slide, said.begins)
     told = find(places, said, mpp=slide.mpp)
     if not told.tally.is_plain:
         level = logging.WARNING if told.tally.left_out else logging.INFO

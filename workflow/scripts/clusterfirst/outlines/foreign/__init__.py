@@ -16,14 +16,14 @@ from ...slide.facts import SlideFacts
 from . import frames, geojson, geoparquet, label_image, points
 from .checks import check
 from .features import Features
-from .frames import LEVEL0, Corner
+from .frames import LEVEL0, Corner, end_early
 from .geojson import class_colours
 from .said import Judge, Said, said
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "read", "read_said", "read_truth"]
+__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "end_early", "read", "read_said", "read_truth"]
 
 _Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {
@@ -31,7 +31,12 @@ _READERS: Mapping[_Reader, tuple[str, ...]] = {
     geoparquet.read: (".parquet", ".geoparquet"),
     label_image.read: (".tif", ".tiff", ".png"),
 }
-_TRUTH_READERS = {**_READERS, points.read: (".csv", ".tsv", ".txt")}
+_TRUTH_READERS: Mapping[_Reader, tuple[str, ...]] = {
+    geojson.read_said: _READERS[geojson.read],
+    geoparquet.read: _READERS[geoparquet.read],
+    label_image.read: _READERS[label_image.read],
+    points.read: (".csv", ".tsv", ".txt"),
+}
 
 
 def read(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]) -> geopandas.GeoDataFrame:
@@ -42,8 +47,8 @@ def read(path: str | os.PathLike, slide: SlideFacts, *, given: Mapping[str, Any]
         with ``.gz``, compressed. Coordinates begin where ``given.geojson_origin`` has it: at the corner of the scanned
         part, as QuPath's do, unless the file says otherwise (member ``clusterfirst:origin``). The class is
         ``properties.classification``. Where there are cells or detections, annotations and tiles are regions around
-        them and left out. Of cells with a nucleus, ``given.objects_of`` says which outline is taken; of several
-        planes, the one with most objects.
+        them and left out, but for annotations of their size that hold none: cells drawn by hand. Of cells with a
+        nucleus, ``given.objects_of`` says which outline is taken; of several planes, the one with most objects.
     ``.parquet``, ``.geoparquet``
         GeoParquet; the class is the text in column ``name``, ``class``, ``label`` or ``classification``. Columns of
         geometries beside the main one may be those of nuclei, or of cells. Coordinates begin at the corner of level 0.

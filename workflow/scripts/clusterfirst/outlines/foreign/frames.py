@@ -58,6 +58,29 @@ def _pair(at: tuple[float, float]) -> str:
     return "({:g}, {:g})".format(*at)
 
 
+def extent(slide: SlideFacts, begins: tuple[float, float]) -> tuple[int, int]:
+    """Width and height as the file has them, which knows of the scanned part only if it counts from there."""
+    return slide.bounds[2:] if slide.bounds and begins == slide.origin else (slide.width, slide.height)
+
+
+def end_early(shapes: np.ndarray, slide: SlideFacts, begins: tuple[float, float]) -> bool:
+    """Say whether shapes all end where the slide's would if they were µm, or pixels of half the resolution.
+
+    Parameters
+    ----------
+    shapes
+        Level-0 pixels; at least one.
+    slide
+        Whose they are.
+    begins
+        Where the coordinates of the file begin.
+    """
+    right, bottom = shapely.total_bounds(shapes)[2:] - begins
+    width, height = extent(slide, begins)
+    part = max(slide.mpp, 0.5) if slide.mpp < 0.9 else 0.5
+    return bool(right <= part * width + 1 and bottom <= part * height + 1)
+
+
 def of_geojson(told: Mapping[str, list], slide: SlideFacts, path: Path, given: Mapping[str, Any]) -> Corner:
     """Find out where the coordinates of a GeoJSON begin, and tell of it where that may be in doubt.
 

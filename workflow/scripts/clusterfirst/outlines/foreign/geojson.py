@@ -30,7 +30,7 @@ garbage collector looks through all that there are again and again."""
 
 _EXPECTED = "expected a FeatureCollection as QuPath exports it, a list of features, or one feature"
 _UNBOUNDED = {"Point", "MultiPoint", "LineString", "MultiLineString"}
-_CELLS = {"cell", "detection"}
+_CELLS = ("cell", "detection")
 _REGIONS = {"annotation", "tile", "tma_core", "root"}
 # QuPath before 0.4 told the type of an object by its id.
 _TYPES = {
@@ -41,14 +41,27 @@ _TYPES = {
     "TMACoreObject": "tma_core",
     "PathRootObject": "root",
 }
+_CELL_SIZED = 5
+"""An annotation smaller than so many median detections that holds none of them is a cell that somebody drew."""
+
+_GZIP = b"\x1f\x8b"
 _DECODER = json.JSONDecoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Between documents, the record separator of GeoJSON text sequences, too.
 _BETWEEN = re.compile(r"[ \t\n\r\x1e]*")
 
 
-def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_cells: bool = True) -> Features:
     """Read features; see `foreign.read`.
+
+    Parameters
+    ----------
+    path, slide, given
+        See `foreign.read`.
+    small_are_cells
+        Whether annotations beside detections that are of the size of these, and hold none, are cells that were drawn
+        where the detection had missed them. In a truth they are regions, which say what the cells found in them are.
 
     Raises
     ------
@@ -76,12 +89,14 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
             properties = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
             ids.append(feature.get("id"))
             types.append(str(properties.get("objectType") or _TYPES.get(str(ids[-1]), "")))
-            names.append(class_name(properties.get("classification")))
+            names.append(_whole_name(class_name(properties.get("classification")), path, number))
             planes.append(_plane(feature["geometry"]))
-            nucleus.append(isinstance(feature.get("nucleusGeometry"), dict))
+            nucleus.append(_has_nucleus(feature))
     polygons, owner = np.concatenate(polygons), np.concatenate(owner)
 
     regions = regions_among(types)
+    if small_are_cells and regions.any():
+        regions &= ~_drawn_cells(polygons, owner, np.isin(types, _CELLS), np.array(types, object) == "annotation")
     elsewhere = _elsewhere(planes, ~regions, path)
     left = regions | elsewhere
     points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
@@ -90,7 +105,9 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
         polygons=polygons[~left[owner]],
         owner=owner[~left[owner]],
         names=np.array(names, object),
-        place=lambda row: f"feature {row + 1}" + (f" with id {ids[row]}" if ids[row] not in (None, row + 1) else ""),
+        place=lambda row: (
+            f"feature {row + 1}" + (f" with id {_printable(str(ids[row]))}" if ids[row] not in (None, row + 1) else "")
+        ),
         remarks=[
             (REGIONS, np.flatnonzero(regions)),
             (PLANES, np.flatnonzero(elsewhere)),
@@ -108,13 +125,41 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
 
 def regions_among(types: Sequence[str]) -> np.ndarray:
     """Say which objects are regions by their types; without cells, the annotations are the cells: drawn by hand."""
-    return np.isin(types, list(_REGIONS)) if _CELLS.intersection(types) else np.zeros(len(types), bool)
+    return np.isin(types, list(_REGIONS)) & np.isin(types, _CELLS).any()
+
+
+def read_said(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:
+    """Read features; see `foreign.read_said`."""
+    return read(path, slide, given, small_are_cells=False)
+
+
+def _drawn_cells(polygons: np.ndarray, owner: np.ndarray, detected: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Say of features whether they are cells drawn beside detections: `drawn`, as small, and around none of them."""
+    area = shapely.area(polygons)
+    cells, few = detected[owner] & (area > 0), np.flatnonzero(drawn[owner])
+    if not cells.any() or not len(few):
+        return np.zeros(len(drawn), bool)
+    region = area[few] >= _CELL_SIZED * np.median(area[cells])
+    middles = shapely.centroid(polygons[cells])
+    small = few[~region]
+    holding = shapely.STRtree(middles).query(polygons[small], predicate="intersects")[0]
+    regions = np.concatenate([owner[few[region]], owner[small[holding]]])
+    out = drawn & np.isin(np.arange(len(drawn)), owner[few])
+    out[regions] = False
+    return out
 
 
 def _wanted(feature: dict, objects_of: str) -> Any:
     """The geometry of the nucleus, if that is wanted and there is one; else that of the object."""
+    return feature["nucleusGeometry"] if objects_of == "nucleus" and _has_nucleus(feature) else feature["geometry"]
+
+
+def _has_nucleus(feature: dict) -> bool:
+    """Whether there is one: null and an empty geometry both say that there is none."""
     nucleus = feature.get("nucleusGeometry")
-    return nucleus if objects_of == "nucleus" and isinstance(nucleus, dict) else feature["geometry"]
+    if not isinstance(nucleus, dict):
+        return False
+    return all(nucleus.get(key) not in ([], [[]], [[[]]]) for key in ("coordinates", "geometries"))
 
 
 def _broken(nested: dict[int, list | None], of: np.ndarray) -> list[int]:
@@ -133,6 +178,16 @@ def _of_nuclei(nucleus: np.ndarray, types: np.ndarray, wanted: np.ndarray, objec
             *(path, np.count_nonzero(nucleus & cells), np.count_nonzero(cells), objects_of),
         )
     return [(NO_NUCLEUS, np.flatnonzero(cells & ~nucleus))] if objects_of == "nucleus" else []
+
+
+def _whole_name(name: str | None, path: Path, number: int) -> str | None:
+    """Return the class; refuse half of a character, as JSON may hold, which no result can be written with."""
+    if name is None or not _SURROGATE.search(name):
+        return name
+    raise ClusterfirstError(
+        f"outlines {path}, feature {number + 1}: the class {_brief(name)} holds half of a character (a lone "
+        "surrogate), which cannot be written into any file. Rename the class, and export the file again"
+    )
 
 
 def _plane(geometry: Any) -> tuple[int, int]:
@@ -160,8 +215,9 @@ def _elsewhere(planes: list[tuple[int, int]], wanted: np.ndarray, path: Path) ->
 
 def _text(path: Path) -> str:
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            return file.read().decode("utf-8-sig")
+        data = path.read_bytes()
+        # By what it holds: what unpacks files on their way leaves their names as they were.
+        return (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ClusterfirstError(
             f"outlines {path}: byte {error.start:,} is not UTF-8, as JSON must be; {_EXPECTED}"
@@ -343,7 +399,13 @@ def _brief(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         text = "something nested very deeply"
+    text = _printable(text)
     return text if len(text) <= 100 else text[:100] + "…"
+
+
+def _printable(text: str) -> str:
+    """Return text without halves of characters, which no log can be written with."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _polygons(nested: dict[int, list], path: Path) -> tuple[np.ndarray, np.ndarray]:

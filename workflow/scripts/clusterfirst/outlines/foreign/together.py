@@ -12,7 +12,9 @@ import shapely
 from scipy.spatial import cKDTree
 
 from ...io import ClusterfirstError
+from ...text import a_few
 from .features import AROUND, CONTRADICT, DUPLICATES, REGIONS, WITHIN, Remark
+from .frames import end_early, extent
 
 if TYPE_CHECKING:
     from .checks import Frame
@@ -35,8 +37,32 @@ _AROUND_ONE = 50
 """A region is around so many others, of which the median is smaller by the second factor; or around any, smaller by the
 third."""
 
+_FRAME = "Region*"
+"""QuPath's class of what is never a cell, whatever it holds."""
+
 _NESTED = 0.25
 """If a larger fraction of outlines lies in others, the file has cells and nuclei as objects of their own."""
+
+_HELD_FEW = 2
+_CRUMBS = 0.2
+"""Or around so few, smaller by that third factor, however small itself: if these are no crumbs, which are smaller than
+this fraction of the median outline."""
+
+_STICKS_OUT = 0.9
+_SMALLER = 1.3
+_NUCLEAR = 10
+"""A nucleus lies in its cell with at least the first fraction of its area (pixels and smoothing move borders); the cell
+is so many times larger, and no more than the third."""
+
+_TWINS = 0.5
+_ALIKE = 2
+_FEW_TWINS = 20
+_TOLD_TWINS = 0.02
+"""Outlines that share more than the first of the smaller one's area, of areas within the second factor, are one cell
+found twice; more than so many, and than that fraction, are no accident."""
+
+_SOME = 50
+"""More outlines than this in the upper left quarter are to be doubted, where there is no other."""
 
 _VAST_UM2 = 100_000
 _LARGE_UM2 = 1_500
@@ -103,6 +129,9 @@ def nuclei_or_cells(
     outer, inner = _held(polygons, area)
     region = _regions(area, outer, inner, names, frame)
     unwanted = np.zeros(len(polygons), bool)
+    large, small, share = _sharing(polygons)
+    sticks_out = (share >= _STICKS_OUT) & (area[large] > _SMALLER * area[small])
+    outer, inner = np.concatenate([outer, large[sticks_out]]), np.concatenate([inner, small[sticks_out]])
     nested = ~region[outer] & ~region[inner]
     outer, inner = outer[nested], inner[nested]
     what = AROUND if objects_of == "nucleus" else WITHIN
@@ -112,7 +141,10 @@ def nuclei_or_cells(
         log.warning(
             "%s: %d of %d outlines lie wholly in others, and are taken for cells", frame.where, *_few(inner, area)
         )
-    return ~(region | unwanted), [(REGIONS, np.sort(rows[region])), (what, np.sort(rows[unwanted]))]
+    left = ~(region | unwanted)
+    twins = (share > _TWINS) & (area[large] <= _ALIKE * area[small]) & left[large] & left[small]
+    _tell_twins(np.unique([large[twins], small[twins]]), polygons, np.count_nonzero(left), frame)
+    return left, [(REGIONS, np.sort(rows[region])), (what, np.sort(rows[unwanted]))]
 
 
 def _few(inner: np.ndarray, area: np.ndarray) -> tuple[int, int]:
@@ -126,6 +158,45 @@ def _held(polygons: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return outer[true], inner[true]
 
 
+def _sharing(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find pairs of outlines that share half of the smaller one's area, or more, of about one size.
+
+    Returns
+    -------
+    large, small : numpy.ndarray
+        The pairs.
+    share : numpy.ndarray
+        Of the smaller one's area.
+    """
+    area, (left, top, right, bottom) = shapely.area(polygons), shapely.bounds(polygons).reshape(-1, 4).T
+    large, small = shapely.STRtree(polygons).query(polygons)
+    ordered = (area[large] > area[small]) | ((area[large] == area[small]) & (large < small))
+    likely = ordered & (area[large] <= _NUCLEAR * area[small])
+    large, small = large[likely], small[likely]
+    # Most neighbours have no more than corners of their boxes in common: these need no intersection.
+    wide = np.minimum(right[large], right[small]) - np.maximum(left[large], left[small])
+    high = np.minimum(bottom[large], bottom[small]) - np.maximum(top[large], top[small])
+    likely = wide * high >= _TWINS * area[small]
+    large, small = large[likely], small[likely]
+    share = shapely.area(shapely.intersection(polygons[large], polygons[small])) / area[small]
+    much = share >= _TWINS
+    return large[much], small[much], share[much]
+
+
+def _tell_twins(twins: np.ndarray, polygons: np.ndarray, total: int, frame: Frame) -> None:
+    if len(twins) <= max(_FEW_TWINS, _TOLD_TWINS * total):
+        return
+    log.warning(
+        "%s: %s of %s outlines share more than half with another of their size (%s), and are taken for cells all the "
+        "same: was detection run twice, or are cells at the borders of tiles there twice?",
+        *(frame.where, f"{len(twins):,}", f"{total:,}", a_few(shapely.centroid(polygons[twins]), _place)),
+    )
+
+
+def _place(point: shapely.Point) -> str:
+    return f"x {point.x:.0f}, y {point.y:.0f}"
+
+
 def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.ndarray, frame: Frame) -> np.ndarray:
     spacious = area * frame.slide.mpp**2 > _SPACIOUS_UM2
     of_slide = _OF_SLIDE * frame.slide.width * frame.slide.height
@@ -133,15 +204,17 @@ def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.n
     order = np.lexsort((area[inner], outer))
     outer, inner = outer[order], inner[order]
     holders, first, count = np.unique(outer, return_index=True, return_counts=True)
-    times = area[holders] / area[inner[first + count // 2]]
+    held = area[inner[first + count // 2]]
+    times = area[holders] / held
     starred = np.array([name is not None and name.endswith("*") for name in names[holders]], bool)
     region[holders] |= (
         ((count >= _HELD) & (times > _HELD_MEDIANS))
         | ((times > _AROUND_ONE) & spacious[holders])
+        | ((times > _AROUND_ONE) & (count >= _HELD_FEW) & (held >= _CRUMBS * np.median(area)))
         # QuPath's mark of classes that are none.
         | (starred & (times > 1))
     )
-    return region
+    return region | (names == _FRAME)
 
 
 def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float, *, regions_too: bool) -> None:
@@ -169,12 +242,9 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
         return
     slide = frame.slide
     median = float(np.median(shapely.area(polygons))) * slide.mpp**2
-    # As the file has it, which knows of the scanned part only if it counts from there.
-    right, bottom = shapely.bounds(polygons).reshape(-1, 4)[:, 2:].max(axis=0) - frame.begins
-    width, height = slide.bounds[2:] if slide.bounds and frame.begins == slide.origin else (slide.width, slide.height)
-    # Where they would end if they were µm, or of a level at half the resolution.
-    part = max(slide.mpp, 0.5) if slide.mpp < 0.9 else 0.5
-    in_corner = right <= part * width + 1 and bottom <= part * height + 1
+    in_corner = end_early(polygons, slide, frame.begins)
+    right, bottom = shapely.total_bounds(polygons)[2:] - frame.begins
+    width, height = extent(slide, frame.begins)
     said = f"outlines {path}: half of the {len(polygons):,} outlines are"
     if median < least_um2 and in_corner:
         raise ClusterfirstError(
@@ -189,6 +259,12 @@ def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float,
         )
     if regions_too:
         return
+    if in_corner and len(polygons) > _SOME:
+        log.warning(
+            "outlines %s: all %s lie in the first %.0f × %.0f px of the slide's %d × %d: are these µm, or pixels of a "
+            "lower resolution? Coordinates must be pixels of the full resolution (level 0; %g µm each here)",
+            *(path, f"{len(polygons):,}", right, bottom, width, height, slide.mpp),
+        )
     if median > _VAST_UM2:
         raise ClusterfirstError(
             f"{said} larger than {median:,.0f} µm²: these are regions, not cells. Give outlines of single cells; "
