@@ -67,7 +67,7 @@ def server(tmp_path_factory):
 
 
 def _wait_for(url, process):
-    for _ in range(300):
+    for _ in range(1200):
         assert process.poll() is None, "the server ended before it answered"
         try:
             urllib.request.urlopen(url, timeout=5).close()
