@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from clusterfirst.io import ClusterfirstError
+from clusterfirst.slide import container, tiff
 from clusterfirst.slide.facts import SlideFacts
 from clusterfirst.slide.slide import Slide, UnreadableError
 
@@ -200,7 +201,9 @@ def test_shades_of_grey_are_shown_as_they_are(tmp_path, case):
     np.testing.assert_array_equal(shown, np.repeat(GREY[:150, :150, None], 3, axis=2))
 
 
-def test_one_damaged_tile_costs_itself_where_bits_must_be_counted(tmp_path):
+def test_one_damaged_tile_costs_itself_where_bits_must_be_counted(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(container, "survey", lambda path: looks.append(path) or tiff.survey(path))
     path = tmp_path / "a.tif"
     pages(path, ((WIDE * 64).astype(np.uint16), TILED))
     with tifffile.TiffFile(path) as file:
@@ -212,6 +215,7 @@ def test_one_damaged_tile_costs_itself_where_bits_must_be_counted(tmp_path):
         with pytest.raises(UnreadableError):
             slide.read(0, 0, 64, 64)
         assert np.abs(slide.read(64, 0, 128, 64).astype(int) - TISSUE[:64, 64:]).max() <= 1
+    assert len(looks) == 1  # not again with each attempt at damage
 
 
 def test_exif_orientation_of_a_plain_image_is_told_of(tmp_path):

@@ -33,12 +33,6 @@ REACH_UM = 2.0
 that is drawn tightly. A fifth of a nucleus, and less than the gap to the next."""
 
 
-_FRAME = "Region*"
-"""QuPath's class of frames in which something was done: they say nothing of the cells in them."""
-
-_DETECTED = ("cell", "detection")
-
-
 @dataclass(frozen=True)
 class Tally:
     """What a file held, and how many cells took a class of it.
@@ -99,7 +93,7 @@ class Tally:
                 self.doubtful
             ),
             "Cells left out, because their class ends in *, which QuPath ignores": self.ignored,
-            f"Regions without a class, or of class {_FRAME}, which say nothing": self.unnamed,
+            f"Regions without a class, or of class {foreign.FRAME}, which say nothing": self.unnamed,
             "Cells left out, because the outline that covers them means one cell, and that is another": self.covered,
         }
         out += [f"{what}: {count:,}." for what, count in rest.items() if count]
@@ -183,12 +177,8 @@ def read_outlines(
     ----------
     path
         See `foreign.read`.
-    cells
-        ``shapely.Polygon`` of the detected cells, in level-0 pixels.
-    slide
-        Whose cells they are.
-    given
-        That section of the settings.
+    cells, slide, given
+        See `read`.
 
     Raises
     ------
@@ -206,13 +196,9 @@ def read_outlines(
     if region.any():
         log.warning(
             "truth %s: %s of %s outlines hold many cells each: regions, which are not scored (around %s)",
-            *(path, f"{region.sum():,}", f"{len(region):,}", a_few(shapely.centroid(outlines[region]), _place)),
+            *(path, f"{region.sum():,}", f"{len(region):,}", a_few(shapely.centroid(outlines[region]), foreign.middle)),
         )
     return outlines[~region]
-
-
-def _place(point: shapely.Point) -> str:
-    return f"x {point.x:.0f}, y {point.y:.0f}"
 
 
 def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
@@ -229,8 +215,8 @@ def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
     """
     region, named = said.region, said.names != None  # noqa: E711 (element by element)
     # In a table, or of detections such as ours, a star is part of the name.
-    quiet = (region | (said.types != "")) & ~np.isin(said.types, _DETECTED) & _ends_in_star(said.names)
-    frame = quiet & (said.names == _FRAME)
+    quiet = (region | (said.types != "")) & ~np.isin(said.types, foreign.DETECTED) & foreign.ends_in_star(said.names)
+    frame = quiet & (said.names == foreign.FRAME)
 
     single, many = (np.flatnonzero(named & ~frame & which) for which in (~region, region))
     alone, covered = _matched(places.cells, said.shapes[single], REACH_UM / mpp)
@@ -260,10 +246,6 @@ def find(places: regions.Places, said: foreign.Said, *, mpp: float) -> Truth:
 
 def _kind(shapes: Mapping[str, np.ndarray]) -> str:
     return " and ".join(kind for kind, present in shapes.items() if present.any()) or "outlines"
-
-
-def _ends_in_star(names: np.ndarray) -> np.ndarray:
-    return np.array([name is not None and name.endswith("*") for name in names], bool)
 
 
 def assign(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..io import write_json
+from ..weights import sha256
 from .sizes import folder_beside
 
 WHOLE_BYTES = 64 << 20
@@ -42,10 +43,10 @@ def content(path: str | os.PathLike) -> str:
     OSError
         It cannot be read.
     """
+    size = os.stat(path).st_size
+    if size <= WHOLE_BYTES:
+        return f"sha256:{sha256(path)}"
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= WHOLE_BYTES:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         return f"sampled:{size}:{_sampled(file, size)}"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +69,8 @@ class Opened:
     ----------
     handle
         What reads it: ``openslide.OpenSlide``, or what behaves as that does.
+    again : callable
+        Gives another handle of the same file, without looking at all that the file holds.
     um_per_px : tuple of float or None
         µm per pixel along x and y that stand in it beyond what `handle` knows.
     remarks : tuple of str
@@ -73,6 +78,7 @@ class Opened:
     """
 
     handle: Any
+    again: Callable[[], Any]
     um_per_px: tuple[float, float] | None = None
     remarks: tuple[str, ...] = ()
 
@@ -88,21 +94,45 @@ def open_container(path: str | os.PathLike) -> Opened:
     import openslide
 
     path = Path(path)
-    if path.is_dir():
-        raise ClusterfirstError(f"slide {path} is a folder: name a file; of a series by DICOM, any one of its files")
-    if not path.is_file():
-        raise ClusterfirstError(f"slide {path}: no such file")
-    try:
+    with _opening(path):
         vendor = openslide.OpenSlide.detect_format(path)
         if vendor not in (None, "generic-tiff"):
             return _of_scanner(path)
         if advice := _advice(path):
             raise ClusterfirstError(f"slide {path} cannot be opened: {advice}")
         found = survey(path) if is_tiff(path) else None
+        mpp, remarks = (found.mpp, found.remarks) if found else (None, ())
         if found and not found.plain:
-            return Opened(TiffImage(path, found), found.mpp, found.remarks)
-        handle, remarks = (openslide.OpenSlide(path), ()) if vendor else _plain(path)
-        return Opened(handle, found.mpp if found else None, (*(found.remarks if found else ()), *remarks))
+            make = partial(TiffImage, path, found)
+        elif vendor:
+            make = partial(openslide.OpenSlide, path)
+        else:
+            handle, of_plain = _plain(path)
+            return Opened(handle, _anew(path, lambda: _plain(path)[0]), mpp, (*remarks, *of_plain))
+        return Opened(make(), _anew(path, make), mpp, remarks)
+
+
+def _anew(path: Path, make: Callable[[], Any]) -> Callable[[], Any]:
+    """What makes another handle, with errors that say which file it is."""
+
+    def again() -> Any:
+        with _opening(path):
+            return make()
+
+    return again
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Say of whatever libraries raise which file it is, and what to do."""
+    import openslide
+
+    if path.is_dir():
+        raise ClusterfirstError(f"slide {path} is a folder: name a file; of a series by DICOM, any one of its files")
+    if not path.is_file():
+        raise ClusterfirstError(f"slide {path}: no such file")
+    try:
+        yield
     except (openslide.OpenSlideError, OSError, SyntaxError, ValueError) as error:
         raise ClusterfirstError(
             f"slide {path} cannot be opened as a slide or an image: {error}. "
@@ -114,8 +144,9 @@ def _of_scanner(path: Path) -> Opened:
     """Open what OpenSlide knows, if its files are all there: it misses some only once they are read, others never."""
     import openslide
 
+    make = partial(openslide.OpenSlide, path)
     try:
-        handle = openslide.OpenSlide(path)
+        handle = make()
     except openslide.OpenSlideError as error:
         if path.suffix == ".mrxs":
             raise ClusterfirstError(f"slide {path} cannot be opened ({error}): {_advice(path)}") from error
@@ -126,7 +157,7 @@ def _of_scanner(path: Path) -> Opened:
         handle.close()
         raise ClusterfirstError(f"slide {path} cannot be opened (no file {', '.join(missing[:5])}): {_advice(path)}")
     copied = said.get(_DICOM_KIND) == "RESAMPLED"
-    return Opened(handle, remarks=(_NO_FULL_SIZE,) if copied else ())
+    return Opened(handle, _anew(path, make), remarks=(_NO_FULL_SIZE,) if copied else ())
 
 
 def _advice(path: Path) -> str | None:

@@ -66,7 +66,7 @@ class Slide:
     def __init__(self, path: str | os.PathLike, *, mpp: float | None = None):
         self._path = Path(path)
         opened = open_container(self._path)
-        self._handle = opened.handle
+        self._handle, self._again = opened.handle, opened.again
         self._replacing = threading.Lock()
         try:
             width, height = self._handle.dimensions
@@ -161,14 +161,14 @@ class Slide:
             first = _what(error)
         # One error spoils an OpenSlide handle for good, so other threads' reads fail with ours: everybody's second
         # attempt goes to a handle of their own.
-        own = open_container(self._path).handle
+        own = self._again()
         try:
             pixels = _decode(own, x, y, level, size)
             log.warning("slide %s: x %d, y %d was read at the second attempt (%s)", self._path, x, y, first)
         except _OURS:
             raise
         except Exception as error:
-            own = open_container(self._path).handle
+            own = self._again()
             raise UnreadableError(
                 f"slide {self._path} cannot be read at x {x}, y {y} ({size[0]} × {size[1]} px of level {level}): "
                 f"{_what(error)}. The file is probably truncated or damaged: copy it again"

@@ -379,7 +379,7 @@ def _white(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Mapp
     seen = range_of(counts)
     white, why = _known_white(file, series) or (seen, f"nearly all of its pixels are below {seen + 1:,}")
     # Where a tag is contradicted by what is there, that counts.
-    if seen > white and (seen + 1) // 2 > white:
+    if (seen + 1) // 2 > white:
         white, why = seen, f"its pixels exceed {white:,}, which its tags say"
     return white, [] if white == 65535 else [of_white(white, why)]
 

@@ -15,7 +15,7 @@ from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
 from . import frames, geojson, geoparquet, label_image, points
 from .checks import check
-from .features import Features
+from .features import DETECTED, FRAME, Features, ends_in_star, middle
 from .frames import LEVEL0, Corner, end_early
 from .geojson import class_colours
 from .said import Judge, Said, said
@@ -23,7 +23,21 @@ from .said import Judge, Said, said
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["LEVEL0", "Corner", "Judge", "Said", "class_colours", "end_early", "read", "read_said", "read_truth"]
+__all__ = [
+    "DETECTED",
+    "FRAME",
+    "LEVEL0",
+    "Corner",
+    "Judge",
+    "Said",
+    "class_colours",
+    "end_early",
+    "ends_in_star",
+    "middle",
+    "read",
+    "read_said",
+    "read_truth",
+]
 
 _Reader = Callable[[Path, SlideFacts, Mapping[str, Any]], Features]
 _READERS: Mapping[_Reader, tuple[str, ...]] = {

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import shapely
 
 from .frames import LEVEL0, Corner
+
+FRAME = "Region*"
+"""QuPath's class of frames in which something was done: never a cell, and nothing is said of the cells in it."""
+
+DETECTED = ("cell", "detection")
+"""What QuPath calls objects that are cells."""
 
 Remark = tuple[str, np.ndarray]
 """Something to tell, as a predicate (*have holes: filled*), and the features that it concerns, ascending; of a feature
@@ -90,3 +97,13 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def ends_in_star(names: np.ndarray) -> np.ndarray:
+    """Say which classes have QuPath's mark of those that are none."""
+    return np.array([name is not None and name.endswith("*") for name in names], bool)
+
+
+def middle(point: shapely.Point) -> str:
+    """Return where something lies, for messages."""
+    return f"x {point.x:.0f}, y {point.y:.0f}"

@@ -20,7 +20,7 @@ import shapely
 from ...io import ClusterfirstError
 from ...slide.facts import SlideFacts
 from . import frames
-from .features import BROKEN, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
+from .features import BROKEN, DETECTED, NO_NUCLEUS, NO_OUTLINE, PLANES, REGIONS, Features, Remark
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ garbage collector looks through all that there are again and again."""
 
 _EXPECTED = "expected a FeatureCollection as QuPath exports it, a list of features, or one feature"
 _UNBOUNDED = {"Point", "MultiPoint", "LineString", "MultiLineString"}
-_CELLS = ("cell", "detection")
 _REGIONS = {"annotation", "tile", "tma_core", "root"}
 # QuPath before 0.4 told the type of an object by its id.
 _TYPES = {
@@ -96,7 +95,7 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_c
 
     regions = regions_among(types)
     if small_are_cells and regions.any():
-        regions &= ~_drawn_cells(polygons, owner, np.isin(types, _CELLS), np.array(types, object) == "annotation")
+        regions &= ~_drawn_cells(polygons, owner, np.isin(types, DETECTED), np.array(types, object) == "annotation")
     elsewhere = _elsewhere(planes, ~regions, path)
     left = regions | elsewhere
     points, point_owner = np.array(points, float).reshape(-1, 2), np.array(point_owner, int)
@@ -125,7 +124,7 @@ def read(path: Path, slide: SlideFacts, given: Mapping[str, Any], *, small_are_c
 
 def regions_among(types: Sequence[str]) -> np.ndarray:
     """Say which objects are regions by their types; without cells, the annotations are the cells: drawn by hand."""
-    return np.isin(types, list(_REGIONS)) & np.isin(types, _CELLS).any()
+    return np.isin(types, list(_REGIONS)) & np.isin(types, DETECTED).any()
 
 
 def read_said(path: Path, slide: SlideFacts, given: Mapping[str, Any]) -> Features:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from ...io import ClusterfirstError
 from ...text import a_few
-from .features import AROUND, CONTRADICT, DUPLICATES, REGIONS, WITHIN, Remark
+from .features import AROUND, CONTRADICT, DUPLICATES, FRAME, REGIONS, WITHIN, Remark, ends_in_star, middle
 from .frames import end_early, extent
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ _HELD_MEDIANS = 10
 _AROUND_ONE = 50
 """A region is around so many others, of which the median is smaller by the second factor; or around any, smaller by the
 third."""
-
-_FRAME = "Region*"
-"""QuPath's class of what is never a cell, whatever it holds."""
 
 _NESTED = 0.25
 """If a larger fraction of outlines lies in others, the file has cells and nuclei as objects of their own."""
@@ -139,16 +136,13 @@ def nuclei_or_cells(
         unwanted[outer if objects_of == "nucleus" else inner] = True
     elif len(inner):
         log.warning(
-            "%s: %d of %d outlines lie wholly in others, and are taken for cells", frame.where, *_few(inner, area)
+            "%s: %d of %d outlines lie wholly in others, and are taken for cells",
+            *(frame.where, len(np.unique(inner)), len(area)),
         )
     left = ~(region | unwanted)
     twins = (share > _TWINS) & (area[large] <= _ALIKE * area[small]) & left[large] & left[small]
     _tell_twins(np.unique([large[twins], small[twins]]), polygons, np.count_nonzero(left), frame)
     return left, [(REGIONS, np.sort(rows[region])), (what, np.sort(rows[unwanted]))]
-
-
-def _few(inner: np.ndarray, area: np.ndarray) -> tuple[int, int]:
-    return len(np.unique(inner)), len(area)
 
 
 def _held(polygons: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,12 +183,8 @@ def _tell_twins(twins: np.ndarray, polygons: np.ndarray, total: int, frame: Fram
     log.warning(
         "%s: %s of %s outlines share more than half with another of their size (%s), and are taken for cells all the "
         "same: was detection run twice, or are cells at the borders of tiles there twice?",
-        *(frame.where, f"{len(twins):,}", f"{total:,}", a_few(shapely.centroid(polygons[twins]), _place)),
+        *(frame.where, f"{len(twins):,}", f"{total:,}", a_few(shapely.centroid(polygons[twins]), middle)),
     )
-
-
-def _place(point: shapely.Point) -> str:
-    return f"x {point.x:.0f}, y {point.y:.0f}"
 
 
 def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.ndarray, frame: Frame) -> np.ndarray:
@@ -206,15 +196,13 @@ def _regions(area: np.ndarray, outer: np.ndarray, inner: np.ndarray, names: np.n
     holders, first, count = np.unique(outer, return_index=True, return_counts=True)
     held = area[inner[first + count // 2]]
     times = area[holders] / held
-    starred = np.array([name is not None and name.endswith("*") for name in names[holders]], bool)
     region[holders] |= (
         ((count >= _HELD) & (times > _HELD_MEDIANS))
         | ((times > _AROUND_ONE) & spacious[holders])
         | ((times > _AROUND_ONE) & (count >= _HELD_FEW) & (held >= _CRUMBS * np.median(area)))
-        # QuPath's mark of classes that are none.
-        | (starred & (times > 1))
+        | (ends_in_star(names[holders]) & (times > 1))
     )
-    return region | (names == _FRAME)
+    return region | (names == FRAME)
 
 
 def check_size(polygons: np.ndarray, frame: Frame, path: Path, least_um2: float, *, regions_too: bool) -> None:
