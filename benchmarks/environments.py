@@ -26,7 +26,7 @@ def python_of(name: str, folder: Path) -> Path:
     uv = _uv()
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True)
     install = [uv, "pip", "install", "--quiet", "--no-deps", "--python", python, "-r", pinned]
-    subprocess.run(install, check=True)
+    subprocess.run(install, check=True, cwd=home.anchor)  # away from this project, whose bounds uv would apply
     stamp.write_text(made_of, encoding="utf-8")
     return python
 

@@ -6,6 +6,7 @@ of the cell it was drawn from. Neighbouring cells are left out of both, for the 
 names: of all cells, those that are of the commonest type of their cluster, if it is among the 25 largest.
 """
 
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -24,9 +25,11 @@ from clusterfirst.outlines.objects import read_objects
 from clusterfirst.slide.facts import SlideFacts
 
 CELLS = (10_000, 100_000, 1_000_000)
+FEW = 2_000
 NAMES = 25
 MPP = "0.25"
-STEPS = {"reduce": "our reduce", "cluster": "our cluster"}
+STEPS = ("reduce", "cluster")
+SCANPY = Path(__file__).resolve().parent / "peer/run_scanpy.py"
 
 
 def features(data: Path, work: Path) -> tuple[Path, np.ndarray]:
@@ -77,6 +80,7 @@ def measure(options, kept) -> None:
     values, names = features(options.data, work)
     _, types = np.unique(names, return_inverse=True)
     python = python_of("scanpy", options.environments)
+    warm(values, python, work)
     for count in options.cells:
         with tempfile.TemporaryDirectory(dir=work) as temporary:
             folder = Path(temporary)
@@ -84,6 +88,16 @@ def measure(options, kept) -> None:
             drawn = types[np.load(folder / "drawn.npy")]
             kept.put(f"naming/{count}/ours", **ours(folder, drawn, work / f"ours-{count}.log", options.timeout))
             kept.put(f"naming/{count}/scanpy", **scanpy(python, folder, drawn, work / f"scanpy-{count}.log", options))
+
+
+def warm(values: Path, python: Path, work: Path) -> None:
+    """Run both once on few cells: what numba compiles for a machine, it keeps."""
+    with tempfile.TemporaryDirectory(dir=work) as temporary:
+        folder = Path(temporary)
+        scale.write_cells(values, FEW, folder)
+        nothing = np.zeros(FEW, np.int64)
+        ours(folder, nothing, work / "ours-warm.log", np.inf)
+        subprocess.run([python, SCANPY, folder, folder / "steps.json"], check=True, stdout=sys.stderr)
 
 
 def ours(folder: Path, types: np.ndarray, log: Path, timeout: float) -> dict:
@@ -101,8 +115,7 @@ def ours(folder: Path, types: np.ndarray, log: Path, timeout: float) -> dict:
 
 def scanpy(python: Path, folder: Path, types: np.ndarray, log: Path, options) -> dict:
     """Scanpy in one process."""
-    program = Path(__file__).resolve().parent / "peer/run_scanpy.py"
-    cost = watch([python, program, folder, folder / "steps.json"], log, timeout=options.timeout)
+    cost = watch([python, SCANPY, folder, folder / "steps.json"], log, timeout=options.timeout)
     steps = read_json(folder / "steps.json") if (folder / "steps.json").exists() else {}
     figures = asdict(cost) | {"steps": steps}
     return figures if cost.ended else figures | agreement(np.load(folder / "leiden.npy"), types)

@@ -60,7 +60,7 @@ PARTS = ("slides", "seams", "accuracy", "naming")
 SLIDES = {"demo": 0.499, "large": 0.499, "crop": 0.499}
 """µm per pixel. `crop` is for trying this script."""
 LARGE = 10_000
-CROP = (600, 900, 1200, 1100)
+CROP = (600, 900, 1600, 1500)
 MONUSEG_MPP = 0.25
 SAME = 0.7
 """IoU from which on two outlines are the same."""
@@ -77,7 +77,7 @@ class Peer:
     environment, program
         Names below `peer/`; None is ourselves.
     auto, single, image
-        Its METHOD for a slide, for a slide as one tile, for a small image.
+        Its METHOD for a slide, for a slide as one tile, for a small image; None where another's is the same.
     dtype
         Of the network; None where there is none.
     """
@@ -87,7 +87,7 @@ class Peer:
     program: str = ""
     auto: str = "auto"
     single: str | None = None
-    image: str = "auto"
+    image: str | None = "auto"
     dtype: str | None = None
     module: str = ""
 
@@ -108,7 +108,12 @@ def _peers() -> dict[str, Peer]:
         "instanseg-bf16": Peer(f"{torch} within torch's bfloat16", **theirs, dtype="bfloat16"),
         "lazyslide": Peer(f"{lazy}, float32", **lazily, dtype="float32"),
         "lazyslide-bf16": Peer(f"{lazy}, bfloat16", **lazily, dtype="bfloat16"),
-        "lazyslide-overlap": Peer(f"{lazy}, float32, overlapping tiles", **lazily, auto="overlap", dtype="float32"),
+        "lazyslide-overlap": Peer(
+            f"{lazy}, float32, overlapping tiles",
+            **{**lazily, "image": None},
+            auto="overlap",
+            dtype="float32",
+        ),
         "histomicstk": Peer(
             f"HistomicsTK {version('histomicstk', 'histomicstk')} (no network)",
             environment="histomicstk",
@@ -145,6 +150,9 @@ class Kept:
         self.calls = {call: said for call, said in self.calls.items() if call in used}
         write_json({"figures": self.figures, "calls": self.calls}, self.path)
         print(f"{key}: {json.dumps(figures, ensure_ascii=False)}", file=sys.stderr, flush=True)
+
+    def drop(self, key: str) -> None:
+        self.figures.pop(key, None)
 
     def get(self, key: str) -> dict | None:
         return self.figures.get(key)
@@ -274,6 +282,7 @@ def slides(options, kept: Kept) -> None:
                 figures |= {"cells": len(found), "doubled": segmentation.doubled(found)}
             if key == "ours" and not cost.ended:
                 figures["jobs"] = stages_of(folder)
+            kept.drop(f"seams/{name}/{key}")  # those were of the outlines before
             kept.put(f"slides/{name}/{key}", **figures)
 
 
@@ -362,7 +371,7 @@ def accuracies(options, kept: Kept) -> None:
     for image, copy in zip(pictures, copies, strict=True):
         copy.parent.mkdir(exist_ok=True)
         plain_tiff(np.asarray(Image.open(image).convert("RGB")), MONUSEG_MPP, copy)
-    for key in options.peers:
+    for key in [one for one in options.peers if PEERS[one].image]:
         peer, own = PEERS[key], folder / key
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
@@ -490,14 +499,17 @@ def preamble(kept: Kept) -> list[str]:
             keys = sorted(key for key, one in kept.figures.items() if one["call"] == call)
             lines.append(f"- {call}: {said['machine']}: {', '.join(keys)}")
         lines.append("")
-    lines.append(
+    lines += [
         "Wall seconds of the whole process, start-up included, from the slide's file to outlines on disk; seconds per "
         "mm² of the tiles that our filter keeps, the same mm² for all; the most memory that a tool's processes held "
-        "together. `on seams`: objects of the slide seen as one tile that a border of the tool's tiles crosses; cut or "
-        f"lost: without a partner of IoU {SAME} when tiled; `elsewhere` is the same share of those that no border "
-        "crosses. `pairs outlined twice` share 30 % of the smaller one or more. Ours has the demo's settings; "
-        "all with a network have the same file. More in the head of `peers.py`.\n"
-    )
+        "together. Ours has the demo's settings and computes in bfloat16 where the processor does; all with a network "
+        "have the same file.\n",
+        f"`on seams`: objects of the slide seen as one tile that a border of the tool's tiles crosses; `cut or lost`: "
+        f"those without a partner of IoU {SAME} when tiled; `elsewhere`: the same share of those that no border "
+        "crosses, which is what other reasons do (LazySlide scales every tile by its own pixels, HistomicsTK by pixels "
+        "drawn anew in each run). Where a tool lays no tiles, nothing is counted. `pairs outlined twice` share 30 % of "
+        "the smaller one or more. More in the head of `peers.py`.\n",
+    ]
     return lines
 
 

@@ -50,7 +50,9 @@ def main(weights: str, mpp: float, method: str, dtype: str, folder: Path, images
 
             with TiffSlide(str(link)) as slide:
                 wide, high = slide.dimensions
-            (folder / "tiles.json").write_text(json.dumps(used(high, wide)), encoding="utf-8")
+            in_one = 3 * high * wide < network.small_image_threshold  # it counts channels, too
+            tiles = [[0, 0, wide, high]] if in_one else used(high, wide)
+            (folder / "tiles.json").write_text(json.dumps(tiles), encoding="utf-8")
 
 
 if __name__ == "__main__":
