@@ -214,7 +214,7 @@ def outline(key: str, method: str, image: Path, mpp: float, folder: Path, option
     """Outline one slide with one tool; its files are in `folder`."""
     peer = PEERS[key]
     if peer.environment is None:
-        over = {"tiling": {"tile_px": 8192}, "filter": {"max_bright_ratio": 1.0}} if method == "single" else None
+        over = {"tiling": {"tile_px": 4096}, "filter": {"max_bright_ratio": 1.0}} if method == "single" else None
         command = workflow(folder, image, mpp, "masks.parquet", over)
         python, module = sys.executable, "snakemake, torch, geopandas"
     else:
@@ -324,7 +324,7 @@ def at_seams(found: np.ndarray, reference: np.ndarray, tiles: np.ndarray) -> dic
 def seams(options, kept: Kept) -> None:
     """On slides that fit into one tile."""
     for name in [one for one in options.slides if one != "large"]:
-        references: dict[str, np.ndarray] = {}
+        references: dict[str, tuple[np.ndarray | None, str]] = {}
         for key in options.peers:
             folder = options.work / "slides" / name / key
             measured = kept.get(f"slides/{name}/{key}")
@@ -335,11 +335,14 @@ def seams(options, kept: Kept) -> None:
             if whose not in references:
                 at = options.work / "slides" / name / f"{whose}-one-tile"
                 cost = outline(whose, "single", slide_file(name, options.work), SLIDES[name], at, options)
-                if cost.ended:
-                    raise SystemExit(f"{whose} on {name} as one tile {cost.ended}: see {at}.log")
-                references[whose] = read(whose, at, stem_of(whose, name, options.work))
+                whole = None if cost.ended else read(whose, at, stem_of(whose, name, options.work))
+                references[whose] = whole, cost.ended
+            reference, ended = references[whose]
+            if reference is None:
+                kept.put(f"seams/{name}/{key}", ended=f"one tile: {ended}")
+                continue
             found = read(key, folder, stem_of(key, name, options.work))
-            kept.put(f"seams/{name}/{key}", **at_seams(found, references[whose], tiles_of(key, folder)))
+            kept.put(f"seams/{name}/{key}", ended="", **at_seams(found, reference, tiles_of(key, folder)))
 
 
 # --- accuracy
@@ -444,6 +447,8 @@ def slide_table(name: str, kept: Kept) -> list[str]:
 def seam_cells(counted: dict | None) -> list[str]:
     if counted is None:
         return ["", "", ""]
+    if counted["ended"]:
+        return [counted["ended"], "", ""]
     lost = f"{counted['on_lost']:,} ({share(counted['on_lost'], counted['on'])})"
     return [f"{counted['on']:,}", lost, share(counted["off_lost"], counted["off"])]
 
