@@ -26,6 +26,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -561,6 +562,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = options_of(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is being watched is ended, too
     options.work.mkdir(parents=True, exist_ok=True)
     kept = Kept(options.work / "peers.json", " ".join(arguments))
     measure = {"slides": slides, "seams": seams, "accuracy": accuracies, "naming": naming.measure}
