@@ -448,7 +448,7 @@ def slide_table(name: str, kept: Kept) -> list[str]:
 def seam_cells(counted: dict | None) -> list[str]:
     if counted is None:
         return ["", "", ""]
-    if counted["ended"]:
+    if counted.get("ended"):
         return [counted["ended"], "", ""]
     lost = f"{counted['on_lost']:,} ({share(counted['on_lost'], counted['on'])})"
     return [f"{counted['on']:,}", lost, share(counted["off_lost"], counted["off"])]
