@@ -33,16 +33,20 @@ PER_UM2 = 0.005
 
 
 def write_cells(source: Path, count: int, folder: Path) -> None:
-    """Write embeddings and positions, without holding them."""
+    """Write embeddings, positions, and which row each was drawn from, without holding them."""
     real = np.load(source)
     rng = np.random.default_rng(0)
     blur = NOISE * real.std(axis=0, dtype=np.float64)
     shape = (count, real.shape[1])
+    drawn = np.empty(count, np.int64)
     out = np.lib.format.open_memmap(folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=shape)
     for start in range(0, count, 100_000):
-        rows = real[rng.integers(len(real), size=min(100_000, count - start))]
+        chosen = rng.integers(len(real), size=min(100_000, count - start))
+        rows = real[chosen]
+        drawn[start : start + len(rows)] = chosen
         out[start : start + len(rows)] = rows + blur * rng.normal(size=rows.shape)
     out.flush()
+    np.save(folder / "drawn.npy", drawn)
     np.save(folder / "positions.npy", rng.uniform(0, (count / PER_UM2) ** 0.5, (count, 2)))
 
 
@@ -63,6 +67,7 @@ def cluster(folder: Path) -> dict:
 
     values = np.load(folder / "reduce.npy", mmap_mode="r")
     found = cluster(values, SETTINGS.clustering, NO_TYPICAL, threads=THREADS)
+    np.save(folder / "cluster.npy", found.cluster_id)
     return {"clusters": len(found.representatives)}
 
 

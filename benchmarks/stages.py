@@ -30,8 +30,8 @@ SIZES = {10_000: 220, 20_000: 220}
 REPO = Path(__file__).resolve().parent.parent
 
 
-def synthetic(tissue: np.ndarray, edge: int, path: Path) -> None:
-    """Write a pyramidal tiled JPEG TIFF of `edge`² pixels, without ever holding it."""
+def synthetic(tissue: np.ndarray, edge: int, path: Path, *, mpp: float | None = None) -> None:
+    """Write a pyramidal tiled JPEG TIFF of `edge`² pixels, without ever holding it; with `mpp`, the file says so."""
     high, wide = tissue.shape[:2]
     block = np.block([[[tissue], [tissue[:, ::-1]]], [[tissue[::-1]], [tissue[::-1, ::-1]]]])
 
@@ -53,6 +53,9 @@ def synthetic(tissue: np.ndarray, edge: int, path: Path) -> None:
                 "compression": "jpeg",
                 "compressionargs": {"level": 85},
             }
+            if mpp is not None:
+                per_cm = 1e4 / (mpp * 2**level)
+                options |= {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
             out.write(
                 tiles(level),
                 shape=(side, side, 3),
