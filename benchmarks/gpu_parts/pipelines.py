@@ -33,6 +33,10 @@ from .report import Report
 CPU = torch.device("cpu")
 KEPT_S = 240
 """What the parts after InstanSeg's pipeline want together."""
+PIPELINE_S = 20
+"""What one run of a pipeline should take."""
+LEAST_TILES = 64
+"""In a pipeline, however slow: fewer are read before the network begins."""
 KNOWN = 4
 """Tiles whose nuclei give the flows that Cellpose's post-processing is given, in turn."""
 
@@ -94,9 +98,8 @@ def _first_starts(predict: Callable, stack: ExitStack, meter: Meter) -> Callable
 def instanseg_pipeline(bench: Bench) -> None:
     """The library's own, as `snakemake outline` runs it; then with stacks of several sizes."""
     report = bench.report
-    host_costs(bench)
-    work = instanseg_work(bench)
-    tiles = bench.kept.head(report.scale.tiles[0])
+    work, most = instanseg_work(bench), int(PIPELINE_S / host_costs(bench))
+    tiles = bench.kept.head(min(report.scale.tiles[0], max(most, LEAST_TILES)))
     jobs = pipeline.outline_tiles(
         bench.slide,
         tiles,
@@ -142,31 +145,38 @@ def instanseg_work(bench: Bench) -> float:
     return flop(network, torch.zeros(1, 3, high, wide, device=bench.report.device))
 
 
-def host_costs(bench: Bench) -> None:
-    """Seconds of one core for a tile: to decode it, to make labels of what InstanSeg says of it, to outline these."""
+def host_costs(bench: Bench) -> float:
+    """Measure what one core does for a tile: decode it, make labels of what InstanSeg says of it, outline these.
+
+    Returns
+    -------
+    float
+        Seconds a tile that the pipeline will take at least: what is slower, the network or all cores together.
+    """
     count = min(4, len(bench.whole))
-    segmenter = bench.instanseg(bench.report.device)
+    segmenter, threads = bench.instanseg(bench.report.device), torch.get_num_threads()
     start = time.perf_counter()
     images = bench.images(count)
-    decoded = time.perf_counter()
+    decode = time.perf_counter() - start
+    segmenter.predict(images[:1])  # compiles, fills caches
+    start = time.perf_counter()
     predicted = segmenter.predict(images)
-    ready = time.perf_counter()
+    network = time.perf_counter() - start
+    torch.set_num_threads(1)  # as a worker has it
+    start = time.perf_counter()
     labels = [segmenter.labels(one) for one in predicted]
     labelled = time.perf_counter()
     for one in labels:
         objects.outlines(one)
-    costs = {
-        "decode": decoded - start,
-        "labels": labelled - ready,
-        "outlines": time.perf_counter() - labelled,
-    }
-    costs = {name: seconds / count for name, seconds in costs.items()}
-    most = bench.report.threads / sum(costs.values())
-    parts = ", ".join(f"{name} {1000 * seconds:,.0f}" for name, seconds in costs.items())
+    costs = {"decode": decode, "labels": labelled - start, "outlines": time.perf_counter() - labelled}
+    torch.set_num_threads(threads)
+    least = sum(costs.values()) / bench.report.threads / count
+    parts = ", ".join(f"{name} {1000 * seconds / count:,.0f}" for name, seconds in costs.items())
     bench.report.notes.append(
-        f"InstanSeg: what a core does for a tile takes {parts} ms: {bench.report.threads} cores allow "
-        f"{most:,.1f} tiles/s, {1 / (most * bench.mm2):.3g} s/mm², whatever the GPU does."
+        f"InstanSeg: what a core does for a tile takes {parts} ms. Whatever the GPU does, {bench.report.threads} cores "
+        f"allow {1 / least:,.1f} tiles/s, {least / bench.mm2:.3g} s/mm². `predict`: {1000 * network / count:,.0f} ms."
     )
+    return max(least, network / count)
 
 
 def _cells_of(bench: Bench, tiles, done: list):
@@ -226,9 +236,7 @@ def cellpose_pipeline(bench: Bench) -> None:
     """The library's own on whole tiles, with flows of known nuclei for what follows the network."""
     report = bench.report
     known, network = known_flows(bench), bench.cellpose(report.device)
-    work = bench.subtiles * flop(
-        network._model, torch.zeros(1, 3, 256, 256, device=report.device, dtype=network._dtype)
-    )
+    work = bench.subtiles * bench.subtile_work
     tiles = bench.whole.head(report.scale.tiles[1])
     segmenter = Known(network, known)
     with workers(bench, segmenter, 0.0) as crew:

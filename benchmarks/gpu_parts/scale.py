@@ -60,12 +60,12 @@ FULL = Scale(
     instanseg=((624, 1), (624, 4), (624, 8), (624, 16), (624, 32), (1136, 8), (2160, 2)),
     stacks=(1, 4, 8, 16, 32),
     subtiles=(9, 32, 64, 128),
-    tiles=(1000, 400, 1000),
+    tiles=(1000, 300, 1000),
     crops=(64, 256, 512, 1024),
     cells=60_000,
     vit="vit_large_patch16_224",
     vit_tile=(8, 32, 64),
-    same=(4, 256),
+    same=(4, 64),
 )
 REHEARSAL = Scale(
     edge=2048,
