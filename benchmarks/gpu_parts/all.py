@@ -12,6 +12,7 @@ import torch
 from machine import machine
 
 from clusterfirst.devices import torch_device
+from clusterfirst.io import log_to
 
 from .alone import cellpose_alone, instanseg_alone, make_cellpose, make_encoders, resnet_alone, vit_alone
 from .bench import Bench
@@ -43,10 +44,10 @@ PARTS: tuple[tuple[str, float, Callable[[Bench], None]], ...] = (
     ("the ViT alone", 15, vit_alone),
     ("the ViT's pipeline", 20, vit_pipeline),
     ("InstanSeg as on the CPU", 15, instanseg_same),
-    ("Cellpose-SAM as on the CPU", 20, cellpose_same),
     ("the encoders as on the CPU", 20, encoders_same),
     ("too little memory", 15, memory_respected),
     ("cuML", 0, rapids_there),
+    ("Cellpose-SAM as on the CPU", 20, cellpose_same),
 )
 """What is done, in this order, and the seconds that must be left for it."""
 
@@ -65,6 +66,7 @@ def measure(kit: Path, out: Path, *, ends: float, rehearsal: bool) -> bool:
     rehearsal
         Small, on a GPU or a CPU.
     """
+    log_to(None)  # what the pipelines say of themselves, too
     threads = len(os.sched_getaffinity(0))
     device = torch_device("auto" if rehearsal else True, threads=threads)
     report = Report(out, device, REHEARSAL if rehearsal else FULL, rehearsal, threads, ends)
