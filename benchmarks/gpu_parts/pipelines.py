@@ -119,6 +119,8 @@ def instanseg_pipeline(bench: Bench) -> None:
     aligned = views.aligned_views(tiles, slide_mpp=bench.facts.mpp, mpp=MPP, stride=InstanSeg.stride)
     segmenter = bench.instanseg(report.device)
     with workers(bench, segmenter, InstanSeg.smoothing_px) as crew:
+        # Once, so that no row has the start of the processes in it.
+        list(pipeline.outline_views(aligned.head(2 * crew.count), segmenter, crew))
         for at_once in report.scale.stacks:
             if report.left < KEPT_S and not report.rehearsal:
                 report.missing.append(f"InstanSeg's pipeline with {at_once} tiles at once: no time was left")

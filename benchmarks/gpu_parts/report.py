@@ -112,7 +112,7 @@ class Report:
             ]
         lines += [self.facts, "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in self.rows]
-        lines += ["", "| network | compared | with | agreement |", "|---|---|---|---|"]
+        lines += ["", WHAT_IT_SAYS, "", "| network | compared | with | agreement |", "|---|---|---|---|"]
         lines += ["| " + " | ".join(row) + " |" for row in self.same]
         lines += ["", *(f"- {note}" for note in self.notes)]
         lines += [f"- **Not measured:** {what}" for what in self.missing]
@@ -131,6 +131,13 @@ COLUMNS = (
     "host cores busy",
     "memory, GB",
     "network at work",
+)
+
+
+WHAT_IT_SAYS = (
+    "`a second` and what follows from it count from the first call of a network on. `network at work` is the share "
+    "that the library's pipeline logs, of its whole time: in a job of its own, with the start of its processes. "
+    "`memory` is the most that torch had allocated on a GPU; on a CPU, what all processes held."
 )
 
 
