@@ -10,7 +10,7 @@ import torch
 from clusterfirst.devices import computes_bf16, in_less_memory
 from clusterfirst.embedding import encoders
 
-from .bench import HALO_PX, INSTANSEG, MPP, Bench
+from .bench import HALO_PX, INSTANSEG, MPP, ON_TORCH, Bench
 from .meter import flop, repeated
 from .report import Report
 
@@ -95,7 +95,7 @@ def make_encoders(bench: Bench) -> None:
 def resnet_alone(bench: Bench) -> None:
     """ResNet-50 as the library runs it: bytes in host memory in, rows of numbers out."""
     report = bench.report
-    encode = encoders.load("resnet50", bench.resnet, device=report.device)
+    encode = encoders.load("resnet50", bench.resnet, device=report.device, **ON_TORCH)
     work = flop(encode._network, torch.zeros(1, 3, 224, 224, device=report.device, dtype=dtype_of(encode._network)))
     for count in report.scale.crops:
         crops = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)

@@ -20,7 +20,9 @@ from .slide import write_slide
 
 INSTANSEG, DEMO = "instanseg-brightfield_nuclei-0.1.1.pt", "CMU-1-Small-Region.svs"
 MPP, HALO_PX = 0.5, SETTINGS.tiling["halo_px"]
-SEGMENTATION = SETTINGS.segmentation
+ON_TORCH = {"engine": "torch"} if "engine" in SETTINGS.embedding else {}
+"""Where something else may run networks on a CPU: what a GPU is compared with is torch."""
+SEGMENTATION = {**SETTINGS.segmentation, **ON_TORCH}
 LIMITS = {"max_bright_ratio": 0.95}
 """As the demo has them."""
 
@@ -88,3 +90,9 @@ class Bench:
 
 def _read(slide: Slide, tile) -> np.ndarray:
     return slide.read(tile.read_x, tile.read_y, tile.read_width, tile.read_height, mpp=tile.mpp)
+
+
+def labels_of(segmenter, prediction) -> np.ndarray:
+    """Make labels of a prediction; a backend may give scores beside them."""
+    found = segmenter.labels(prediction)
+    return found[0] if isinstance(found, tuple) else found

@@ -26,7 +26,7 @@ from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.slide.slide import Slide
 
 from .alone import VIT_PX, dtype_of, vit_network
-from .bench import INSTANSEG, MPP, SEGMENTATION, Bench
+from .bench import INSTANSEG, MPP, ON_TORCH, SEGMENTATION, Bench, labels_of
 from .meter import Meter, flop
 from .report import Report
 
@@ -166,7 +166,7 @@ def host_costs(bench: Bench) -> float:
     network = time.perf_counter() - start
     torch.set_num_threads(1)  # as a worker has it
     start = time.perf_counter()
-    labels = [segmenter.labels(one) for one in predicted]
+    labels = [labels_of(segmenter, one) for one in predicted]
     labelled = time.perf_counter()
     for one in labels:
         objects.outlines(one)
@@ -230,7 +230,7 @@ def known_flows(bench: Bench) -> list[tuple[np.ndarray, np.ndarray]]:
     if bench.flows is None:
         segmenter = bench.instanseg(bench.report.device)
         images = bench.images(min(KNOWN, len(bench.whole)))
-        bench.flows = [flows_of(segmenter.labels(one)) for one in segmenter.predict(images)]
+        bench.flows = [flows_of(labels_of(segmenter, one)) for one in segmenter.predict(images)]
     return bench.flows
 
 
@@ -256,7 +256,7 @@ def resnet_pipeline(bench: Bench) -> None:
     if bench.cells is None or bench.cells.empty:
         raise RuntimeError("InstanSeg found no cell that could be embedded")
     cells = bench.cells.head(report.scale.cells)
-    settings = {**SETTINGS.embedding, "models": ["resnet50"]}
+    settings = {**SETTINGS.embedding, **ON_TORCH, "models": ["resnet50"]}
     out = bench.folder / "embeddings.npy"
     weights = {"resnet50": bench.resnet}
     with Slide(bench.slide) as slide, Meter(report.device) as meter:
@@ -274,7 +274,7 @@ def resnet_pipeline(bench: Bench) -> None:
     lengths = np.linalg.norm(np.asarray(rows[:1000], np.float32), axis=1)
     if not np.allclose(lengths, 1, atol=0.02):
         raise RuntimeError(f"rows of ResNet-50 have lengths of {lengths.min():.3f} to {lengths.max():.3f}, not 1")
-    encode = encoders.load("resnet50", bench.resnet, device=report.device)
+    encode = encoders.load("resnet50", bench.resnet, device=report.device, **ON_TORCH)
     work = flop(encode._network, torch.zeros(1, 3, 224, 224, device=report.device, dtype=dtype_of(encode._network)))
     more = {"mm2": bench.mm2_of_cell, "work": work}
     report.rate("ResNet-50, as embedded", "slide, with loading", "default", "crops", len(cells), meter, **more)
