@@ -6,8 +6,8 @@ import platform
 from pathlib import Path
 
 
-def machine() -> str:
-    """One line: date, processor, cores, memory, Python."""
+def machine(gpu: str = "no GPU used") -> str:
+    """One line: date, processor, cores, memory, Python, GPU."""
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.processor(),
@@ -15,5 +15,5 @@ def machine() -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
         f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}, no GPU used"
+        f"Python {platform.python_version()}, {gpu}"
     )

@@ -5,6 +5,9 @@ import sys
 import time
 
 import pytest
+import torch
+
+from clusterfirst import devices
 
 from ..gpus import UUIDS, two_gpus
 
@@ -118,8 +121,6 @@ def test_without_nvidia_smi_nothing_is_claimed(machine, tmp_path):
 
 def test_a_gpu_that_torch_cannot_use_is_given_back(machine):
     """nvidia-smi lists two, and there is none: `auto` computes on the CPU, and holds up nobody."""
-    import torch
-
     if torch.cuda.is_available():
         return
     code = HOLD.replace("devices.claim_gpu(poll_s=0.01)", "print(devices.choose('auto', threads=1).type)")
@@ -137,3 +138,26 @@ def test_a_gpu_that_torch_cannot_use_is_given_back(machine):
 def test_only_those_who_compute_on_a_gpu_claim_one(machine):
     code = JOB.replace("devices.claim_gpu(poll_s=0.01)", "devices.choose(False, threads=1); devices.rapids(False)")
     assert got(code, machine) == "None"
+
+
+@pytest.mark.parametrize(
+    ("free", "share", "expected"), [(1000, 0.5, 16), (1000, 1.0, 32), (10, 0.5, 1), (10**9, 0.5, 64)]
+)
+def test_as_many_at_once_as_fit_and_a_power_of_two(monkeypatch, free, share, expected):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**12))
+    assert devices.most_at_once(torch.device("cuda"), bytes_each=30, share=share, most=64) == expected
+
+
+def test_what_torch_keeps_of_a_gpu_is_given_back_before_less_is_tried(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+
+    def compute():
+        done.append("tried")
+        if done.count("tried") < 2:
+            raise RuntimeError("CUDA error: out of memory")
+        return 7
+
+    assert devices.in_less_memory(compute, done.append) == 7
+    assert done == ["tried", "emptied", "CUDA error: out of memory", "tried"]

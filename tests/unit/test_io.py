@@ -17,6 +17,7 @@ from clusterfirst.io import (
     array_on_disk,
     atomic,
     bounded_map,
+    drawn_ahead,
     read_json,
     read_metadata,
     write_array,
@@ -192,6 +193,69 @@ def test_results_come_in_order_and_few_are_under_way(ahead):
 def test_an_error_in_flight_reaches_the_caller():
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
         list(bounded_map(pool, lambda item: 1 / item, [2, 1, 0, 1, 1], ahead=2))
+
+
+def test_what_is_drawn_ahead_comes_in_order_from_a_thread_of_its_own():
+    threads = set()
+
+    def items():
+        for item in range(50):
+            threads.add(threading.get_ident())
+            yield item
+
+    assert list(drawn_ahead(items(), ahead=3)) == list(range(50))
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_items_are_drawn_while_nobody_asks_and_no_more_than_wanted():
+    drawn, third = [], threading.Event()
+
+    def items():
+        for item in range(100):
+            drawn.append(item)
+            if len(drawn) == 4:
+                third.set()
+            yield item
+
+    stream = drawn_ahead(items(), ahead=2)
+    assert next(stream) == 0
+    assert third.wait(20), "nothing is drawn until somebody asks"
+    time.sleep(0.05)
+    assert len(drawn) == 4  # the first, two ahead, and one that waits for room
+    assert next(stream) == 1
+    stream.close()
+    assert len(drawn) <= 5
+
+
+def test_an_error_while_drawing_ahead_comes_in_its_place():
+    def items():
+        yield from (1, 2)
+        raise KeyError("cheese")
+
+    stream = drawn_ahead(items(), ahead=5)
+    assert [next(stream), next(stream)] == [1, 2]
+    with pytest.raises(KeyError, match="cheese"):
+        next(stream)
+
+
+def test_what_draws_is_closed_with_what_takes():
+    closed = []
+
+    def items(name):
+        try:
+            yield from range(100)
+        finally:
+            closed.append(name)
+
+    inner = drawn_ahead(items("inner"), ahead=1)
+    stream = drawn_ahead((item for item in inner), ahead=1)
+    next(stream)
+    before = threading.active_count()
+    stream.close()
+    inner.close()
+    assert closed == ["inner"]
+    assert threading.active_count() == before - 2
 
 
 LOGGED = """

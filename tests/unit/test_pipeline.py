@@ -1,9 +1,11 @@
 """Readers, network and outliners together, with an oracle for a network: the slide itself says where objects are."""
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -148,6 +150,58 @@ def test_stacks_hold_tiles_of_one_size_and_are_full(workers):
     expected = {size: [4] * (count // 4) + [count % 4] * (count % 4 > 0) for size, count in sizes.items()}
     got = {size: [stack[0] for stack in group] for size, group in itertools.groupby(oracle.stacks, lambda s: s[1:3])}
     assert got == expected
+
+
+def test_the_network_runs_beside_who_takes_its_results(workers):
+    """It goes on while the caller is at something else, and in one thread: no two stacks are in it at a time."""
+    threads = []
+
+    class Watched(Oracle):
+        def predict(self, images):
+            threads.append(threading.get_ident())
+            return super().predict(images)
+
+    list(pipeline.outline_views(tiles_of(), Watched(), workers))
+    assert len(threads) > 5
+    assert len(set(threads)) == 1
+    assert threading.get_ident() not in threads
+
+
+class Narrow(Oracle):
+    """Of little memory."""
+
+    def __init__(self, most, error):
+        super().__init__(tiles_at_once=8)
+        self.most, self.error = most, error
+
+    def predict(self, images):
+        if len(images) > self.most:
+            raise self.error
+        return super().predict(images)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_when_memory_runs_out_stacks_are_halved_and_nothing_changes(workers, monkeypatch, caplog, error):
+    monkeypatch.setattr(logging.getLogger("clusterfirst"), "propagate", True)
+    narrow, tiles = Narrow(3, error), tiles_of()
+    found = {view.tile: view.data for view in pipeline.outline_views(tiles, narrow, workers)}
+    expected = {view.tile: view.data for view in pipeline.outline_views(tiles, Oracle(1), workers)}
+    assert found == expected
+    assert {stack[0] for stack in narrow.stacks} <= {1, 2}
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
+    assert [text.rsplit(" ", 1)[-1] for text in warnings] == ["4", "2"]
+
+
+def test_when_one_tile_is_too_much_the_user_is_told(workers):
+    narrow = Narrow(0, RuntimeError("CUDA error: out of memory"))
+    with pytest.raises(ClusterfirstError, match=r"even for one tile at a time \(CUDA error: out of memory\)"):
+        list(pipeline.outline_views(tiles_of(), narrow, workers))
+
+
+def test_an_error_of_the_network_reaches_the_caller(workers):
+    narrow = Narrow(0, ValueError("shapes do not match"))
+    with pytest.raises(ValueError, match="shapes do not match"):
+        list(pipeline.outline_views(tiles_of(), narrow, workers))
 
 
 def test_tiles_read_ahead_are_bounded(workers, monkeypatch):

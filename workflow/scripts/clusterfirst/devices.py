@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -188,6 +189,26 @@ def computes_bf16(device: Device) -> bool:
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def most_at_once(device: torch.device, *, bytes_each: float, share: float, most: int) -> int:
+    """Return how many of a thing fit into a share of the free memory of a GPU: a power of two, so that few sizes occur.
+
+    Parameters
+    ----------
+    device
+        The GPU.
+    bytes_each
+        What one takes there while it is in the network.
+    share
+        Of the memory that is free now, above 0, at most 1.
+    most
+        A power of two; more are never wanted. One is always tried.
+    """
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return 2 ** int(math.log2(min(max(share * free / bytes_each, 1), most)))
+
+
 def in_less_memory(compute: Callable[[], _T], halve: Callable[[str], None]) -> _T:
     """Compute; as often as memory runs out, call `halve` with the reason and compute again.
 
@@ -206,7 +227,14 @@ def in_less_memory(compute: Callable[[], _T], halve: Callable[[str], None]) -> _
                 raise
             reason = " ".join(str(error).split())[:300]
         # Out here: while the error is handled, its traceback keeps alive what filled the memory.
+        _empty_cache()
         halve(reason)
+
+
+def _empty_cache() -> None:
+    """Give back what torch, if it is at work, keeps of a GPU for later: of another size, it may be of no use."""
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _is_memory(error: Exception) -> bool:

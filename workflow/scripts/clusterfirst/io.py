@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from .text import spreadsheet
@@ -242,6 +244,47 @@ def bounded_map(pool: Executor, function: Callable, items: Iterable, *, ahead: i
         result = under_way.popleft().result()
         under_way.extend(pool.submit(function, item) for item in islice(waiting, 1))
         yield result
+
+
+def drawn_ahead(items: Iterable, *, ahead: int) -> Iterator:
+    """Yield items that a thread of their own draws, up to `ahead` before they are asked for.
+
+    What makes them goes on while whoever takes them is at something else. What it raises is raised here, in its place
+    in the order. Once this is closed, nothing more is drawn; one item may be on its way then, and is waited for.
+    """
+    found: SimpleQueue = SimpleQueue()
+    room, closed = threading.Semaphore(ahead), threading.Event()
+
+    def draw() -> None:
+        try:
+            for item in items:
+                room.acquire()
+                if closed.is_set():
+                    return
+                found.put((item, None))
+        except BaseException as error:  # noqa: BLE001 - whoever takes the items is told
+            found.put((None, error))
+        else:
+            found.put((None, StopIteration()))
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = found.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            room.release()
+            yield item
+    finally:
+        closed.set()
+        room.release()
+        thread.join()
 
 
 def print_anything() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 from collections import deque
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from ..devices import Device, in_less_memory
+from ..devices import Device, in_less_memory, most_at_once
 from ..io import ClusterfirstError
 from .crops import Crop, Patch
 from .encoders import Encoder, load
@@ -126,10 +125,6 @@ class Network:
         return torch.nn.functional.normalize(in_less_memory(run, self._halve))
 
     def _halve(self, reason: str) -> None:
-        import torch
-
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
         if self._batch_size == 1:
             raise ClusterfirstError(
                 f"not enough memory on {self._device} for {self._model}, even for one crop at a time ({reason}). Free "
@@ -149,7 +144,7 @@ def _label(model: str) -> str:
 
 
 def _batch_size(encode: Encoder, device: torch.device) -> int:
-    """Crops that fit into half the free memory of a GPU, as a trial shows: a power of two."""
+    """Crops that fit into half the free memory of a GPU, as a trial shows."""
     import torch
 
     if device.type != "cuda":
@@ -160,5 +155,4 @@ def _batch_size(encode: Encoder, device: torch.device) -> int:
     each = (torch.cuda.max_memory_allocated(device) - before) / _TRIED_AT_ONCE
     if each <= 0:
         return _UNKNOWN_BATCH
-    free, _ = torch.cuda.mem_get_info(device)
-    return 2 ** int(math.log2(min(max(free / 2 / each, 1), _MOST_AT_ONCE)))
+    return most_at_once(device, bytes_each=each, share=0.5, most=_MOST_AT_ONCE)

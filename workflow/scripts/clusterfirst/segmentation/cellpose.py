@@ -8,7 +8,6 @@ that runs out, weights that are checked before use. What the network sees is Cel
 from __future__ import annotations
 
 import logging
-import math
 import os
 import pickle
 import zipfile
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..devices import Device, computes_bf16, in_less_memory
+from ..devices import Device, computes_bf16, in_less_memory, most_at_once
 from ..io import ClusterfirstError
 from ..text import one_line
 from .flows import Labels, follow
@@ -171,10 +170,6 @@ class Cellpose:
         return self._model(batch.to(self._dtype))[0].float()
 
     def _halve(self, reason: str) -> None:
-        import torch
-
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
         if self._batch_size == 1:
             raise ClusterfirstError(
                 f"not enough memory on {self._device} for Cellpose, even for one sub-tile of {self._edge_px} px at a "
@@ -278,14 +273,11 @@ def _filled(subtiles: list[torch.Tensor], size: int) -> torch.Tensor:
 
 
 def _batch_size(device: torch.device, *, edge_px: int, dtype: torch.dtype) -> int:
-    """Sub-tiles that fit into four fifths of the free memory of a GPU: a power of two, so that few sizes occur."""
-    import torch
-
+    """Sub-tiles that fit into four fifths of the free memory of a GPU."""
     if device.type != "cuda":
         return 1  # larger ones were no faster
-    free, _ = torch.cuda.mem_get_info(device)
-    fit = 0.8 * free / (_BYTES_PER_PIXEL * edge_px**2 * dtype.itemsize / 2)
-    return 2 ** int(math.log2(min(max(fit, 1), _MOST_AT_ONCE)))
+    bytes_each = _BYTES_PER_PIXEL * edge_px**2 * dtype.itemsize / 2
+    return most_at_once(device, bytes_each=bytes_each, share=0.8, most=_MOST_AT_ONCE)
 
 
 def _model(weights: str | os.PathLike, *, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:

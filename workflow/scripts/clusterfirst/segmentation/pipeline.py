@@ -2,7 +2,8 @@
 
 Decoding a tile and outlining its labels cost about as much on a CPU as the network does on a GPU, and Python does one
 thing at a time. So other processes decode tiles ahead of the network and turn its predictions into polygons behind it;
-this process does nothing but run the network. Every queue is bounded, and results come in a fixed order.
+this process does nothing but run the network, in a thread of its own: another one stacks the next tiles meanwhile, and
+a third hands on what was found. Every queue is bounded, and results come in a fixed order.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from logging.handlers import QueueHandler, QueueListener
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import cv2
 import numpy as np
 import pandas as pd
 import shapely
 
-from ..io import ClusterfirstError, bounded_map, progress
+from ..devices import in_less_memory
+from ..io import ClusterfirstError, bounded_map, drawn_ahead, progress
 from ..io import log as package_log
 from ..outlines.objects import outlines
 from ..slide.facts import SlideFacts
@@ -216,7 +218,8 @@ def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -
     clock = _Clock()
     try:
         images = bounded_map(workers.pool, _read, _by_size(views), ahead=2 * (workers.count + at_once))
-        predicted = _predict(segmenter, _stacks(images, at_once), clock)
+        stacks = drawn_ahead(_stacks(images, at_once), ahead=1)
+        predicted = drawn_ahead(_predict(segmenter, stacks, clock), ahead=at_once)
         outlined = bounded_map(workers.pool, _outline, predicted, ahead=2 * workers.count + at_once)
         yield from progress(outlined, total=len(views), what="outline")
     except BrokenProcessPool as error:
@@ -240,30 +243,75 @@ def _by_size(views: pd.DataFrame) -> list[TileJob]:
     return sorted(waiting, key=lambda view: (-view.box[2], -view.box[3], view.mpp))
 
 
-def _stacks(views: Iterable[TileJob], at_once: int) -> Iterator[list[TileJob]]:
+class _Stack(NamedTuple):
+    """Tiles that the network is shown together.
+
+    Attributes
+    ----------
+    views : list of TileJob
+        Without data; or a single one that could not be read.
+    images : numpy.ndarray or None
+        N × H × W × 3 uint8; None, if there is none.
+    """
+
+    views: list[TileJob]
+    images: np.ndarray | None
+
+    @classmethod
+    def of(cls, views: list[TileJob]) -> _Stack:
+        return cls([replace(view, data=None) for view in views], np.stack([view.data for view in views]))
+
+
+def _stacks(views: Iterable[TileJob], at_once: int) -> Iterator[_Stack]:
     """Gather up to `at_once` successive tiles with images of one shape; a tile without an image goes alone."""
     stack: list[TileJob] = []
     for view in views:
         if stack and (len(stack) == at_once or view.data is None or view.data.shape != stack[0].data.shape):
-            yield stack
+            yield _Stack.of(stack)
             stack = []
         if view.data is None:
-            yield [view]
+            yield _Stack([view], None)
         else:
             stack.append(view)
     if stack:
-        yield stack
+        yield _Stack.of(stack)
 
 
-def _predict(segmenter: Segmenter, stacks: Iterable[list[TileJob]], clock: _Clock) -> Iterator[TileJob]:
-    for stack in stacks:
-        if stack[0].data is None:
-            yield from stack
+def _predict(segmenter: Segmenter, stacks: Iterable[_Stack], clock: _Clock) -> Iterator[TileJob]:
+    network = _InParts(segmenter)
+    for views, images in stacks:
+        if images is None:
+            yield from views
             continue
         with clock:
-            predictions = segmenter.predict(np.stack([view.data for view in stack]))
-        for view, prediction in zip(stack, predictions, strict=True):
+            predictions = network(images)
+        for view, prediction in zip(views, predictions, strict=True):
             yield replace(view, data=prediction)
+
+
+class _InParts:
+    """Shows stacks to a network, and from when memory runs out on, in halves: no tile depends on the others."""
+
+    def __init__(self, segmenter: Segmenter):
+        self._segmenter, self._most = segmenter, segmenter.tiles_at_once
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        return in_less_memory(lambda: self._predict(images), self._halve)
+
+    def _predict(self, images: np.ndarray) -> list[np.ndarray]:
+        parts = [images[at : at + self._most] for at in range(0, len(images), self._most)]
+        return [prediction for part in parts for prediction in self._segmenter.predict(part)]
+
+    def _halve(self, reason: str) -> None:
+        if self._most == 1:
+            raise ClusterfirstError(
+                f"not enough memory for the network, even for one tile at a time ({reason}). Give the job more "
+                "(`--set-resources outline:mem_mb=…`; of a GPU, let fewer jobs share it), or lower `tiling.tile_px`"
+            )
+        self._most //= 2
+        log.warning(
+            "not enough memory for %d tiles at a time (%s): going on with %d", 2 * self._most, reason, self._most
+        )
 
 
 class _Clock:

@@ -1,0 +1,1 @@
+"""The parts of gpu.py; workers of the pipelines, which import gpu.py, are spared them."""
