@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import engine
-from ..devices import Device
+from ..devices import Device, most_at_once
 from ..io import ClusterfirstError
 from ..text import one_line
 from .seeds import Nuclei
@@ -26,6 +26,9 @@ STRIDE = 8
 _RANGE = (-2.0, 3.0)
 """Scaled intensities beyond it are cut off, as when the network was trained."""
 _EXAMPLE_PX = 64
+_TILE_BYTES = 1e9
+"""Of a GPU, for a tile of 624 px: an estimate from above, for no GPU was at hand; too many are halved."""
+_MOST_AT_ONCE = 8
 _MAPS = 5
 """Of nuclei; those of whole cells follow, in files that outline both."""
 
@@ -91,6 +94,13 @@ def padded(images: np.ndarray) -> np.ndarray:
     return np.pad(images, around, mode="symmetric") if below or beside else images
 
 
+def _at_once(device: Device) -> int:
+    """How many tiles go through the network together: one fills a CPU."""
+    if device.type == "cpu":
+        return 1
+    return most_at_once(device.torch(), bytes_each=_TILE_BYTES, share=0.3, most=_MOST_AT_ONCE)
+
+
 def example(device: torch.device) -> torch.Tensor:
     """Return an image of noise, scaled."""
     import torch
@@ -139,8 +149,7 @@ class InstanSeg:
         )
         self._intensity = intensity
         self.labels = Nuclei.of(self._network.constants)
-        self.tiles_at_once = 1
-        """One tile fills a CPU."""
+        self.tiles_at_once = _at_once(device)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return what the network says of N × H × W × 3 uint8 RGB images: N × 5 × H × W (see `Nuclei`)."""
