@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from machine import machine
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.io import log_to
 
 from .alone import cellpose_alone, instanseg_alone, make_cellpose, make_encoders, resnet_alone, vit_alone
@@ -68,7 +68,8 @@ def measure(kit: Path, out: Path, *, ends: float, rehearsal: bool) -> bool:
     """
     log_to(None)  # what the pipelines say of themselves, too
     threads = len(os.sched_getaffinity(0))
-    device = torch_device("auto" if rehearsal else True, threads=threads)
+    choose = getattr(devices, "choose", None) or devices.torch_device
+    device = torch.device(choose("auto" if rehearsal else True, threads=threads).type)
     report = Report(out, device, REHEARSAL if rehearsal else FULL, rehearsal, threads, ends)
     watch = threading.Timer(report.left, give_up, [report])
     watch.daemon = True

@@ -10,7 +10,7 @@ import torch
 from clusterfirst.devices import computes_bf16, in_less_memory
 from clusterfirst.embedding import encoders
 
-from .bench import HALO_PX, INSTANSEG, MPP, ON_TORCH, Bench
+from .bench import HALO_PX, INSTANSEG, MPP, ON_TORCH, Bench, ours
 from .meter import flop, repeated
 from .report import Report
 
@@ -25,7 +25,7 @@ def instanseg_alone(bench: Bench) -> None:
         warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
         model = torch.jit.load(bench.kit / INSTANSEG, map_location=report.device).eval()
     torch._C._jit_set_profiling_executor(False)
-    network, bf16 = model.fcn, computes_bf16(report.device)
+    network, bf16 = model.fcn, computes_bf16(ours(report.device))
     for edge, count in report.scale.instanseg:
         images = torch.rand(count, 3, edge, edge, device=report.device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(report.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -95,7 +95,7 @@ def make_encoders(bench: Bench) -> None:
 def resnet_alone(bench: Bench) -> None:
     """ResNet-50 as the library runs it: bytes in host memory in, rows of numbers out."""
     report = bench.report
-    encode = encoders.load("resnet50", bench.resnet, device=report.device, **ON_TORCH)
+    encode = encoders.load("resnet50", bench.resnet, device=ours(report.device), **ON_TORCH)
     work = flop(encode._network, torch.zeros(1, 3, 224, 224, device=report.device, dtype=dtype_of(encode._network)))
     for count in report.scale.crops:
         crops = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
@@ -119,7 +119,7 @@ def vit_network(bench: Bench, device: torch.device, *, dtype: torch.dtype, edge:
 def vit_alone(bench: Bench) -> None:
     """Tokens of the ViT: of crops of 224 px, and of whole tiles of 512 px."""
     report = bench.report
-    dtype = torch.bfloat16 if computes_bf16(report.device) else torch.float32
+    dtype = torch.bfloat16 if computes_bf16(ours(report.device)) else torch.float32
     for edge, counts, unit, mm2 in (
         (224, report.scale.crops, "crops", bench.mm2_of_cell),
         (VIT_PX, report.scale.vit_tile, "tiles", (VIT_PX * MPP / 1000) ** 2),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from whole import SETTINGS
 
+from clusterfirst import devices
 from clusterfirst.segmentation import cellpose, views
 from clusterfirst.segmentation.cellpose import Cellpose
 from clusterfirst.segmentation.instanseg import InstanSeg
@@ -80,12 +81,12 @@ class Bench:
 
     def instanseg(self, device: torch.device) -> InstanSeg:
         return InstanSeg(
-            self.kit / INSTANSEG, device=device, intensity=self.intensity(InstanSeg), settings=SEGMENTATION
+            self.kit / INSTANSEG, device=ours(device), intensity=self.intensity(InstanSeg), settings=SEGMENTATION
         )
 
     def cellpose(self, device: torch.device, batch_size: int | None = None) -> Cellpose:
         settings = {**SEGMENTATION, "model": "cellpose", "batch_size": batch_size}
-        return Cellpose(self.cpsam, device=device, intensity=self.intensity(Cellpose), settings=settings)
+        return Cellpose(self.cpsam, device=ours(device), intensity=self.intensity(Cellpose), settings=settings)
 
 
 def _read(slide: Slide, tile) -> np.ndarray:
@@ -96,3 +97,9 @@ def labels_of(segmenter, prediction) -> np.ndarray:
     """Make labels of a prediction; a backend may give scores beside them."""
     found = segmenter.labels(prediction)
     return found[0] if isinstance(found, tuple) else found
+
+
+def ours(device: torch.device):
+    """Return a device as the library calls it."""
+    kind = getattr(devices, "Device", None)
+    return device if kind is None else kind(device.type, torch.get_num_threads())

@@ -26,7 +26,7 @@ from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.slide.slide import Slide
 
 from .alone import VIT_PX, dtype_of, vit_network
-from .bench import INSTANSEG, MPP, ON_TORCH, SEGMENTATION, Bench, labels_of
+from .bench import INSTANSEG, MPP, ON_TORCH, SEGMENTATION, Bench, labels_of, ours
 from .meter import Meter, flop
 from .report import Report
 
@@ -107,7 +107,7 @@ def instanseg_pipeline(bench: Bench) -> None:
         histogram=bench.histogram,
         settings=SEGMENTATION,
         weights=bench.kit / INSTANSEG,
-        device=report.device,
+        device=ours(report.device),
         threads=report.threads,
     )
     done = run_pipeline(report, "InstanSeg, as outlined", "default", jobs, InstanSeg, mm2=bench.mm2, work=work)
@@ -267,14 +267,14 @@ def resnet_pipeline(bench: Bench) -> None:
             out,
             settings=settings,
             weights=weights,
-            device=report.device,
+            device=ours(report.device),
             threads=report.threads,
         )
     rows = np.load(out, mmap_mode="r")
     lengths = np.linalg.norm(np.asarray(rows[:1000], np.float32), axis=1)
     if not np.allclose(lengths, 1, atol=0.02):
         raise RuntimeError(f"rows of ResNet-50 have lengths of {lengths.min():.3f} to {lengths.max():.3f}, not 1")
-    encode = encoders.load("resnet50", bench.resnet, device=report.device, **ON_TORCH)
+    encode = encoders.load("resnet50", bench.resnet, device=ours(report.device), **ON_TORCH)
     work = flop(encode._network, torch.zeros(1, 3, 224, 224, device=report.device, dtype=dtype_of(encode._network)))
     more = {"mm2": bench.mm2_of_cell, "work": work}
     report.rate("ResNet-50, as embedded", "slide, with loading", "default", "crops", len(cells), meter, **more)
@@ -283,7 +283,7 @@ def resnet_pipeline(bench: Bench) -> None:
 def vit_pipeline(bench: Bench) -> None:
     """Tokens of whole tiles: threads decode ahead, the copy of one batch and the network of another overlap."""
     report = bench.report
-    dtype = torch.bfloat16 if computes_bf16(report.device) else torch.float32
+    dtype = torch.bfloat16 if computes_bf16(ours(report.device)) else torch.float32
     network = vit_network(bench, report.device, dtype=dtype, edge=VIT_PX)
     work = flop(network.forward_features, torch.zeros(1, 3, VIT_PX, VIT_PX, device=report.device, dtype=dtype))
     tiles = list(bench.whole.head(report.scale.tiles[2]).itertuples())

@@ -14,7 +14,7 @@ from clusterfirst.evaluation.matching import overlaps
 from clusterfirst.outlines import objects
 from clusterfirst.segmentation.flows import follow
 
-from .bench import ON_TORCH, Bench, labels_of
+from .bench import ON_TORCH, Bench, labels_of, ours
 from .pipelines import CPU, known_flows
 from .report import Report
 
@@ -41,9 +41,9 @@ def float32(wanted: bool = True) -> Iterator[None]:
 def variants(report: Report) -> list[tuple[str, torch.device, bool]]:
     """What is compared with the CPU in float32: name, device, whether in float32."""
     found = [(f"{report.device.type}, float32", report.device, True)] if report.device.type != "cpu" else []
-    if computes_bf16(report.device) and report.device.type != "cpu":
+    if computes_bf16(ours(report.device)) and report.device.type != "cpu":
         found.append((f"{report.device.type}, bfloat16", report.device, False))
-    if computes_bf16(CPU):
+    if computes_bf16(ours(CPU)):
         found.append(("cpu, bfloat16", CPU, False))
     return found
 
@@ -130,7 +130,7 @@ def encoders_same(bench: Bench) -> None:
 
         def rows(device: torch.device, single: bool, model=model, weights=weights) -> torch.Tensor:
             with float32(single):
-                encode = encoders.load(model, weights, device=device, **ON_TORCH)
+                encode = encoders.load(model, weights, device=ours(device), **ON_TORCH)
                 found = torch.cat([encode(part).cpu() for part in np.array_split(crops, max(1, len(crops) // 64))])
             return torch.nn.functional.normalize(found)
 
