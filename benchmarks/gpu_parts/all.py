@@ -68,8 +68,7 @@ def measure(kit: Path, out: Path, *, ends: float, rehearsal: bool) -> bool:
     """
     log_to(None)  # what the pipelines say of themselves, too
     threads = len(os.sched_getaffinity(0))
-    choose = getattr(devices, "choose", None) or devices.torch_device
-    device = torch.device(choose("auto" if rehearsal else True, threads=threads).type)
+    device = torch.device(devices.choose("auto" if rehearsal else True, threads=threads).type)
     report = Report(out, device, REHEARSAL if rehearsal else FULL, rehearsal, threads, ends)
     watch = threading.Timer(report.left, give_up, [report])
     watch.daemon = True

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from whole import SETTINGS
 
-from clusterfirst import devices
+from clusterfirst.devices import Device
 from clusterfirst.segmentation import cellpose, views
 from clusterfirst.segmentation.cellpose import Cellpose
 from clusterfirst.segmentation.instanseg import InstanSeg
@@ -21,8 +21,8 @@ from .slide import write_slide
 
 INSTANSEG, DEMO = "instanseg-brightfield_nuclei-0.1.1.pt", "CMU-1-Small-Region.svs"
 MPP, HALO_PX = 0.5, SETTINGS.tiling["halo_px"]
-ON_TORCH = {"engine": "torch"} if "engine" in SETTINGS.embedding else {}
-"""Where something else may run networks on a CPU: what a GPU is compared with is torch."""
+ON_TORCH = {"engine": "torch"}
+"""What a GPU is compared with is the same library on a CPU."""
 SEGMENTATION = {**SETTINGS.segmentation, **ON_TORCH}
 LIMITS = {"max_bright_ratio": 0.95}
 """As the demo has them."""
@@ -93,13 +93,6 @@ def _read(slide: Slide, tile) -> np.ndarray:
     return slide.read(tile.read_x, tile.read_y, tile.read_width, tile.read_height, mpp=tile.mpp)
 
 
-def labels_of(segmenter, prediction) -> np.ndarray:
-    """Make labels of a prediction; a backend may give scores beside them."""
-    found = segmenter.labels(prediction)
-    return found[0] if isinstance(found, tuple) else found
-
-
-def ours(device: torch.device):
+def ours(device: torch.device) -> Device:
     """Return a device as the library calls it."""
-    kind = getattr(devices, "Device", None)
-    return device if kind is None else kind(device.type, torch.get_num_threads())
+    return Device(device.type, torch.get_num_threads())

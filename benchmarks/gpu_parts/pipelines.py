@@ -26,7 +26,7 @@ from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.slide.slide import Slide
 
 from .alone import VIT_PX, dtype_of, vit_network
-from .bench import INSTANSEG, MPP, ON_TORCH, SEGMENTATION, Bench, labels_of, ours
+from .bench import INSTANSEG, MPP, ON_TORCH, SEGMENTATION, Bench, ours
 from .meter import Meter, flop
 from .report import Report
 
@@ -166,7 +166,7 @@ def host_costs(bench: Bench) -> float:
     network = time.perf_counter() - start
     torch.set_num_threads(1)  # as a worker has it
     start = time.perf_counter()
-    labels = [labels_of(segmenter, one) for one in predicted]
+    labels = [segmenter.labels(one)[0] for one in predicted]
     labelled = time.perf_counter()
     for one in labels:
         objects.outlines(one)
@@ -230,7 +230,7 @@ def known_flows(bench: Bench) -> list[tuple[np.ndarray, np.ndarray]]:
     if bench.flows is None:
         segmenter = bench.instanseg(bench.report.device)
         images = bench.images(min(KNOWN, len(bench.whole)))
-        bench.flows = [flows_of(labels_of(segmenter, one)) for one in segmenter.predict(images)]
+        bench.flows = [flows_of(segmenter.labels(one)[0]) for one in segmenter.predict(images)]
     return bench.flows
 
 

@@ -14,7 +14,7 @@ from clusterfirst.evaluation.matching import overlaps
 from clusterfirst.outlines import objects
 from clusterfirst.segmentation.flows import follow
 
-from .bench import ON_TORCH, Bench, labels_of, ours
+from .bench import ON_TORCH, Bench, ours
 from .pipelines import CPU, known_flows
 from .report import Report
 
@@ -75,14 +75,14 @@ def instanseg_same(bench: Bench) -> None:
     def labels(device: torch.device, single: bool) -> np.ndarray:
         with float32(single):
             segmenter = bench.instanseg(device)
-            return _all([labels_of(segmenter, segmenter.predict(one[None])[0]) for one in images])
+            return _all([segmenter.labels(segmenter.predict(one[None])[0])[0] for one in images])
 
     reference = labels(CPU, True)
     for name, device, single in variants(report):
         report.same.append(("InstanSeg", name, "cpu, float32", matched(labels(device, single), reference)))
     segmenter = bench.instanseg(report.device)
     stacked = segmenter.predict(np.concatenate([images, images]))
-    together = _all([labels_of(segmenter, one) for one in stacked[: len(images)]])
+    together = _all([segmenter.labels(one)[0] for one in stacked[: len(images)]])
     alone = labels(report.device, False)
     equal = "; equal to the last pixel" if np.array_equal(together, alone) else ""
     told = matched(together, alone) + equal
@@ -111,7 +111,7 @@ def cellpose_same(bench: Bench) -> None:
     found = []
     for led in (there, ends):
         record["flows"][0], record["size"][0], record["ends"][0] = known, known.shape[1:], led
-        found.append(labels_of(network, record[0]))
+        found.append(network.labels(record[0])[0])
     told = matched(*(one.astype(np.int64) for one in found))
     report.same.append(("Cellpose-SAM", f"known flows, followed on {report.device.type}", "on the cpu", told))
 
