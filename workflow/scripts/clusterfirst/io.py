@@ -274,6 +274,7 @@ def log_to(path: str | os.PathLike | None) -> None:
     A `ClusterfirstError` is shown to the user as its message alone; the traceback goes to the log file.
     """
     print_anything()
+    silence()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -299,6 +300,14 @@ def log_to(path: str | os.PathLike | None) -> None:
             log.error("unexpected %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 
     sys.excepthook = record
+
+
+def silence() -> None:
+    """Close the log, and say nothing more until `log_to` opens another: a process may do the work of many."""
+    for handler in log.handlers:
+        handler.close()
+    log.handlers[:] = []
+    logging.getLogger("py.warnings").handlers[:] = []
 
 
 def _origin() -> str:
