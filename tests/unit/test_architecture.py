@@ -34,6 +34,7 @@ ORDER = (
     "proposing",
     "export",
     "plan",
+    "small",
     "evaluation",
     "health",
     "reports",

@@ -27,6 +27,8 @@ METADATA_KEY = b"clusterfirst"
 
 ORIGIN = re.compile(r"on (?P<host>\S+), process (?P<pid>\d+)(?:, Slurm job (?P<job>\S+))?")
 """The first line of a log: where the job runs, so that others can find out whether it still does."""
+AWAITED = "made; its own job takes it"
+"""The last line of the log of a stage whose files are made, and lie aside until a job takes them (see `small`)."""
 
 
 class ClusterfirstError(Exception):
