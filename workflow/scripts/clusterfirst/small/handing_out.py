@@ -29,7 +29,7 @@ def hand_out(plan: Plan, asked: Mapping[str, Iterable[str]], contents: Callable[
     contents
         What the files from outside hold that a chain reads of a slide (see `contents.Contents.param`).
     """
-    root = os.fspath(ResultsFolder(plan.results).small)
+    root = os.path.abspath(ResultsFolder(plan.results).small)
     atexit.register(tidy, root)
     for chain, slides in asked.items():
         slides = {*slides}
