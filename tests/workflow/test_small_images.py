@@ -39,7 +39,7 @@ def write(project, pieces, **config):
         {"slide": name, "path": pieces / f"{name}.png", "tissue": "tb" if name == "b" else "ta", "mpp": 0.499}
         for name in (*GOOD, "cut")
     ]
-    project.write(rows, SMALL | {"small_images": {"minutes": 3}} | config)
+    project.write(rows, SMALL | {"small_images": {"minutes": 30}} | config)
 
 
 @pytest.fixture(scope="module")

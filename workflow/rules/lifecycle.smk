@@ -113,12 +113,16 @@ def begin(plan):
 
 def to_be_done(rule):
     """The wildcards of the jobs of a rule in this run."""
-    return [job.wildcards for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
+    return [
+        job.wildcards for job in workflow.dag.needrun_jobs() if job.rule.name == rule
+    ]
 
 
 def announce_asking(plan):
     """Say where pictures will go; stop before anything is done if it would end at a missing key or model."""
-    groups = [] if workflow.touch else [one.group for one in to_be_done("classify_clusters")]
+    groups = (
+        [] if workflow.touch else [one.group for one in to_be_done("classify_clusters")]
+    )
     if groups:
         logger.warning(asking.announcement(plan, groups, os.environ))
 
