@@ -16,6 +16,8 @@ for one_chain in CHAINS if CHAINED else ():
             "../envs/clusterfirst.yaml"
         # Images side by side are faster than threads.
         threads: max(1, min(8, (workflow.cores or 1) // max(1, len(plan.small))))
+        # What is made is taken first: then all that follows is there to be done together.
+        priority: int(one_chain == "small_image")
         resources:
             **asks(one_chain),
         params:

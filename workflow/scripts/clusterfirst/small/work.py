@@ -114,18 +114,22 @@ def _make(kept: Kept, plan: dict, threads: int) -> None:
 
 
 def _others(own: Kept, plan: dict, threads: int) -> Iterator[bool]:
-    """Make other images of the same kind, one each time it is asked."""
+    """Make other images of the same kind, one each time it is asked, as long as there are some."""
     above, name = os.path.split(own.folder)
     names = sorted(os.listdir(above))
     # Jobs that work at the same time begin at different places.
-    here = names.index(name)
-    for other in names[here + 1 :] + names[:here]:
-        kept = Kept(os.path.join(above, other))
-        with kept.held() as held:
-            asked = kept.read_job() if held else None
-            if asked and asked["with"] == plan["with"] and _is_open(kept, asked):
-                _help(kept, asked, threads)
-                yield True
+    here, some = names.index(name), True
+    while some:
+        # Meanwhile others may have come to be open.
+        some = False
+        for other in names[here + 1 :] + names[:here]:
+            kept = Kept(os.path.join(above, other))
+            with kept.held() as held:
+                asked = kept.read_job() if held else None
+                if asked and asked["with"] == plan["with"] and _is_open(kept, asked):
+                    _help(kept, asked, threads)
+                    some = True
+                    yield True
 
 
 def _is_open(kept: Kept, plan: dict) -> bool:
