@@ -164,7 +164,8 @@ def made(folder, root):
     kept = Kept(folder)
     (root / "in.png").write_text("in")
     os.makedirs(f"{kept.made}/drawn")
-    for name in ("one.txt", "drawn/two.txt"):
+    os.makedirs(kept.logs)
+    for name in ("one.txt", "drawn/two.txt", "logs/tile.log"):
         (folder / "made" / name).write_text(name)
     job = {
         "key": "k",
@@ -172,14 +173,18 @@ def made(folder, root):
         "files": ["one.txt", "drawn"],
         "reads": [str(root / "in.png")],
     }
-    write(kept.job, job | {"stages": [], "minutes": 1, "with": "", "after": None})
+    write(kept.job, job | {"logs": str(root / "results/a/logs"), "stages": [], "minutes": 1, "with": "", "after": None})
     write(kept.done, {"key": "k", "read": state(job["reads"])})
     return kept
 
 
 def test_what_was_made_is_taken_once(kept, tmp_path):
     (tmp_path / "results/a/drawn").mkdir(parents=True)
+    # As Snakemake leaves them when a job begins.
+    (tmp_path / "results/a/logs").mkdir()
+    (tmp_path / "results/a/logs/tile.log").touch()
     assert kept.take()
+    assert (tmp_path / "results/a/logs/tile.log").read_text() == "logs/tile.log"
     assert (tmp_path / "results/a/one.txt").read_text() == "one.txt"
     assert (tmp_path / "results/a/drawn/two.txt").read_text() == "drawn/two.txt"
     assert os.path.exists(kept.taken)
@@ -297,10 +302,18 @@ def planned(root, name, **changes):
         "output": {"said": f"{kept.made}/said.txt"},
         "params": {"word": "hello"},
         "wildcards": {"slide": name},
-        "log": f"{logs}/logs/say.log",
+        "log": "say.log",
         "benchmark": f"{logs}/benchmarks/say.tsv",
     }
-    job = {"key": "k", "folder": str(logs), "files": ["said.txt"], "reads": [], "stages": [stage], "minutes": 1}
+    job = {
+        "key": "k",
+        "folder": str(logs),
+        "logs": f"{logs}/logs",
+        "files": ["said.txt"],
+        "reads": [],
+        "stages": [stage],
+        "minutes": 1,
+    }
     write(kept.job, job | {"with": "", "after": None} | changes)
     return kept
 
@@ -317,7 +330,7 @@ def test_a_process_does_its_own_image_and_then_those_that_are_open(scripts, tmp_
     assert all(os.path.exists(one.done) for one in (own, other, first))
     # Somebody else's trouble is told by its own job; what others are at, or waits for what this run is to make, stays.
     assert os.path.exists(bad.failed)
-    assert "ERROR bad is broken" in (tmp_path / "results/bad/logs/say.log").read_text()
+    assert "ERROR bad is broken" in (tmp_path / "kept/bad/made/logs/say.log").read_text()
     assert not any(os.path.exists(one.done) for one in (bad, elsewhere, poison, later))
     assert first.take()
     work.work(own.folder, 3)
@@ -326,6 +339,17 @@ def test_a_process_does_its_own_image_and_then_those_that_are_open(scripts, tmp_
         (row,) = csv.DictReader(file, delimiter="\t")
     assert float(row["s"]) > 0
     assert 10 < float(row["max_rss"]) < 10_000
+
+
+@pytest.mark.parametrize(("held", "helps"), [([500, 500, 1600], True), ([500, 1600], False)])
+def test_a_process_that_holds_much_more_than_after_its_own_image_does_no_others(
+    scripts, tmp_path, monkeypatch, held, helps
+):
+    own, other = planned(tmp_path, "own"), planned(tmp_path, "other")
+    figures = iter(held)
+    monkeypatch.setattr(work, "_held_mb", lambda: next(figures, held[-1]))
+    work.work(own.folder, 1)
+    assert os.path.exists(other.done) == helps
 
 
 def test_an_error_of_its_own_image_ends_the_process_before_others_begin(scripts, tmp_path):

@@ -73,7 +73,8 @@ def test_the_good_ones_finish_and_the_damaged_one_fails_alone_with_its_reason(ra
 
 def test_one_process_made_several_images(ran):
     project, _ = ran
-    heads = [(project.results(name) / "logs/embed.log").read_text().splitlines()[0] for name in GOOD]
+    logs = [project.results(name) / f"logs/{job}.log" for name in GOOD for job in ("tile", "embed")]
+    heads = [log.read_text().splitlines()[0] for log in logs]
     processes = {head.rsplit(" ", 1)[1] for head in heads}
     # Two cores: at most two jobs found nothing made yet. All others took what there was.
     assert len(processes) <= 2

@@ -292,7 +292,7 @@ def job(plan: Plan, chain: str, slide: str, contents: Any) -> dict[str, Any]:
             "output": placed(outputs(plan, name, slide)),
             "params": params,
             "wildcards": {"group" if STAGES[name].of == GROUP else "slide": slide, "scatteritem": ONLY_SHARD},
-            "log": f"{home}/{SlideFolder.logs}/{job_name}.log",
+            "log": f"{job_name}.log",
             "benchmark": f"{home}/{SlideFolder.benchmarks}/{job_name}.tsv",
         }
 
@@ -302,6 +302,7 @@ def job(plan: Plan, chain: str, slide: str, contents: Any) -> dict[str, Any]:
         "key": hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest(),
         "folder": home,
         "files": names,
+        "logs": f"{home}/{SlideFolder.logs}",
         "reads": reads,
         "stages": stages,
         "minutes": plan.config["small_images"]["minutes"],

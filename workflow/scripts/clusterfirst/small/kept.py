@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 JOB, DONE, MADE, LOCK, BEGUN, FAILED, TAKEN = "job.json", "done.json", "made", "lock", "begun", "failed", "taken"
+LOGS = "logs"
 
 
 class Kept:
@@ -23,8 +24,8 @@ class Kept:
         What is to be done, as the run planned it. Nothing is done for an image without it.
     done : str
         Is there when all of `made` is: of what it was made (`key`, and the state of the files that were read).
-    made : str
-        Holds the files until its job takes them.
+    made, logs : str
+        Hold the files, and among them the logs, until its job takes them.
     begun : str
         Is there while somebody else's job is at it, with the log of the stage; and ever after, if that was killed.
     failed : str
@@ -41,6 +42,7 @@ class Kept:
     def __init__(self, folder: str | os.PathLike):
         self.folder = os.fspath(folder)
         names = (JOB, DONE, MADE, LOCK, BEGUN, FAILED, TAKEN)
+        self.logs = os.path.join(self.folder, MADE, LOGS)
         self.job, self.done, self.made, self.lock, self.begun, self.failed, self.taken = (
             os.path.join(self.folder, name) for name in names
         )
@@ -68,6 +70,10 @@ class Kept:
             os.replace(os.path.join(self.made, name), file)
             # Later than whatever else this run has made before.
             os.utime(file)
+        # Snakemake empties the logs of a job that begins, also if another job has written them.
+        os.makedirs(job["logs"], exist_ok=True)
+        for name in os.listdir(self.logs):
+            os.replace(os.path.join(self.logs, name), os.path.join(job["logs"], name))
         remove(self.made)
         write(self.taken, None)
         return True

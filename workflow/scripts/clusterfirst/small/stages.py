@@ -16,7 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ..io import AWAITED, atomic, log
+from ..io import AWAITED, atomic
+from ..io import log as package_log
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -34,14 +35,14 @@ class Named(dict):
         return iter(self.values())
 
 
-def run(stage: Mapping[str, Any], *, threads: int) -> None:
+def run(stage: Mapping[str, Any], *, log: str, threads: int) -> None:
     """Run a stage; what went wrong stands in its log, as if the stage were alone.
 
     Parameters
     ----------
     stage
-        ``name``, ``input``, ``output``, ``params`` and ``wildcards`` (by name), ``log`` and ``benchmark`` (paths).
-    threads
+        ``name``, ``input``, ``output``, ``params`` and ``wildcards`` (by name), ``benchmark`` (a path).
+    log, threads
         For the stage.
 
     Raises
@@ -51,7 +52,7 @@ def run(stage: Mapping[str, Any], *, threads: int) -> None:
     """
     job = SimpleNamespace(
         **{key: Named(stage[key]) for key in ("input", "output", "params", "wildcards")},
-        log=[stage["log"]],
+        log=[log],
         threads=threads,
     )
     # Of an earlier attempt: Snakemake removes it, too.
@@ -63,7 +64,7 @@ def run(stage: Mapping[str, Any], *, threads: int) -> None:
         # `log_to` has set it: the log of the stage gets what it would get if the process ended here.
         sys.excepthook(*sys.exc_info())
         raise
-    log.info(AWAITED)
+    package_log.info(AWAITED)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ fails alone: what somebody else could not make for it, it tries itself.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from .kept import Kept, remove, state, write
 
 KILLED = 128
 """Shells say so many and the number of the signal of a process that was killed by one."""
+MORE_MB = 1000
+"""Networks that are loaded again and again leave something behind: a process ends before that is more than this."""
 
 
 def job(folder: str, script: str, threads: int) -> int:
@@ -88,27 +91,33 @@ def work(folder: str, threads: int) -> None:
         next(others, None)
         with own.held(wait=True):
             _make_own(own, plan, threads)
-    end = time.monotonic() + 60 * plan["minutes"]
-    while time.monotonic() < end and next(others, None):
+    end, most = time.monotonic() + 60 * plan["minutes"], _held_mb() + MORE_MB
+    while time.monotonic() < end and _held_mb() < most and next(others, None):
         pass
 
 
 def _make_own(own: Kept, plan: dict, threads: int) -> None:
-    if not own.is_made(plan):
-        own.forget()
-        _make(own, plan, threads)
+    if own.is_made(plan):
+        return
+    own.forget()
+    # Where people and `status` look for them; and for the job that takes all this, if it is another one.
+    _make(own, plan, threads, logs=plan["logs"])
+    os.makedirs(own.logs, exist_ok=True)
+    for stage in plan["stages"]:
+        shutil.copy(os.path.join(plan["logs"], stage["log"]), own.logs)
 
 
-def _make(kept: Kept, plan: dict, threads: int) -> None:
+def _make(kept: Kept, plan: dict, threads: int, *, logs: str) -> None:
     """Run the stages of an image; what they make lies aside until its job takes it."""
     # Whoever only takes what is there need not wait for this.
     from .stages import run
 
     read = state(plan["reads"])
     for stage in plan["stages"]:
+        log = os.path.join(logs, stage["log"])
         with open(kept.begun, "w", encoding="utf-8") as file:
-            file.write(stage["log"])
-        run(stage, threads=threads)
+            file.write(log)
+        run(stage, log=log, threads=threads)
     remove(kept.begun)
     write(kept.done, {"key": plan["key"], "read": read})
 
@@ -148,7 +157,7 @@ def _help(kept: Kept, plan: dict, threads: int) -> None:
     tell = sys.excepthook
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
-            _make(kept, plan, threads)
+            _make(kept, plan, threads, logs=kept.logs)
     except Exception:  # noqa: BLE001 - whatever a broken image leads to
         remove(kept.begun)
         write(kept.failed, None)
@@ -156,6 +165,15 @@ def _help(kept: Kept, plan: dict, threads: int) -> None:
         # What is said from here on is not said in that image's log.
         sys.excepthook = tell
         silence()
+
+
+def _held_mb() -> float:
+    """The memory that this process holds; 0 where that is not told."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0
 
 
 def _end_with_parent(parent: int) -> None:
