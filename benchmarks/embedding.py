@@ -18,7 +18,8 @@ import torch
 from machine import machine
 from whole import REPO, SETTINGS, filtered, segmented
 
-from clusterfirst.devices import computes_bf16, torch_device
+from clusterfirst import devices
+from clusterfirst.devices import computes_bf16
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import write_table
 from clusterfirst.outlines import objects
@@ -74,7 +75,7 @@ def one_by_one(slide: Slide, cells, weights: Path, device: torch.device) -> tupl
 
 
 def main(count: int, folder: Path) -> None:
-    device = torch_device("auto", threads=THREADS)
+    device = devices.choose("auto", threads=THREADS)
     path = fetch(SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     files = {"resnet50": "augnet", "instanseg": "instanseg"}
     weights = {model: fetch(WEIGHTS[name], REPO / "resources/models") for model, name in files.items()}

@@ -222,6 +222,7 @@ def write_outlines(project: Project, polygons: np.ndarray) -> None:
                 (left, top, view.read_width, view.read_height),
                 view.mpp,
                 shapely.to_wkb(cut).tolist(),
+                [0.5] * len(cut),
             )
 
     shards.write(seen(), project.results / "outlines/1-of-1.parquet", made_with={"settings": {}, "weights_sha256": ""})

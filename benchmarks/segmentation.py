@@ -19,7 +19,8 @@ from machine import machine
 from skimage.measure import find_contours
 from whole import REPO, SETTINGS, filtered, weights
 
-from clusterfirst.devices import computes_bf16, torch_device
+from clusterfirst import devices
+from clusterfirst.devices import computes_bf16
 from clusterfirst.outlines import objects
 from clusterfirst.segmentation import pipeline, views
 from clusterfirst.segmentation.cellpose import Cellpose
@@ -135,7 +136,7 @@ def measured(name: str, path: Path, network, tiles, single) -> list[str]:
 
 
 def main(folder: Path) -> None:
-    device = torch_device("auto", threads=THREADS)
+    device = devices.choose("auto", threads=THREADS)
     path = fetch(SLIDES["CMU-1-Small-Region.svs"], REPO / "resources/slides")
     facts, found = filtered(path, limits={"max_bright_ratio": 0.95})
     kept = found.tiles.query("kept")

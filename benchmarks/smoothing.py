@@ -15,8 +15,9 @@ import numpy as np
 import shapely
 from machine import machine
 from shapely.geometry import shape
+from whole import SETTINGS
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.outlines.objects import outlines
 from clusterfirst.segmentation.instanseg import InstanSeg
 from clusterfirst.segmentation.intensity import Intensity
@@ -54,11 +55,14 @@ def main(folder: Path) -> None:
             plain = slide.read(0, 0, *slide.size, mpp=InstanSeg.mpp)
         histogram = tissue.histogram(plain, np.ones(plain.shape[:2], bool))
         intensity = Intensity.from_histogram(histogram, InstanSeg.percentiles)
-        network = InstanSeg(weights, device=torch_device("auto", threads=2), intensity=intensity)
+        network = InstanSeg(
+            weights, device=devices.choose("auto", threads=2), intensity=intensity, settings=SETTINGS.segmentation
+        )
         for strength, sigma in counts:
             image = sharpened(plain, strength) if strength else plain
             image = cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
-            polygons, _ = outlines(network.predict(image[None])[0])
+            labels, _ = network.labels(network.predict(image[None])[0])
+            polygons, _ = outlines(labels)
             polygons = shapely.transform(polygons, lambda xy: xy * 2)
             polygons = polygons[shapely.area(polygons) * 0.25**2 >= 8]
             counts[strength, sigma] += (hits(polygons, truth), len(polygons), len(truth))

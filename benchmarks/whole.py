@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.plan.settings import resolve
 from clusterfirst.segmentation import backend, pipeline, seams, shards, views
 from clusterfirst.slide import grid, tissue
@@ -41,7 +41,7 @@ def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes
         histogram=histogram,
         settings=settings,
         weights=weights(),
-        device=torch_device("auto", threads=threads),
+        device=devices.choose("auto", threads=threads),
         threads=threads,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -49,4 +49,4 @@ def segmented(path, facts, tiles, histogram: np.ndarray, *, threads=2, **changes
         shards.write(seen, part, made_with={})
         known = shards.read([part])
     aligned = views.aligned_views(tiles, slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride)
-    return seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=settings)
+    return seams.each_once(known.polygons, known.tile, aligned, facts=facts, settings=settings, scores=known.scores)

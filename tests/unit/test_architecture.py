@@ -22,6 +22,7 @@ ORDER = (
     "coinciding",
     "proxies",
     "weights",
+    "engine",
     "slide",
     "outlines",
     "segmentation",

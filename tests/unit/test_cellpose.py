@@ -30,7 +30,7 @@ from clusterfirst.slide.grid import slide_grids
 
 from ..made import slide_facts
 
-CPU = devices.torch_device(False, threads=1)
+CPU = devices.choose(False, threads=1)
 PLAIN = Intensity((0.0,) * 3, (255.0,) * 3)
 SETTINGS = {
     "flow_threshold": 0.4,
@@ -65,7 +65,7 @@ def ellipses(size, count, *, radius, seed=0) -> np.ndarray:
 
 def flows_to(labels) -> np.ndarray:
     """What a perfect network says: 3 × H × W float32."""
-    down, right = dynamics.masks_to_flows_gpu(labels, device=CPU)[0]
+    down, right = dynamics.masks_to_flows_gpu(labels, device=CPU.torch())[0]
     return np.stack([5 * down, 5 * right, np.where(labels > 0, 4.0, -4.0)]).astype(np.float32)
 
 
@@ -100,7 +100,7 @@ class Decoder(torch.nn.Module):
     """A network that finds the flows in the colours, weaker towards the right of each sub-tile."""
 
     backbone = "sam_vitl"
-    device = CPU
+    device = CPU.torch()
     dtype = torch.float32
 
     def __init__(self):
@@ -129,7 +129,7 @@ def decoder(monkeypatch):
 def itself(network, image, *, batch_size=8, **settings):
     """Labels and flows (3 × H × W) that Cellpose's own model gives of an image scaled like ours."""
     model = object.__new__(models.CellposeModel)
-    model.net, model.device, model.backbone, model.gpu = network, CPU, network.backbone, False
+    model.net, model.device, model.backbone, model.gpu = network, CPU.torch(), network.backbone, False
     settings = {key: value for key, value in (SETTINGS | settings).items() if key != "batch_size"}
     labels, (_, both, logit), _ = model.eval(PLAIN.scale(image), normalize=False, batch_size=batch_size, **settings)
     return labels, np.stack([*both, logit])
@@ -153,7 +153,7 @@ def test_known_cells_are_given_back(decoder, truth, flowing):
     assert len(touching) > 10
     segmenter, _ = decoder(batch_size=4)
     (prediction,) = segmenter.predict(painted(flowing)[None])
-    labels = segmenter.labels(prediction)
+    labels = segmenter.labels(prediction)[0]
     assert labels.shape == truth.shape
     assert share_found(labels, truth) >= 0.95
 
@@ -189,7 +189,7 @@ def test_flows_and_outlines_are_those_of_cellpose(decoder, flowing, diameter, re
     assert prediction["flows"].dtype == np.float32
     np.testing.assert_array_equal(prediction["flows"], expected_flows)
     assert (prediction["flows"].shape[1:] == image.shape[:2]) == (resample or diameter is None)
-    labels = segmenter.labels(prediction)
+    labels = segmenter.labels(prediction)[0]
     assert labels.shape == image.shape[:2]
     assert expected.max() > 20
     np.testing.assert_array_equal(labels, expected)
@@ -201,14 +201,14 @@ def test_a_diameter_scales_steps_and_still_finds_the_cells(decoder):
     segmenter, _ = decoder(diameter=50.0)
     assert segmenter.labels.steps == 333
     (prediction,) = segmenter.predict(painted(flows_to(truth))[None])
-    assert share_found(segmenter.labels(prediction), truth, iou=0.8) >= 0.9
+    assert share_found(segmenter.labels(prediction)[0], truth, iou=0.8) >= 0.9
 
 
 @pytest.mark.parametrize("flow_threshold", [0.0, 0.3, 0.4])
 @pytest.mark.parametrize(("cellprob_threshold", "min_size"), [(0.0, 15), (-2.0, 500), (1.0, -1)])
 def test_labels_are_those_of_cellpose(flowing, flow_threshold, cellprob_threshold, min_size):
     values = noisy(flowing)[:, :250, :200]
-    labels = Labels(flow_threshold, cellprob_threshold, min_size, steps=150)(record(values))
+    labels, scores = Labels(flow_threshold, cellprob_threshold, min_size, steps=150)(record(values))
     expected = dynamics.resize_and_compute_masks(
         values[:2],
         values[2],
@@ -220,12 +220,13 @@ def test_labels_are_those_of_cellpose(flowing, flow_threshold, cellprob_threshol
     assert expected.max() > 10
     assert labels.dtype == expected.dtype
     np.testing.assert_array_equal(labels, expected)
+    assert scores is None
 
 
 def test_cells_of_odd_flows_are_dropped(flowing, truth):
     values = flowing.copy()
     values[:2] *= np.where((truth <= 50) & (np.arange(400) % 2 == 0), 0.1, 1)  # weak in every other column
-    kept, all_of_them = (Labels(threshold, 0.0, 15, steps=200)(record(values)) for threshold in (0.4, 0.0))
+    kept, all_of_them = (Labels(threshold, 0.0, 15, steps=200)(record(values))[0] for threshold in (0.4, 0.0))
     assert (kept[(truth > 50) & (all_of_them > 0)] > 0).mean() > 0.95
     assert (kept[(truth > 0) & (truth <= 50)] > 0).mean() < 0.5
 
@@ -246,7 +247,7 @@ def shapes() -> np.ndarray:
 
 @pytest.mark.parametrize("labels", [shapes(), ellipses(200, 30, radius=12)], ids=["ties", "ellipses"])
 def test_flows_of_shapes_are_those_of_cellpose(labels):
-    expected = dynamics.masks_to_flows_gpu(labels.astype(np.int64), device=CPU)[0].reshape(2, -1)
+    expected = dynamics.masks_to_flows_gpu(labels.astype(np.int64), device=CPU.torch())[0].reshape(2, -1)
     pixels, found = flows._flows_of(labels)
     np.testing.assert_array_equal(pixels, np.flatnonzero(labels))
     np.testing.assert_allclose(found, expected[:, pixels], rtol=0, atol=1e-12)
@@ -266,13 +267,13 @@ def test_following_where_the_network_is_gives_the_same_cells(decoder, flowing):
     """As on a GPU."""
     segmenter, _ = decoder(batch_size=4)
     image = painted(noisy(flowing))[None]
-    expected = segmenter.labels(segmenter.predict(image)[0])
+    expected = segmenter.labels(segmenter.predict(image)[0])[0]
     segmenter._follows = True
     (prediction,) = segmenter.predict(image)
     assert prediction["ends"].shape == (2, 400, 400)
     prediction["flows"][:2] *= 1.0001  # followed again, they would not end at the very same places
     prediction["ends"][:, :100] = 0
-    moved = segmenter.labels(prediction)
+    moved = segmenter.labels(prediction)[0]
     np.testing.assert_array_equal(moved[130:] > 0, expected[130:] > 0)
     assert not np.array_equal(moved[:100] > 0, expected[:100] > 0)
 
@@ -287,7 +288,7 @@ def test_a_tile_without_cells_is_empty_and_says_nothing(decoder, monkeypatch):
     few = pale.copy()
     few[0, 50, 50] = 255
     for image in (pale, few):
-        labels = segmenter.labels(segmenter.predict(image)[0])
+        labels = segmenter.labels(segmenter.predict(image)[0])[0]
         assert labels.shape == (100, 130)
         assert not labels.any()
     assert not said
@@ -300,9 +301,10 @@ def test_labels_work_in_another_process_on_one_thread(decoder, flowing):
     try:
         torch.set_num_threads(2)
         flows._use_one_thread.cache_clear()
-        expected = pickle.loads(pickle.dumps(segmenter.labels))(prediction)
+        expected, _ = pickle.loads(pickle.dumps(segmenter.labels))(prediction)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            np.testing.assert_array_equal(pool.submit(segmenter.labels, prediction).result(), expected)
+            labels, _ = pool.submit(segmenter.labels, prediction).result()
+            np.testing.assert_array_equal(labels, expected)
             assert pool.submit(torch.get_num_threads).result() == 1
         assert torch.get_num_threads() == 2
     finally:
@@ -411,13 +413,13 @@ def test_the_real_network_gives_finite_flows(random_cpsam):
     assert found["flows"].dtype == (np.float16 if segmenter._dtype == torch.bfloat16 else np.float32)
     assert np.isfinite(found["flows"]).all()
     assert found["flows"].std() > 0.01
-    assert segmenter.labels(found[0]).shape == (240, 240)
+    assert segmenter.labels(found[0])[0].shape == (240, 240)
 
 
 @pytest.fixture(scope="module")
 def shallow(random_cpsam):
     """Ours and Cellpose's model with the same parameters in float32, one block of the real network each."""
-    theirs = models.CellposeModel(gpu=False, device=CPU, pretrained_model=str(random_cpsam), use_bfloat16=False)
+    theirs = models.CellposeModel(gpu=False, device=CPU.torch(), pretrained_model=str(random_cpsam), use_bfloat16=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cellpose, "computes_bf16", lambda _: False)
         ours = Cellpose(random_cpsam, device=CPU, intensity=PLAIN, settings=SETTINGS | {"batch_size": 2})

@@ -13,10 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN as Reference
+from sklearn.cluster import KMeans as Theirs
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
-from clusterfirst.clustering import NOISE, dbscan, density, hdbscan, kmeans, leiden, neighbours
+from clusterfirst.clustering import NOISE, dbscan, density, hdbscan, kmeans, leiden, lloyd, neighbours
 from clusterfirst.clustering.dbscan import curve_of, reach
 from clusterfirst.clustering.neighbours import effective_dimensions
 from clusterfirst.clustering.numbering import by_size
@@ -399,7 +400,18 @@ def test_k_means_makes_as_many_groups_as_wished_and_no_more_than_cells():
 def test_many_cells_are_split_by_batches(monkeypatch):
     values, truth = blobs()
     values, truth = values[truth != NOISE], truth[truth != NOISE]
+    monkeypatch.setattr(kmeans, "_FEW_CELLS", 100)
     monkeypatch.setattr(kmeans, "_FULL_CELLS", 100)
+    groups = KMeans(fine=3).fit(Points(values))
+    assert adjusted_rand_score(truth, groups) == 1
+    np.testing.assert_array_equal(KMeans(fine=3).fit(Points(values, threads=2)), groups)
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_groups_are_found_with_scikit_learn_and_without(few, monkeypatch):
+    values, truth = blobs()
+    values, truth = values[truth != NOISE], truth[truth != NOISE]
+    monkeypatch.setattr(kmeans, "_FEW_CELLS", few)
     groups = KMeans(fine=3).fit(Points(values))
     assert adjusted_rand_score(truth, groups) == 1
     np.testing.assert_array_equal(KMeans(fine=3).fit(Points(values, threads=2)), groups)
@@ -484,3 +496,38 @@ def test_neighbours_from_a_gpu_are_the_same_others(cuml):
     for found, wanted in zip(nearest(values, 6, gpu=True), nearest(values, 6), strict=True):
         assert found == pytest.approx(wanted)
     assert cuml.neighbors.NearestNeighbors.asked == {"n_neighbors": 7}
+
+
+def squares_within(values, groups):
+    return sum(np.square(values[groups == one] - values[groups == one].mean(axis=0)).sum() for one in np.unique(groups))
+
+
+@pytest.mark.parametrize("count", [2, 25, 120])
+def test_k_means_is_as_good_as_scikit_learns(count):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(900, 5)) + 6 * rng.normal(size=(30, 5))[rng.integers(30, size=900)] + 1000
+    found = [lloyd.k_means(values, count, seed=seed) for seed in range(3)]
+    assert all(len(np.unique(one)) == count for one in found)
+    theirs = [Theirs(count, n_init=1, random_state=seed).fit(values).inertia_ for seed in range(3)]
+    ours = [squares_within(values, one) for one in found]
+    assert np.mean(ours) < 1.03 * np.mean(theirs)
+    # No point would be better off elsewhere, but for what the last step moved.
+    centres = np.stack([values[found[0] == one].mean(axis=0) for one in range(count)])
+    nearest = ((values[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == found[0]).mean() > 0.99
+    np.testing.assert_array_equal(lloyd.k_means(values, count, seed=0), found[0])
+    assert (found[0] != found[1]).any()
+
+
+def test_k_means_of_points_that_coincide_parts_none_of_them():
+    values = np.repeat(np.random.default_rng(0).normal(size=(7, 3)), 9, axis=0)
+    groups = lloyd.k_means(values, 12, seed=0)
+    assert [len(np.unique(one)) for one in groups.reshape(7, 9)] == [1] * 7
+    assert len(np.unique(groups)) == 7
+    assert len(np.unique(lloyd.k_means(np.ones((5, 2)), 5, seed=0))) == 1
+
+
+def test_a_group_that_lost_its_points_takes_the_one_that_is_worst_off():
+    points = np.array([[0.0], [1], [2], [10]])
+    moved = lloyd._means(points, np.array([0, 0, 0, 0]), np.square(points[:, 0] - 1), 2)
+    np.testing.assert_allclose(moved, [[1], [10]])

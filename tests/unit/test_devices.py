@@ -122,7 +122,7 @@ def test_a_gpu_that_torch_cannot_use_is_given_back(machine):
 
     if torch.cuda.is_available():
         return
-    code = HOLD.replace("devices.claim_gpu(poll_s=0.01)", "print(devices.torch_device('auto'))")
+    code = HOLD.replace("devices.claim_gpu(poll_s=0.01)", "print(devices.choose('auto', threads=1).type)")
     with start(code, machine) as job:
         assert job.stdout.readline().strip() == "cpu"
         # It lives on.
@@ -135,5 +135,5 @@ def test_a_gpu_that_torch_cannot_use_is_given_back(machine):
 
 
 def test_only_those_who_compute_on_a_gpu_claim_one(machine):
-    code = JOB.replace("devices.claim_gpu(poll_s=0.01)", "devices.torch_device(False); devices.rapids(False)")
+    code = JOB.replace("devices.claim_gpu(poll_s=0.01)", "devices.choose(False, threads=1); devices.rapids(False)")
     assert got(code, machine) == "None"

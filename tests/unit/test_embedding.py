@@ -26,7 +26,7 @@ from ..defaults import section
 
 MPP = 0.5
 WIDTH, HEIGHT = 640, 560
-CPU = devices.torch_device(False, threads=1)
+CPU = devices.choose(False, threads=1)
 STAINS = np.array([(0.650, 0.704, 0.286), (0.072, 0.990, 0.105)])
 STAINS /= np.linalg.norm(STAINS, axis=1, keepdims=True)
 DARK, PALE, GROUND = (0.9, 0.1), (0.4, 0.2), (0.05, 0.3)
@@ -604,10 +604,12 @@ def farthest(a, b):
     return np.linalg.norm(a - b, axis=1).max()
 
 
-@pytest.mark.parametrize(("bf16", "tolerance"), [(False, 1e-3), (True, 0.05)])
-def test_values_are_those_of_torchvision(expected, slide, few, weights, bf16, tolerance, monkeypatch):
+@pytest.mark.parametrize(
+    ("engine", "bf16", "tolerance"), [("torch", False, 1e-3), ("torch", True, 0.05), ("openvino", None, 0.05)]
+)
+def test_values_are_those_of_torchvision(expected, slide, few, weights, engine, bf16, tolerance, monkeypatch):
     monkeypatch.setattr(encoders, "computes_bf16", lambda device: bf16)
-    values, found = embedded(slide, few.iloc[:3], models=["resnet50"], weights={"resnet50": weights})
+    values, found = embedded(slide, few.iloc[:3], models=["resnet50"], weights={"resnet50": weights}, engine=engine)
     np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
     assert farthest(values, expected) < tolerance
     assert np.linalg.norm(expected[0] - expected[1]) > 2 * tolerance
@@ -646,7 +648,7 @@ def test_architectures_of_torchvision_lose_their_classifier_and_nothing_else(nam
                 module.running_var.uniform_(0.5, 1.5)
                 module.weight.uniform_(0.5, 1.5)
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    encoder = encoders.load(f"torchvision:{name}", tmp_path / "w.pth", device=CPU)
+    encoder = encoders.load(f"torchvision:{name}", tmp_path / "w.pth", device=CPU, engine="torch")
     assert encoder.width == width
 
     if hasattr(network, "transform_input"):
@@ -660,7 +662,7 @@ def test_architectures_of_torchvision_lose_their_classifier_and_nothing_else(nam
 
 
 def test_batch_norms_are_folded(weights):
-    network = encoders._torchvision("resnet50", weights, CPU)._network
+    network = encoders.load("resnet50", weights, device=CPU, engine="torch")._network
     kinds = [type(module) for module in network.modules()]
     assert torch.nn.BatchNorm2d not in kinds
     assert kinds.count(torch.nn.Conv2d) == 53
@@ -716,7 +718,7 @@ def test_networks_of_timm_are_shown_what_timm_says(tmp_path, name, suffix, mean,
     network = timm.create_model(name, pretrained=False).eval()
     path = tmp_path / f"w.{suffix}"
     (torch.save if suffix == "pth" else save_file)(network.state_dict(), path)
-    encoder = encoders.load(f"timm:{name}", path, device=CPU)
+    encoder = encoders.load(f"timm:{name}", path, device=CPU, engine="torch")
     assert encoder.mean == mean
     network.reset_classifier(0)
     with torch.inference_mode():
@@ -727,7 +729,7 @@ def test_networks_of_timm_are_shown_what_timm_says(tmp_path, name, suffix, mean,
 def test_timm_is_asked_for_by_name(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ClusterfirstError, match="pip install timm"):
-        encoders.load("timm:resnet18", tmp_path / "w.pth", device=CPU)
+        encoders.load("timm:resnet18", tmp_path / "w.pth", device=CPU, engine="torch")
 
 
 def field(number, value):
@@ -760,7 +762,7 @@ def onnx(batch, edge, *, flat=True):
 def test_networks_in_onnx_files(tmp_path, batch, edge, seen, flat):
     path = tmp_path / "colours.onnx"
     path.write_bytes(onnx(batch, edge, flat=flat))
-    encoder = encoders.load(str(path), path, device=CPU)
+    encoder = encoders.load(str(path), path, device=CPU, engine="torch")
     assert (encoder.edge_px, encoder.width) == (seen, 3)
     images = np.random.default_rng(1).integers(0, 255, (5, seen, seen, 3), np.uint8)
     np.testing.assert_allclose(encoder(images), ((images / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-5)
@@ -770,12 +772,12 @@ def test_another_size_than_a_network_takes_is_refused_at_once(tmp_path):
     path = tmp_path / "colours.onnx"
     path.write_bytes(onnx("n", 96))
     with pytest.raises(ClusterfirstError, match=r"shown 2 × 3 × 64 × 64 floats, it fails.*embedding\.crop_px"):
-        encoders.load(str(path), path, device=CPU, edge_px=64)
+        encoders.load(str(path), path, device=CPU, engine="torch", edge_px=64)
 
 
 def test_feature_maps_are_averaged(tmp_path):
     torch.jit.save(torch.jit.trace(torch.nn.Identity(), torch.zeros(1, 3, 8, 8)), tmp_path / "same.ts")
-    encoder = encoders.load(str(tmp_path / "same.ts"), tmp_path / "same.ts", device=CPU)
+    encoder = encoders.load(str(tmp_path / "same.ts"), tmp_path / "same.ts", device=CPU, engine="torch")
     np.testing.assert_allclose(encoder(IMAGES), ((IMAGES / 255 - MEAN) / STD).mean(axis=(1, 2)), atol=1e-4)
 
 
@@ -786,7 +788,7 @@ def test_scripts_compute_in_bfloat16_where_the_device_does(tmp_path, monkeypatch
     results = []
     for bf16 in (False, True):
         monkeypatch.setattr(encoders, "computes_bf16", lambda device, bf16=bf16: bf16)
-        results.append(encoders.load("n.pt", tmp_path / "n.pt", device=CPU)(IMAGES))
+        results.append(encoders.load("n.pt", tmp_path / "n.pt", device=CPU, engine="torch")(IMAGES))
     assert results[1].dtype == torch.float32
     assert not torch.equal(*results)
     torch.testing.assert_close(*results, rtol=0.02, atol=0.02)
@@ -813,7 +815,7 @@ class Wants64(torch.nn.Module):
 def test_networks_that_give_no_row_for_a_crop_are_refused_at_once(tmp_path, kind, message):
     torch.jit.save(torch.jit.script(kind()), tmp_path / "n.pt")
     with pytest.raises(ClusterfirstError, match=message):
-        encoders.load(str(tmp_path / "n.pt"), tmp_path / "n.pt", device=CPU)
+        encoders.load(str(tmp_path / "n.pt"), tmp_path / "n.pt", device=CPU, engine="torch")
 
 
 @pytest.mark.parametrize(
@@ -827,7 +829,7 @@ def test_networks_that_give_no_row_for_a_crop_are_refused_at_once(tmp_path, kind
 )
 def test_unknown_models_are_refused(tmp_path, model, message):
     with pytest.raises(ClusterfirstError, match=message):
-        encoders.load(model, tmp_path / "w.pth", device=CPU)
+        encoders.load(model, tmp_path / "w.pth", device=CPU, engine="torch")
 
 
 @pytest.mark.parametrize("change", ["missing", "surplus"])
@@ -840,7 +842,7 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path, change):
     torch.save(state, tmp_path / "w.pth")
     expected = {"missing": r"Missing key.*layer3\.2\.conv1\.weight", "surplus": r"Unexpected key.*extra\.weight"}
     with pytest.raises(ClusterfirstError, match=expected[change]):
-        encoders.load("resnet50", tmp_path / "w.pth", device=CPU)
+        encoders.load("resnet50", tmp_path / "w.pth", device=CPU, engine="torch")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"<html>not found</html>", b"PK\x03\x04 cut off"])
@@ -850,13 +852,13 @@ def test_files_that_are_no_networks_are_refused(tmp_path, content, name):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ClusterfirstError, match="cannot be loaded"):
-        encoders.load("resnet50" if "safetensors" in name else name, path, device=CPU)
+        encoders.load("resnet50" if "safetensors" in name else name, path, device=CPU, engine="torch")
 
 
 def test_foreign_content_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ClusterfirstError, match="no state dict"):
-        encoders.load("resnet50", tmp_path / "list.pth", device=CPU)
+        encoders.load("resnet50", tmp_path / "list.pth", device=CPU, engine="torch")
 
 
 # --- stains -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 import shapely
 import torch
 
+from clusterfirst import devices, engine
 from clusterfirst.embedding import instanseg
 from clusterfirst.embedding.crops import Patch
 from clusterfirst.embedding.walk import embed_slide
@@ -18,7 +19,7 @@ from clusterfirst.weights import WEIGHTS, fetch
 from ..conftest import absent
 from ..defaults import section
 
-CPU = torch.device("cpu")
+CPU = devices.choose(False, threads=1)
 X, Y, SIDE = 1000, 700, 320
 """A piece of tissue, in level-0 pixels."""
 
@@ -34,7 +35,7 @@ def weights(repo):
 @pytest.fixture(autouse=True)
 def float32(monkeypatch):
     """The same on every machine."""
-    monkeypatch.setattr(instanseg, "computes_bf16", lambda device: False)
+    monkeypatch.setattr(engine, "computes_bf16", lambda device: False)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def image(cmu):
 
 def encoder(weights):
     # From the darkest to the brightest grey value.
-    return instanseg.InstanSegEncoder("instanseg", weights, device=CPU, histogram=None)
+    settings = section("embedding", engine="torch")
+    return instanseg.InstanSegEncoder("instanseg", weights, device=CPU, histogram=None, settings=settings)
 
 
 def discs(places, radius=6.0):

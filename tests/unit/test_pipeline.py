@@ -27,12 +27,13 @@ TILING = {"mpp": None, "magnifications": [1.0], "tile_px": 128, "halo_px": 40}
 SETTLING = {"min_area_um2": 2, "seam_overlap": 0.4, "seams": "truncate"}
 
 
-def red_is_label(image: np.ndarray) -> np.ndarray:
+def red_is_label(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Called in the workers."""
     if (image == 77).all():
         os.kill(os.getpid(), signal.SIGKILL)
     red = image[..., 0].astype(int)
-    return np.where(red == 255, 0, red)  # white: beyond the border of the slide
+    labels = np.where(red == 255, 0, red)  # white: beyond the border of the slide
+    return labels, np.arange(1, labels.max() + 1) / 256
 
 
 class Oracle:
@@ -233,7 +234,7 @@ def test_shards_of_different_settings_are_not_joined(tmp_path):
 
 def test_a_killed_shard_leaves_no_file(tmp_path):
     def dies():
-        yield pipeline.TileJob(0, (0, 0, 8, 8), (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb])
+        yield pipeline.TileJob(0, (0, 0, 8, 8), (0, 0, 8, 8), 0.5, [shapely.Point(4, 4).buffer(2).wkb], [0.5])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,9 +1,9 @@
 """From many numbers per cell to few."""
 
 import logging
+import os
+import subprocess
 import sys
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
@@ -18,7 +19,7 @@ from sklearn.neighbors import NearestCentroid
 
 from clusterfirst import devices, reduction
 from clusterfirst.io import ClusterfirstError
-from clusterfirst.reduction import graph, neighbours, umap
+from clusterfirst.reduction import graph, layout, neighbours, umap
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
 from ..defaults import section
@@ -57,7 +58,7 @@ def together(slides, *, gpu=False, threads=1, **changes) -> reduction.Reduced:
     return reduction.reduce(slides, settings, gpu=gpu, threads=threads)
 
 
-# UMAP compiles itself for some seconds at its first call.
+# The layout compiles itself for a second at its first call.
 @pytest.fixture(scope="module")
 def reduced():
     return alone(groups()[0])
@@ -125,34 +126,6 @@ def test_slides_are_reduced_together_one_after_the_other(reduced):
     np.testing.assert_allclose(
         np.sort(pdist(together([slide(values[order])]).values)), np.sort(pdist(out.values)), atol=1e-6
     )
-
-
-def test_both_layouts_at_once_are_the_same_layouts(reduced, monkeypatch):
-    monkeypatch.setattr(umap, "_TOGETHER", 10)
-    again = alone(groups()[0], threads=2)
-    np.testing.assert_array_equal(again.values, reduced.values)
-    np.testing.assert_array_equal(again.plane, reduced.plane)
-
-
-def test_a_killed_process_is_an_error_that_says_what_to_do(monkeypatch):
-    class Pool:
-        def __init__(self, *_, **__):
-            self.future = Future()
-            self.future.set_exception(BrokenProcessPool())
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def submit(self, *_):
-            return self.future
-
-    monkeypatch.setattr(umap, "_TOGETHER", 10)
-    monkeypatch.setattr(umap, "ProcessPoolExecutor", Pool)
-    with pytest.raises(ClusterfirstError, match=r"reduction\.fit_cells"):
-        alone(some_cells(20), threads=2)
 
 
 @pytest.mark.parametrize("components", [1, 7])
@@ -323,16 +296,46 @@ def test_a_sample_has_no_row_twice(count, wanted, seed):
 # Neighbours and their graph.
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_neighbours_of_few_cells_are_exact(metric):
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation", "manhattan"])
+def test_neighbours_of_few_cells_are_exact(metric, few, monkeypatch):
+    monkeypatch.setattr(neighbours, "_FEW_PAIRS", 3600 if few else 0)
+    monkeypatch.setattr(neighbours, "_CHUNK_PAIRS", 500)
     values = some_cells(60)
     search = neighbours.search(values, asked=60, metric=metric, seed=0, threads=1)
+    assert isinstance(search, neighbours.Few) == (few and metric != "manhattan")
     assert search.kind == "exact"
     distances, indices = search.among_themselves(7)
-    between = cdist(values, values, metric)
+    between = cdist(values, values, {"manhattan": "cityblock"}.get(metric, metric))
     assert distances == pytest.approx(np.sort(between, axis=1)[:, :7], abs=1e-5)
     assert np.take_along_axis(between, indices, axis=1) == pytest.approx(distances, abs=1e-5)
     np.testing.assert_array_equal(indices[:, 0], np.arange(60))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+def test_others_find_the_same_neighbours_in_both_ways(metric):
+    values, others = some_cells(50), some_cells(20)
+    few, many = neighbours.Few(values, metric=metric), neighbours.Exact(values, metric=metric, threads=1)
+    for one, other in zip(few.of(others, 9), many.of(others, 9), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_cell_comes_first_among_its_neighbours_however_many_coincide_with_it():
+    values = np.repeat(some_cells(4), 30, axis=0)
+    distances, indices = neighbours.Few(values, metric="euclidean").among_themselves(15)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(120))
+    assert not distances.any()
+    assert (indices // 30 == np.arange(120)[:, None] // 30).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_a_row_without_direction_is_at_1_from_all_others(metric):
+    values = some_cells(10)
+    values[[3, 7]] = 0
+    distances, indices = neighbours.Few(values, metric=metric).among_themselves(10)
+    np.testing.assert_allclose(distances[[3, 7], 1:], 1, atol=1e-12)
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert (np.sort(indices, axis=1) == np.arange(10)).all()
 
 
 def test_neighbours_of_cells_that_coincide_do_not_depend_on_the_threads():
@@ -348,6 +351,7 @@ def test_neighbours_of_cells_that_coincide_do_not_depend_on_the_threads():
 
 @pytest.mark.parametrize(("rows", "asked", "kind"), [(30, 30, "exact"), (30, 31, "approximate"), (9, 100, "exact")])
 def test_the_exact_search_stops_at_its_limit(monkeypatch, rows, asked, kind):
+    monkeypatch.setattr(neighbours, "_FEW_PAIRS", 0)
     monkeypatch.setattr(neighbours, "_EXACT_PAIRS", 900)
     found = neighbours.search(some_cells(rows), asked=asked, metric="euclidean", seed=0, threads=1)
     assert found.kind == kind
@@ -399,6 +403,7 @@ def test_memberships_of_odd_rows_are_in_0_to_1(own):
 def test_many_cells_are_reduced_with_an_approximate_search(monkeypatch):
     values, truth = groups(each=60)
     exact = neighbours.Exact(values, metric="euclidean", threads=1)
+    monkeypatch.setattr(neighbours, "_FEW_PAIRS", 0)
     monkeypatch.setattr(neighbours, "_EXACT_PAIRS", 10)
     search = neighbours.search(values, asked=1, metric="euclidean", seed=0, threads=1)
     for found, true in (
@@ -412,6 +417,95 @@ def test_many_cells_are_reduced_with_an_approximate_search(monkeypatch):
     assert told_apart(out.values, truth) == 1
     assert told_apart(out.plane, truth) == 1
     np.testing.assert_array_equal(alone(values, fit_cells=150, threads=2).values, out.values)
+
+
+# The layout.
+
+
+@pytest.mark.parametrize("min_dist", [0.0, 0.001, 0.1, 0.5, 1.0])
+def test_the_curve_is_umaps(min_dist):
+    from umap.umap_ import find_ab_params
+
+    assert layout.curve(min_dist) == pytest.approx(find_ab_params(1.0, min_dist), rel=1e-4)
+
+
+@pytest.mark.parametrize("min_dist", [0.0, 0.1, 1.0])
+def test_forces_are_umaps_gradient(min_dist):
+    pulls, pushes = layout.forces(min_dist)
+    a, b = layout.curve(min_dist)
+    # Between two rows of the table, as the layout looks them up.
+    square = np.ldexp(1.0, np.arange(-20, 12)) * (1 + 10.5 / 64)
+    row = np.arange(20, 52) * 64 + 10
+    power = square**b
+    np.testing.assert_allclose(
+        (pulls[row] + pulls[row + 1]) / 2, -2 * a * b * square ** (b - 1) / (1 + a * power), rtol=5e-4
+    )
+    np.testing.assert_allclose(
+        (pushes[row] + pushes[row + 1]) / 2, 2 * b / ((0.001 + square) * (1 + a * power)), rtol=5e-4
+    )
+
+
+def test_a_force_is_looked_up_for_the_square_of_the_distance():
+    """One edge, one step: both cells move towards each other as the gradient has it."""
+    pulls, pushes = layout.forces(0.1)
+    for apart in (1e-3, 0.3, 1.0, 7.0, 2000.0):
+        places = np.array([[0, 0], [apart, 0]], np.float32)
+        one = np.ones(1)
+        ends = np.array([0], np.int32), np.array([1], np.int32)
+        # No cell is pushed anywhere: what is pulled is looked at alone.
+        layout._move(places, *ends, one, np.zeros(1), 1, pulls, 0 * pushes, np.uint64(0))
+        a, b = layout.curve(0.1)
+        step = min(4.0, 2 * a * b * apart ** (2 * b - 1) / (1 + a * apart ** (2 * b)))
+        if apart < 1000:
+            np.testing.assert_allclose(places, [[step, 0], [apart - step, 0]], rtol=1e-3, atol=1e-4)
+        assert np.isfinite(places).all()
+
+
+def neighbours_kept(before: np.ndarray, after: np.ndarray, k: int = 15) -> float:
+    found = [neighbours.Few(one, metric="euclidean").among_themselves(k + 1)[1][:, 1:] for one in (before, after)]
+    return np.mean([len(np.intersect1d(*pair)) / k for pair in zip(*found, strict=True)])
+
+
+@pytest.mark.parametrize("dimensions", [2, 5])
+def test_the_layout_is_as_good_as_umap_learns(dimensions):
+    # Points along a closed curve in many dimensions, with some noise: a layout can be better or worse.
+    rng = np.random.default_rng(0)
+    angle = np.sort(rng.uniform(0, 2 * np.pi, 500))
+    waves = np.stack([np.sin(n * angle + n * n) for n in range(1, 11)], axis=1)
+    values = (waves + rng.normal(0, 0.1, waves.shape)).astype(np.float32)
+    near = neighbours.Few(values, metric="euclidean").among_themselves(15)
+    joined, start = graph.fuzzy_graph(*near), umap._start(values, dimensions, 0)
+    ours = layout.lay_out(joined, start, min_dist=0.1, seed=0)
+    theirs = umap._unseeded(joined, start, 0.1, 1)
+    assert ours.shape == theirs.shape
+    assert neighbours_kept(values, ours) > neighbours_kept(values, theirs) - 0.02
+    assert neighbours_kept(values, theirs) > 0.3
+    assert neighbours_kept(values, rng.permutation(ours)) < 0.1
+
+
+def test_a_graph_without_edges_stays_where_it_starts():
+    start = np.array([[0, 0], [5, 1], [1, 2]], np.float32)
+    out = layout.lay_out(csr_array((3, 3)), start, min_dist=0.1, seed=0)
+    np.testing.assert_allclose(out, [[0, 0], [10, 5], [2, 10]])
+
+
+def test_few_cells_are_reduced_and_clustered_without_what_takes_long_to_import(repo):
+    heavy = ("umap", "pynndescent", "sklearn", "pandas", "geopandas", "torch", "matplotlib")
+    code = f"""
+import sys
+import numpy as np
+from clusterfirst import reduction
+from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
+from clusterfirst.reduction.inputs import Block, SlideEmbedding
+rng = np.random.default_rng(0)
+slide = SlideEmbedding("one", rng.normal(size=(99, 6)), rng.uniform(0, 9, (99, 2)), (Block("model", 0, 6, True),))
+reduced = reduction.reduce([slide], {section("reduction")!r})
+assert len(cluster(reduced.values, {section("clustering")!r}, NO_TYPICAL).representatives) == 25
+print([name for name in {heavy} if name in sys.modules])
+"""
+    environment = os.environ | {"PYTHONPATH": str(repo / "workflow/scripts")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # GPU: there is none in tests; stand-ins show what would be asked of it.
@@ -494,41 +588,3 @@ def test_on_a_gpu_all_cells_are_laid_out_by_cuml(monkeypatch):
     indices, distances = asked[0]["precomputed_knn"]
     assert indices.dtype.kind == "i"
     assert (distances[:, 0] == 0).all()
-
-
-def test_what_another_process_is_sent_is_not_worked_on_meanwhile(monkeypatch):
-    """The pool packs its arguments up in a thread of its own, when it comes to it."""
-    sent = []
-
-    class Later:
-        def __init__(self, *_, **__):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def submit(self, function, *arguments):
-            sent.append(arguments[0])
-            return SimpleNamespace(result=lambda: function(*arguments))
-
-    monkeypatch.setattr(umap, "ProcessPoolExecutor", Later)
-    monkeypatch.setattr(umap, "_TOGETHER", 0)
-    used = []
-    monkeypatch.setattr(umap, "_layout", lambda graph, start, *_: used.append(graph) or start)
-    umap.lay_out(
-        some_cells(60),
-        components=3,
-        n_neighbors=5,
-        min_dist=0.1,
-        metric="euclidean",
-        fit_cells=None,
-        seed=0,
-        gpu=False,
-        threads=2,
-    )
-    (away,) = sent
-    assert away is not used[0]
-    assert not np.shares_memory(away.data, used[0].data)

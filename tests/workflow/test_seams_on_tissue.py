@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.evaluation.segmentation import agreement
 from clusterfirst.segmentation import pipeline, seams, shards, views
 from clusterfirst.segmentation.instanseg import InstanSeg
@@ -46,7 +46,7 @@ def outlined(cmu, weights, settings, tmp_path_factory):
             histogram=found.histogram,
             settings=segmentation,
             weights=weights,
-            device=torch_device(False, threads=2),
+            device=devices.choose(False, threads=2),
         )
         part = tmp_path_factory.mktemp("outlines") / "1-of-1.parquet"
         shards.write(seen, part, made_with={})

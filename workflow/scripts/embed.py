@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import log_to, read_metadata, write_json
 from clusterfirst.outlines import objects
@@ -25,7 +25,7 @@ if __name__ == "__main__":
             settings=settings,
             weights=weights,
             histogram=np.array(known["histogram"]),
-            device=torch_device(snakemake.params.gpu, threads=snakemake.threads) if weights else None,
+            device=devices.choose(snakemake.params.gpu, threads=snakemake.threads) if weights else None,
             threads=snakemake.threads,
         )
     write_json(

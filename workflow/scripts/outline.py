@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from clusterfirst.devices import torch_device
+from clusterfirst import devices
 from clusterfirst.io import log_to, read_metadata
 from clusterfirst.segmentation import pipeline, shards
 from clusterfirst.slide.facts import SlideFacts
@@ -23,7 +23,7 @@ if __name__ == "__main__":
         histogram=np.array(known["histogram"]),
         settings=settings,
         weights=weights,
-        device=torch_device(snakemake.params.gpu, threads=snakemake.threads),
+        device=devices.choose(snakemake.params.gpu, threads=snakemake.threads),
         item=snakemake.wildcards.scatteritem,
         threads=snakemake.threads,
     )

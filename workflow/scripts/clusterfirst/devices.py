@@ -7,9 +7,11 @@ import importlib.util
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +23,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_NODES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+"""What drivers of GPUs that torch computes on leave in /dev: NVIDIA's, its boards', AMD's, and Windows' for Linux."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where networks compute.
+
+    Attributes
+    ----------
+    type : str
+        ``"cpu"`` or ``"cuda"``.
+    threads : int
+        Cores of the CPU to use.
+    """
+
+    type: str
+    threads: int
+
+    def torch(self) -> torch.device:
+        """Return it as torch calls it, and hold torch to those threads."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        return torch.device(self.type)
+
 
 _claimed: int | None = None
 """The open lock file of this process's GPU. The claim lasts as long as the file is open."""
@@ -103,8 +132,8 @@ def _locked(path: Path) -> int | None:
     return file
 
 
-def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
-    """Return the device to compute on, and hold torch to `threads` threads on a CPU.
+def choose(gpu: str | bool, *, threads: int) -> Device:
+    """Return the device to compute on.
 
     Of several GPUs, one that no other job has claimed; if there is none, wait for it.
 
@@ -113,22 +142,24 @@ def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
     gpu
         ``"auto"``: a GPU where one can be used; True: a GPU or an error; False: the CPU.
     threads
-        CPU threads for torch.
+        Cores of the CPU to use.
 
     Raises
     ------
     ClusterfirstError
         A GPU was demanded and none can be used.
     """
-    import torch
-
-    torch.set_num_threads(threads)
+    cpu = Device("cpu", threads)
     if gpu is False:
-        return torch.device("cpu")
+        return cpu
+    if gpu == "auto" and not _may_have_gpu():
+        log.info("no GPU: computing on the CPU with %d threads", threads)
+        return cpu
     claim_gpu()
     try:
-        device = torch.device("cuda")
-        torch.zeros(1, device=device)
+        import torch
+
+        torch.zeros(1, device="cuda")
     except Exception as error:  # torch raises RuntimeError, AssertionError or its own, by version and build
         release_gpu()
         if gpu is True:
@@ -137,13 +168,19 @@ def torch_device(gpu: str | bool, *, threads: int = 1) -> torch.device:
                 "Ask the scheduler for a GPU, mend the driver, or set `gpu: auto`"
             ) from error
         log.info("no usable GPU: computing on the CPU with %d threads", threads)
-        return torch.device("cpu")
-    log.info("computing on %s", torch.cuda.get_device_name(device))
-    return device
+        return cpu
+    log.info("computing on %s", torch.cuda.get_device_name())
+    return Device("cuda", threads)
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 by itself; imitated, it would be slower than float32."""
+def _may_have_gpu() -> bool:
+    """Whether torch should be asked; without a driver it need not be, and its import takes two seconds."""
+    driver = any(any(Path("/dev").glob(node)) for node in _NODES)
+    return driver or sys.platform != "linux" or bool(_visible_gpus())
+
+
+def computes_bf16(device: Device) -> bool:
+    """Whether torch computes in bfloat16 on a device; imitated, it would be slower than float32."""
     import torch
 
     if device.type == "cuda":

@@ -8,6 +8,8 @@ import numpy as np
 
 from .neighbours import Points
 
+_FEW_CELLS = 20_000
+"""Up to here, NumPy is done before scikit-learn, which takes half the time then, has been imported."""
 _FULL_CELLS = 50_000
 """Beyond, batches of cells move the centres (Sculley 2010), which is many times faster and nearly as good."""
 _BATCH = 8192
@@ -45,10 +47,16 @@ class KMeans:
         return self._on_cpu(points)
 
     def _on_cpu(self, points: Points) -> np.ndarray:
+        from threadpoolctl import threadpool_limits
+
+        if len(points) <= _FEW_CELLS:
+            from .lloyd import k_means
+
+            with threadpool_limits(1):  # as below
+                return k_means(points.values, self._made, seed=self.seed)
         from sklearn.cluster import KMeans as Full
         from sklearn.cluster import MiniBatchKMeans
         from sklearn.exceptions import ConvergenceWarning
-        from threadpoolctl import threadpool_limits
 
         if len(points) > _FULL_CELLS:
             method = MiniBatchKMeans(self._made, batch_size=_BATCH, n_init=3, random_state=self.seed)

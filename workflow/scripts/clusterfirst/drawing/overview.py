@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from ..clustering import palette
@@ -20,6 +20,9 @@ from .legends import beside, save, scale_bar
 from .plots import plot_umap
 from .selection import Cells, noted
 from .tiles import annotate_tiles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NUCLEUS_UM = 8.0
 _MAP_PX = 1600

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 
 from ..clustering import NOISE
@@ -124,6 +123,8 @@ class Named:
 
 def read_classes(path: str | os.PathLike) -> Named:
     """Read from ``cells.parquet`` what cells are called."""
+    import pandas as pd
+
     table, facts = pq.ParquetFile(path).read(columns=["label", "label_source"]), read_metadata(path)
     name, how = (table[column].to_numpy(zero_copy_only=False) for column in ("label", "label_source"))
     guess = np.array([one if one in GUESSES else None for one in how], object)

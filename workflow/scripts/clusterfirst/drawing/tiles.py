@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from ..clustering import palette
@@ -23,11 +22,16 @@ from .cells import CellsInView, box_of, draw_cells, light_rim
 from .legends import column, save
 from .selection import Cells, noted
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _TYPE_PX = 13
 
 
 def tiles_to_draw(path: str | os.PathLike, cells: pd.DataFrame) -> pd.DataFrame:
     """Return the tiles of ``filtered.parquet`` that are kept or have cells."""
+    import pandas as pd
+
     return with_cells(pd.read_parquet(path), cells["tile_id"])
 
 

@@ -15,8 +15,8 @@ from ..io import ClusterfirstError
 if TYPE_CHECKING:
     import geopandas
     import numpy as np
-    import torch
 
+    from ..devices import Device
     from .crops import Patch
 
 NAME = "{model}"
@@ -99,7 +99,7 @@ class Embedder(Protocol):
         model: str,
         weights: str | os.PathLike | None,
         *,
-        device: torch.device | None,
+        device: Device | None,
         histogram: np.ndarray | None,
         settings: Mapping[str, Any],
     ): ...

@@ -9,12 +9,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from ..devices import computes_bf16
+from ..devices import Device, computes_bf16
+from ..engine import OnOpenVino, Source, on_openvino
 from ..io import ClusterfirstError
 from ..text import one_line
 
@@ -45,7 +47,7 @@ class Encoder(Protocol):
         ...
 
 
-def load(model: str, weights: str | os.PathLike, *, device: torch.device, edge_px: int | None = None) -> Encoder:
+def load(model: str, weights: str | os.PathLike, *, device: Device, edge_px: int | None = None, engine: str) -> Encoder:
     """Load a network.
 
     Parameters
@@ -60,6 +62,8 @@ def load(model: str, weights: str | os.PathLike, *, device: torch.device, edge_p
         Where to compute.
     edge_px
         Edge of crops; None: what the network was trained with. Time grows with its square.
+    engine
+        See `engine.uses_openvino`; files of ONNX are run by ONNX Runtime.
 
     Raises
     ------
@@ -68,20 +72,88 @@ def load(model: str, weights: str | os.PathLike, *, device: torch.device, edge_p
         not a row for each crop.
     """
     kind, _, name = model.partition(":")
+    if model.endswith(".onnx"):
+        return _probed(OnnxEncoder(weights, device=device, edge_px=edge_px), weights)
     if kind == "timm":
-        encoder = _timm(name, weights, device, edge_px)
+        build = partial(_timm, name, weights, edge_px)
     elif model == "resnet50" or kind == "torchvision":
-        encoder = _torchvision(name or model, weights, device, edge_px)
-    elif model.endswith(".onnx"):
-        encoder = OnnxEncoder(weights, device=device, edge_px=edge_px)
+        build = partial(_torchvision, name or model, weights, edge_px)
     elif model.endswith((".pt", ".ts")):
-        encoder = TorchEncoder(_scripted(weights, device), device=device, edge_px=edge_px or _EDGE_PX)
+        build = partial(_scripted, weights, edge_px)
     else:
         raise ClusterfirstError(
             f"embedding.models: {model} is no model: take morphology, resnet50, torchvision:<name>, timm:<name>, or "
             "the path of a network that ends in .pt, .ts or .onnx"
         )
-    return _probed(encoder, weights)
+    found = on_openvino(_word(model, edge_px), weights, partial(_source, build), engine=engine, device=device)
+    return _probed(OpenVinoEncoder(found) if found else _on_torch(build(), device), weights)
+
+
+class Trained(NamedTuple):
+    """A network without its classifier, in float32 on the CPU, and what it was trained with.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        From B × 3 × edge × edge to B × D, or to B × D × h × w, which is averaged.
+    edge_px : int
+        Of crops.
+    mean, std : tuple of float
+        Of the colours, of 0 to 1.
+    """
+
+    network: torch.nn.Module
+    edge_px: int
+    mean: tuple[float, float, float] = _MEAN
+    std: tuple[float, float, float] = _STD
+
+
+def _source(build: Callable[[], Trained], device: torch.device) -> Source:
+    import torch
+
+    network, edge_px, mean, std = build()
+    constants = {"edge_px": np.array(edge_px), "mean": np.array(mean), "std": np.array(std)}
+    return Source(network, torch.rand(2, 3, edge_px, edge_px), constants, any_size=False)
+
+
+def _on_torch(trained: Trained, device: Device) -> TorchEncoder:
+    import torch
+
+    network, edge_px, mean, std = trained
+    # Networks of a file are as their author froze them.
+    network = network if isinstance(network, torch.jit.ScriptModule) else _quick(network, device)
+    return TorchEncoder(network, device=device.torch(), edge_px=edge_px, mean=mean, std=std)
+
+
+def _word(model: str, edge_px: int | None) -> str:
+    """What a converted network is called: what it is of its weights, by the library that knows its architecture."""
+    library = model.partition(":")[0] if ":" in model else "torchvision"
+    return "-".join(re.sub(r"\W", "_", part) for part in (Path(model).name, version(library), str(edge_px)))
+
+
+class OpenVinoEncoder:
+    """A network that OpenVINO runs.
+
+    Parameters
+    ----------
+    network
+        With ``edge_px``, ``mean`` and ``std`` among its constants (see `Trained`).
+    """
+
+    width = 0
+
+    def __init__(self, network: OnOpenVino):
+        self._network = network
+        self.edge_px = network.constants["edge_px"].item()
+        self.mean = tuple(network.constants["mean"].tolist())
+        self._std = network.constants["std"]
+
+    def __call__(self, crops: np.ndarray) -> torch.Tensor:
+        """See `Encoder`."""
+        import torch
+
+        images = (crops / np.float32(255) - np.float32(self.mean)) / np.float32(self._std)
+        return _rows(torch.from_numpy(self._network(images.transpose(0, 3, 1, 2))))
 
 
 class TorchEncoder:
@@ -138,12 +210,11 @@ class OnnxEncoder:
     width = 0
     mean = _MEAN
 
-    def __init__(self, path: str | os.PathLike, *, device: torch.device, edge_px: int | None = None):
+    def __init__(self, path: str | os.PathLike, *, device: Device, edge_px: int | None = None):
         import onnxruntime
-        import torch
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = device.threads
         providers = ["CPUExecutionProvider"]
         if device.type == "cuda":
             if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -206,20 +277,19 @@ def _probed(encoder: Encoder, weights: str | os.PathLike) -> Encoder:
     return encoder
 
 
-def _scripted(path: str | os.PathLike, device: torch.device) -> torch.nn.Module:
+def _scripted(path: str | os.PathLike, edge_px: int | None) -> Trained:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
-            return torch.jit.load(os.fspath(path), map_location=device).eval()
+            network = torch.jit.load(os.fspath(path), map_location="cpu").eval()
     except (RuntimeError, OSError, ValueError) as error:
         raise ClusterfirstError(f"network {path} cannot be loaded as a TorchScript model: {one_line(error)}") from error
+    return Trained(network, edge_px or _EDGE_PX)
 
 
-def _torchvision(
-    name: str, weights: str | os.PathLike, device: torch.device, edge_px: int | None = None
-) -> TorchEncoder:
+def _torchvision(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained:
     import torch
     from torchvision import models
 
@@ -234,8 +304,7 @@ def _torchvision(
     if hasattr(network, "transform_input"):
         network.transform_input = True  # torchvision's weights of Inception and GoogLeNet saw another normalisation
     seen = models.get_model_weights(name).DEFAULT.transforms()
-    trained = {"edge_px": edge_px or seen.crop_size[0], "mean": tuple(seen.mean), "std": tuple(seen.std)}
-    return TorchEncoder(_quick(network, device), device=device, **trained)
+    return Trained(network.float().eval(), edge_px or seen.crop_size[0], tuple(seen.mean), tuple(seen.std))
 
 
 def _empty(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -249,7 +318,7 @@ def _empty(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
         return build()
 
 
-def _timm(name: str, weights: str | os.PathLike, device: torch.device, edge_px: int | None) -> TorchEncoder:
+def _timm(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained:
     try:
         import timm
     except ImportError as error:
@@ -262,8 +331,7 @@ def _timm(name: str, weights: str | os.PathLike, device: torch.device, edge_px: 
     classifier = network.pretrained_cfg.get("classifier") or ()
     _fill(network, name, weights, classifier=(classifier,) if isinstance(classifier, str) else classifier)
     seen = timm.data.resolve_model_data_config(network)
-    trained = {"edge_px": edge_px or seen["input_size"][-1], "mean": tuple(seen["mean"]), "std": tuple(seen["std"])}
-    return TorchEncoder(_quick(network, device), device=device, **trained)
+    return Trained(network.float().eval(), edge_px or seen["input_size"][-1], tuple(seen["mean"]), tuple(seen["std"]))
 
 
 def _fill(
@@ -308,11 +376,11 @@ def _state(weights: str | os.PathLike) -> dict[str, torch.Tensor]:
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
 
 
-def _quick(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def _quick(network: torch.nn.Module, device: Device) -> torch.nn.Module:
     """Make a network fast, its results the same to within rounding."""
     import torch
 
-    network = _folded(network.float().eval()).to(memory_format=torch.channels_last)
+    network = _folded(network).to(memory_format=torch.channels_last)
     if computes_bf16(device):
         # Once, and not for every batch; norms and sums stay in float32.
         for module in network.modules():

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 import shapely
+from scipy import sparse
 
-from ..devices import computes_bf16
+from .. import engine
+from ..devices import Device
 from ..io import ClusterfirstError
 from ..segmentation import instanseg
 from ..segmentation.intensity import Intensity
@@ -76,16 +79,13 @@ class InstanSegEncoder:
         model: str,
         weights: str | os.PathLike,
         *,
-        device: torch.device,
+        device: Device,
         histogram: np.ndarray | None,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any],
     ):
-        network = instanseg.load(weights, device=device)
-        try:
-            self._stages = [stage for _, stage in network.fcn.encoder.named_children()]
-        except AttributeError as error:
-            raise ClusterfirstError(f"weights {weights}: no InstanSeg model: it has no encoder") from error
-        self._device, self._bf16 = device, computes_bf16(device)
+        self._network = engine.network(
+            "encoder", weights, partial(_source, weights), engine=settings["engine"], device=device
+        )
         counts = np.zeros((3, 256)) if histogram is None else histogram
         self._intensity = Intensity.from_histogram(counts, instanseg.InstanSeg.percentiles)
 
@@ -109,34 +109,46 @@ class InstanSegEncoder:
 
     def take(self, rows: np.ndarray, prepared: Prepared) -> None:
         """Run the network and average over cells."""
-        import torch
-
-        sums = torch.zeros(len(rows), _WIDTH, device=self._device)
-        for block in _blocks(prepared):
-            sums += self._sums(block, len(rows))
+        sums = sum(self._sums(block, len(rows)) for block in _blocks(prepared))
         sizes = np.bincount(prepared.cell, minlength=len(rows))
-        self._out[rows] = sums.cpu().numpy() / sizes[:, None]
+        self._out[rows] = sums / sizes[:, None]
 
     def finish(self) -> None:
         """Nothing is missing."""
 
-    def _sums(self, block: Prepared, count: int) -> torch.Tensor:
+    def _sums(self, block: Prepared, count: int) -> np.ndarray:
         """Return count × 256: the map, interpolated at the pixels, added up by cell."""
-        import torch
+        image = instanseg.padded(block.image)
+        found = self._network(self._intensity.scale(image).transpose(2, 0, 1)[None])[0]
+        shares = _shares(block, count, stride=image.shape[0] // found.shape[1], shape=found.shape[1:])
+        return shares @ found.reshape(len(found), -1).T
 
-        scaled = torch.from_numpy(self._intensity.scale(_padded(block.image))[None]).to(self._device)
-        high, wide = scaled.shape[1:3]
-        # Centres of pixels, in shares of the image from −1 to 1.
-        places = np.stack([(2 * block.x + 1) / wide - 1, (2 * block.y + 1) / high - 1], axis=-1)
-        grid = torch.from_numpy(places.astype(np.float32)[None, None]).to(self._device)
-        with torch.inference_mode():
-            found = scaled.permute(0, 3, 1, 2)
-            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
-                for stage in self._stages:
-                    found = stage(found)
-            at = torch.nn.functional.grid_sample(found.float(), grid, padding_mode="border", align_corners=False)
-            cell = torch.from_numpy(block.cell).to(self._device)
-            return torch.zeros(count, _WIDTH, device=self._device).index_add_(0, cell, at[0, :, 0].T)
+
+def _source(weights: str | os.PathLike, device: torch.device) -> engine.Source:
+    """The encoder of an InstanSeg model."""
+    import torch
+
+    model = instanseg.load(weights, device=device)
+    try:
+        stages = [stage for _, stage in model.fcn.encoder.named_children()]
+    except AttributeError as error:
+        raise ClusterfirstError(f"weights {weights}: no InstanSeg model: it has no encoder") from error
+    return engine.Source(torch.nn.Sequential(*stages), instanseg.example(device), {})
+
+
+def _shares(block: Prepared, count: int, *, stride: int, shape: tuple[int, int]) -> sparse.csr_array:
+    """How much of each pixel of a map of that shape a cell is given, interpolated at its own pixels: count × h·w."""
+    high, wide = shape
+    # Centres of pixels, in pixels of the map from the centre of its first.
+    y, x = (np.clip((at + 0.5) / stride - 0.5, 0, side - 1) for at, side in ((block.y, high), (block.x, wide)))
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+    down, right = y - top, x - left
+    below, beside = np.minimum(top + 1, high - 1), np.minimum(left + 1, wide - 1)
+    corners = ((top, left, (1 - down) * (1 - right)), (top, beside, (1 - down) * right))
+    corners += ((below, left, down * (1 - right)), (below, beside, down * right))
+    pixel = np.concatenate([row * wide + column for row, column, _ in corners])
+    weight = np.concatenate([share for _, _, share in corners]).astype(np.float32)
+    return sparse.csr_array((weight, (np.tile(block.cell, 4), pixel)), (count, high * wide))
 
 
 def _blocks(whole: Prepared) -> Iterator[Prepared]:
@@ -149,11 +161,3 @@ def _blocks(whole: Prepared) -> Iterator[Prepared]:
                 x0, y0 = max(0, left - _SEEN_AROUND), max(0, top - _SEEN_AROUND)
                 image = whole.image[y0 : top + _BLOCK + _SEEN_AROUND, x0 : left + _BLOCK + _SEEN_AROUND]
                 yield Prepared(image, whole.x[inside] - x0, whole.y[inside] - y0, whole.cell[inside])
-
-
-def _padded(image: np.ndarray) -> np.ndarray:
-    """Mirror the right and lower edges until the sides are multiples of the stride, and not tiny."""
-    stride = instanseg.InstanSeg.stride
-    high, wide = (max(4 * stride, -(-side // stride) * stride) for side in image.shape[:2])
-    below, beside = high - image.shape[0], wide - image.shape[1]
-    return cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REFLECT)

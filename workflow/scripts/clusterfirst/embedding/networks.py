@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from ..devices import in_less_memory
+from ..devices import Device, in_less_memory
 from ..io import ClusterfirstError
 from .crops import Crop, Patch
 from .encoders import Encoder, load
@@ -59,13 +59,13 @@ class Network:
         model: str,
         weights: str | os.PathLike,
         *,
-        device: torch.device,
+        device: Device,
         histogram: np.ndarray | None = None,
         settings: Mapping[str, Any],
     ):
-        self._model, self._device, self._crop = model, device, Crop.of(settings)
-        self._encode = load(model, weights, device=device, edge_px=settings["crop_px"])
-        self._batch_size = settings["batch_size"] or _batch_size(self._encode, device)
+        self._model, self._device, self._crop = model, device.torch(), Crop.of(settings)
+        self._encode = load(model, weights, device=device, edge_px=settings["crop_px"], engine=settings["engine"])
+        self._batch_size = settings["batch_size"] or _batch_size(self._encode, self._device)
         self.columns = tuple(f"{_label(model)}_{index:04d}" for index in range(self._encode.width))
         self.margin_um = self._crop.reach_um
         self.cells_at_once = min(self._batch_size, _CUT_AT_ONCE)

@@ -19,7 +19,8 @@ from .stain import Recolour, recolouring
 
 if TYPE_CHECKING:
     import geopandas
-    import torch
+
+    from ..devices import Device
 
 
 def embed_slide(
@@ -30,7 +31,7 @@ def embed_slide(
     *,
     settings: Mapping[str, Any],
     weights: Mapping[str, str | os.PathLike],
-    device: torch.device | None = None,
+    device: Device | None = None,
     histogram: np.ndarray | None = None,
     threads: int = 1,
 ) -> EmbeddingColumns:

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import shapely
-from scipy import ndimage
-from skimage.measure import find_contours
 
 # Vertices this close (in label pixels) to the line between their neighbours are left out: staircases of exact 45° and
 # straight runs collapse, the area stays.
@@ -38,6 +36,9 @@ def outlines(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values : numpy.ndarray
         The label of each polygon, ascending.
     """
+    from scipy import ndimage
+    from skimage.measure import find_contours
+
     rings, values = [], []
     for value, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:

@@ -86,8 +86,11 @@ def read(
     """Read ``embeddings.npy`` (as a memory map), ``embeddings.json`` and the positions in ``masks.parquet``."""
     import pyarrow.parquet as pq
 
-    places = pq.read_table(cells, columns=["x", "y"])
-    positions = np.column_stack([places["x"].to_numpy(), places["y"].to_numpy()])
+    # Not read_table: that imports pyarrow's datasets and pandas, which takes longer than reading.
+    with pq.ParquetFile(cells) as file:
+        places = file.read(columns=["x", "y"])
+    # Nor to_numpy, which imports pandas.
+    positions = np.column_stack([np.from_dlpack(places[axis].combine_chunks()) for axis in ("x", "y")])
     models = read_json(columns).get("models")
     if models is None:
         raise ClusterfirstError(f"slide {slide}: {columns} does not say which columns each model made; embed it again")

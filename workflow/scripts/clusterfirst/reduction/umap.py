@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..io import ClusterfirstError
 from .graph import fuzzy_graph, memberships
 from .linear import principal
 from .neighbours import search
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 20_000
-"""Fewer cells are laid out sooner than a second process starts."""
 _CHUNK_ROWS = 50_000
 
 
@@ -105,23 +100,16 @@ def _start(values: np.ndarray, dimensions: int, seed: int | None) -> np.ndarray:
 
 def _layouts(graph: sparse.csr_array, starts: list, *, min_dist: float, seed: int | None, threads: int) -> list:
     """Both layouts; a seeded one takes one thread only, so two are made at a time where there are two."""
-    each = [(graph, start, min_dist, seed, threads) for start in starts]
-    if seed is None or threads < 2 or graph.shape[0] < _TOGETHER:
-        return [_layout(*one) for one in each]
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        # A copy: the pool's thread is still packing it up when the layout here begins to work on the graph.
-        second = pool.submit(_layout, graph.copy(), *each[1][1:])
-        first = _layout(*each[0])
-        try:
-            return [first, second.result()]
-        except BrokenProcessPool as error:
-            raise ClusterfirstError(
-                "the process that lays out the plane was killed, most often for want of memory. Give the job more "
-                "(`--set-resources reduce:mem_mb=…`) or lower `reduction.fit_cells`"
-            ) from error
+    if seed is None:
+        return [_unseeded(graph, start, min_dist, threads) for start in starts]
+    from . import layout
+
+    with ThreadPoolExecutor(min(threads, len(starts))) as pool:
+        return list(pool.map(lambda start: layout.lay_out(graph, start, min_dist=min_dist, seed=seed), starts))
 
 
-def _layout(graph: sparse.csr_array, start: np.ndarray, min_dist: float, seed: int | None, threads: int) -> np.ndarray:
+def _unseeded(graph: sparse.csr_array, start: np.ndarray, min_dist: float, threads: int) -> np.ndarray:
+    """Lay out with umap-learn, whose threads move cells at the same time: fast, and different every time."""
     import numba
     from umap.umap_ import find_ab_params, simplicial_set_embedding
 
@@ -138,13 +126,13 @@ def _layout(graph: sparse.csr_array, start: np.ndarray, min_dist: float, seed: i
         negative_sample_rate=5,
         n_epochs=None,
         init=start,
-        random_state=np.random.RandomState(seed),
+        random_state=np.random.RandomState(None),
         metric="euclidean",
         metric_kwds={},
         densmap=False,
         densmap_kwds={},
         output_dens=False,
-        parallel=seed is None,
+        parallel=True,
     )
     return places.astype(np.float32, copy=False)
 

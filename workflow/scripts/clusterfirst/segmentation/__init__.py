@@ -7,7 +7,7 @@ both saw.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backends import Backend
@@ -15,8 +15,8 @@ from ..fit import Fit
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
+    from ..devices import Device
     from .intensity import Intensity
 
 GIVEN = "precomputed"
@@ -25,6 +25,7 @@ GIVEN = "precomputed"
 BACKENDS: Mapping[str, Backend] = {
     "instanseg": Backend(
         "segmentation.instanseg:InstanSeg",
+        keys=("engine",),
         weights="instanseg",
         fit=Fit(memory={"job": 2000}, core_seconds={"half_um_mpx": 9}, gpu_seconds={"half_um_mpx": 0.5}),
     ),
@@ -40,6 +41,14 @@ BACKENDS: Mapping[str, Backend] = {
 
 SETTLING = frozenset({"min_area_um2", "seams", "seam_overlap", "max_failed_tiles", "shards"})
 """Settings that concern what the tiles saw together, not what each of them sees."""
+
+
+class Labeller(Protocol):
+    """Turns what a network predicts for a tile into objects."""
+
+    def __call__(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return H × W integer labels, 0 for background, and the scores of labels 1 and up; None, if there are none."""
+        ...
 
 
 class Segmenter(Protocol):
@@ -59,14 +68,14 @@ class Segmenter(Protocol):
     """Standard deviation of the Gaussian to lay over images unless the user says otherwise."""
     tiles_at_once: int
     """How many tiles of equal size `predict` wants in a stack."""
-    labels: Callable[[np.ndarray], np.ndarray]
-    """Turns one tile's prediction into H × W integer labels, 0 for background. Pickled, and called elsewhere."""
+    labels: Labeller
+    """Turns one tile's prediction into labels. Pickled, and called elsewhere."""
 
     def __init__(
         self,
         weights: str | os.PathLike | None,
         *,
-        device: torch.device,
+        device: Device,
         intensity: Intensity,
         settings: Mapping[str, Any],
     ): ...

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..devices import computes_bf16, in_less_memory
+from ..devices import Device, computes_bf16, in_less_memory
 from ..io import ClusterfirstError
 from ..text import one_line
 from .flows import Labels, follow
@@ -84,18 +84,18 @@ class Cellpose:
         self,
         weights: str | os.PathLike,
         *,
-        device: torch.device,
+        device: Device,
         intensity: Intensity,
         settings: Mapping[str, Any],
     ):
         import torch
 
-        self._device = device
+        self._device = device.torch()
         self._intensity = intensity
         self._dtype = torch.bfloat16 if computes_bf16(device) else torch.float32
-        self._model = _model(weights, device=device, dtype=self._dtype)
+        self._model = _model(weights, device=self._device, dtype=self._dtype)
         self._edge_px = 256 if self._model.backbone.startswith("sam") else 384
-        self._batch_size = settings["batch_size"] or _batch_size(device, edge_px=self._edge_px, dtype=self._dtype)
+        self._batch_size = settings["batch_size"] or _batch_size(self._device, edge_px=self._edge_px, dtype=self._dtype)
         # Whatever number of sub-tiles a tile has, as many tiles as a batch has places leave no place empty.
         self.tiles_at_once = min(self._batch_size, _TILES_AT_ONCE)
         self._scale = _DIAMETER_PX / settings["diameter"] if settings["diameter"] else 1.0

@@ -49,8 +49,8 @@ class Labels:
     min_size: int
     steps: int
 
-    def __call__(self, prediction: np.void) -> np.ndarray:
-        """Return H × W unsigned integer labels of one record of `Cellpose.predict`."""
+    def __call__(self, prediction: np.void) -> tuple[np.ndarray, None]:
+        """Return H × W unsigned integer labels of one record of `Cellpose.predict`; it scores none."""
         from cellpose import transforms, utils
 
         _use_one_thread()
@@ -58,12 +58,12 @@ class Labels:
         inside = logit[0] > self.cellprob_threshold
         high, wide = map(int, prediction["size"])
         if not inside.any():
-            return np.zeros((high, wide), np.uint16)
+            return np.zeros((high, wide), np.uint16), None
         followed = prediction["ends"] if "ends" in prediction.dtype.names else None
         labels = _consistent(self._gathered(flows, inside, followed), flows, threshold=self.flow_threshold)
         if labels.shape != (high, wide):
             labels = transforms.resize_image(labels, high, wide, no_channels=True, interpolation=cv2.INTER_NEAREST)
-        return utils.fill_holes_and_remove_small_masks(labels, min_size=self.min_size)
+        return utils.fill_holes_and_remove_small_masks(labels, min_size=self.min_size), None
 
     def _gathered(self, flows: np.ndarray, inside: np.ndarray, followed: np.ndarray | None) -> np.ndarray:
         """Label pixels whose flows end at the same place."""

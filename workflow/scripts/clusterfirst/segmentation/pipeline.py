@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,12 +30,12 @@ from ..io import log as package_log
 from ..outlines.objects import outlines
 from ..slide.facts import SlideFacts
 from ..slide.slide import Slide, UnreadableError
-from . import Segmenter, backend
+from . import Labeller, Segmenter, backend
 from .intensity import Intensity
 from .views import aligned_views, shard
 
 if TYPE_CHECKING:
-    import torch
+    from ..devices import Device
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class TileJob:
         µm per pixel that it is read at.
     data : numpy.ndarray, list of bytes or None
         First its image, then what the network made of it, then its outlines as WKB in level-0 pixels, top to bottom.
+    scores : list of float
+        Of its outlines, NaN where the network gives none.
     error : str
         Why it could not be read.
     """
@@ -68,6 +70,7 @@ class TileJob:
     box: tuple[int, int, int, int]
     mpp: float
     data: np.ndarray | list[bytes] | None = None
+    scores: list[float] = field(default_factory=list)
     error: str = ""
 
 
@@ -79,7 +82,7 @@ def outline_tiles(
     histogram: np.ndarray,
     settings: Mapping[str, Any],
     weights: str | os.PathLike | None,
-    device: torch.device,
+    device: Device,
     item: str = "1-of-1",
     threads: int = 1,
 ) -> Iterator[TileJob]:
@@ -100,7 +103,7 @@ def outline_tiles(
     weights
         The backend's file; None, if it is no network.
     device
-        Where torch computes.
+        Where the network computes.
     item
         See `views.shard`.
     threads
@@ -134,7 +137,7 @@ def outline_tiles(
         yield from outline_views(views, segmenter, workers)
 
 
-def _useful_workers(facts: SlideFacts, device: torch.device, threads: int) -> int:
+def _useful_workers(facts: SlideFacts, device: Device, threads: int) -> int:
     """How many workers: a network on the CPU wants the cores for itself, and a plain image is held whole by each."""
     count = threads if device.type == "cuda" else max(1, threads // 4)
     if facts.vendor == "image":
@@ -164,7 +167,7 @@ class Workers:
         *,
         slide_mpp: float,
         smoothing_px: float,
-        labels: Callable[[np.ndarray], np.ndarray],
+        labels: Labeller,
         count: int,
     ):
         Slide(path, mpp=slide_mpp).close()  # an error here is clearer than from a process that died of it
@@ -307,10 +310,10 @@ class _Clock:
 
 _slide: Slide | ClusterfirstError
 _sigma: float
-_labels: Callable[[np.ndarray], np.ndarray]
+_labels: Labeller
 
 
-def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray], records) -> None:
+def _open(path, slide_mpp: float, sigma: float, labels: Labeller, records) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there are as many workers as cores
     package_log.handlers[:] = [QueueHandler(records)]
@@ -319,7 +322,7 @@ def _open(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], n
     _look_at(path, slide_mpp, sigma, labels)
 
 
-def _look_at(path, slide_mpp: float, sigma: float, labels: Callable[[np.ndarray], np.ndarray]) -> None:
+def _look_at(path, slide_mpp: float, sigma: float, labels: Labeller) -> None:
     global _slide, _sigma, _labels
     _sigma, _labels = sigma, labels
     try:
@@ -353,11 +356,12 @@ def _read(view: TileJob) -> TileJob:
 def _outline(view: TileJob) -> TileJob:
     if view.data is None:
         return view
-    labels = _labels(view.data)
+    labels, scores = _labels(view.data)
     high, wide = labels.shape
-    polygons, _ = outlines(labels)
+    polygons, values = outlines(labels)
+    score = np.full(len(values), np.nan) if scores is None else scores[values - 1]
     x, y, width, height = view.box
     polygons = shapely.transform(polygons, lambda xy: xy * (width / wide, height / high) + (x, y))
     bounds = shapely.bounds(polygons).reshape(-1, 4)
     order = np.lexsort((bounds[:, 0], bounds[:, 1]))
-    return replace(view, data=shapely.to_wkb(polygons[order]).tolist())
+    return replace(view, data=shapely.to_wkb(polygons[order]).tolist(), scores=score[order].tolist())

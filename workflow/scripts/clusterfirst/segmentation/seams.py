@@ -29,6 +29,7 @@ def each_once(
     *,
     facts: SlideFacts,
     settings: Mapping[str, Any],
+    scores: np.ndarray | None = None,
     failed: Collection[int] = (),
 ) -> pd.DataFrame:
     """Return every object of a slide once.
@@ -43,17 +44,20 @@ def each_once(
         ``width``, ``height`` and ``mpp`` of the slide (see `slide.facts.SlideFacts`).
     settings
         ``min_area_um2``, ``seam_overlap`` and ``seams`` of the ``segmentation`` section of the configuration.
+    scores
+        For each polygon, what its network said of it; None: nothing.
     failed
         Tiles that could not be read: they saw nothing, so they own nothing.
 
     Returns
     -------
     pandas.DataFrame
-        ``geometry``, ``tile_id``, ``score`` (NaN: no network gives one) and ``truncated``, by tile, within a
-        tile in the order of `polygons`.
+        ``geometry``, ``tile_id``, ``score`` (NaN: the network gives none; of joined pieces, the largest one's) and
+        ``truncated``, by tile, within a tile in the order of `polygons`.
     """
     large = shapely.area(polygons) * facts.mpp**2 >= settings["min_area_um2"]
-    polygons, tile = polygons[large], tile[large]
+    scores = np.full(len(polygons), np.nan) if scores is None else scores
+    polygons, tile, scores = polygons[large], tile[large], scores[large]
     seeing = views.copy()
     seeing.loc[list(failed), ["read_width", "read_height"]] = 0
     seams = Seams(
@@ -64,10 +68,12 @@ def each_once(
         overlap=settings["seam_overlap"],
         merge=settings["seams"] == "merge",
     )
-    objects = seams.settle(polygons, tile).sort_values("tile", kind="stable", ignore_index=True)
+    objects = seams.settle(polygons, tile)
+    objects["score"] = scores[objects.index]
+    objects = objects.sort_values("tile", kind="stable", ignore_index=True)
     log.info("%d objects seen, %d remain, %d truncated", len(polygons), len(objects), objects["truncated"].sum())
     objects["tile_id"] = views["tile_id"].to_numpy()[objects.pop("tile")]
-    return objects.assign(score=np.nan)
+    return objects
 
 
 @dataclass(frozen=True)

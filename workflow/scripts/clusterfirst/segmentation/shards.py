@@ -17,7 +17,7 @@ from .pipeline import TileJob
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = pa.schema([("tile", pa.int32()), ("geometry", pa.binary())])
+_SCHEMA = pa.schema([("tile", pa.int32()), ("geometry", pa.binary()), ("score", pa.float32())])
 _ROWS = 20_000
 """Rows written together: few megabytes, whatever the size of the slide."""
 
@@ -32,6 +32,8 @@ class Parts:
         ``shapely.Polygon`` in level-0 pixels, in the order of the tiles, within a tile from top to bottom.
     tile : numpy.ndarray
         For each, the number of its tile among the kept ones.
+    scores : numpy.ndarray
+        For each, what its network said of it, 0 to 1; NaN if it says nothing.
     failed : dict
         Why, by number of a tile that could not be read.
     made_with : dict
@@ -40,6 +42,7 @@ class Parts:
 
     polygons: np.ndarray
     tile: np.ndarray
+    scores: np.ndarray
     failed: dict[int, str]
     made_with: dict
 
@@ -58,20 +61,24 @@ def write(views: Iterable[TileJob], path: str | os.PathLike, *, made_with: dict)
     """
     failed: dict[int, str] = {}
     with atomic(path) as part, pq.ParquetWriter(part, _SCHEMA, compression="zstd") as writer:
-        tile: list[int] = []
-        geometry: list[bytes] = []
+        rows = _rows()
         for view in views:
             if view.error:
                 failed[view.tile] = view.error
                 log.warning("tile left out: %s", view.error)
                 continue
-            tile += [view.tile] * len(view.data)
-            geometry += view.data
-            if len(tile) >= _ROWS:
-                writer.write_table(pa.table([tile, geometry], schema=_SCHEMA))
-                tile, geometry = [], []
-        writer.write_table(pa.table([tile, geometry], schema=_SCHEMA))
+            rows["tile"] += [view.tile] * len(view.data)
+            rows["geometry"] += view.data
+            rows["score"] += view.scores
+            if len(rows["tile"]) >= _ROWS:
+                writer.write_table(pa.table(rows, schema=_SCHEMA))
+                rows = _rows()
+        writer.write_table(pa.table(rows, schema=_SCHEMA))
         writer.add_key_value_metadata({METADATA_KEY: to_json({"failed": failed, "made_with": made_with})})
+
+
+def _rows() -> dict[str, list]:
+    return {name: [] for name in _SCHEMA.names}
 
 
 def read(paths: Iterable[str | os.PathLike]) -> Parts:
@@ -91,4 +98,5 @@ def read(paths: Iterable[str | os.PathLike]) -> Parts:
     order = np.argsort(tile, kind="stable")
     polygons = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False)[order])
     failed = {int(number): why for note in notes for number, why in note["failed"].items()}
-    return Parts(polygons, tile[order], dict(sorted(failed.items())), notes[0]["made_with"])
+    scores = table["score"].to_numpy()[order]
+    return Parts(polygons, tile[order], scores, dict(sorted(failed.items())), notes[0]["made_with"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .facts import SlideFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def grid(
@@ -36,6 +38,8 @@ def grid(
         ``tile_id``, core ``x, y, width, height`` and ``read_x, read_y, read_width, read_height`` in level-0 pixels,
         ``mpp``, ``magnification``; row by row from the top left.
     """
+    import pandas as pd
+
     # A whole number of level-0 pixels for every core, so that all inner tiles are read at the same size.
     step = max(1, round(tile_px * mpp / slide_mpp))
     halo = round(halo_px * mpp / slide_mpp)
@@ -62,6 +66,8 @@ def slide_grids(facts: SlideFacts, settings: Mapping[str, Any]) -> pd.DataFrame:
     settings
         The ``tiling`` section of the configuration.
     """
+    import pandas as pd
+
     fixed = settings["mpp"]
     magnifications = [facts.mpp / fixed] if fixed else sorted(settings["magnifications"], reverse=True)
     parts = []

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from ..io import bounded_map, progress
 from .slide import Slide, UnreadableError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TISSUE_MPP = 8.0
 """µm per pixel of the thumbnail on which tissue is told from glass: a nucleus is about a pixel."""
@@ -268,6 +270,8 @@ def filter_tiles(
             for start, length, end in ((tile.y, tile.height, mask.shape[0]), (tile.x, tile.width, mask.shape[1]))
         )
         return measure(rgb) if judged else {}, histogram(rgb, stained[rows, columns])
+
+    import pandas as pd
 
     unreadable = {}
     counts = np.zeros((3, 256))
