@@ -12,12 +12,12 @@ for one_chain in CHAINS if CHAINED else ():
             [f"{RESULTS}/{{slide}}/logs/{job}.log" for job in small.jobs_of(one_chain)],
         wildcard_constraints:
             slide=small.patterns(plan, [one_chain], A_SLIDE)[0],
+        # What is made is taken first: then all that follows is there to be done together.
+        priority: int(one_chain == "small_image")
         conda:
             "../envs/clusterfirst.yaml"
         # Images side by side are faster than threads.
         threads: max(1, min(8, (workflow.cores or 1) // max(1, len(plan.small))))
-        # What is made is taken first: then all that follows is there to be done together.
-        priority: int(one_chain == "small_image")
         resources:
             **asks(one_chain),
         params:
