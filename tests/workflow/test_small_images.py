@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import zipfile
 
 import geopandas
 import numpy as np
@@ -13,7 +16,7 @@ from clusterfirst.reports import costs
 from clusterfirst.slide.slide import Slide
 
 from .conftest import SMALL, copy_of
-from .test_runs import check_contract
+from .test_runs import check_contract, wait_for
 
 CUT = "the damaged one"
 GOOD = ("a", "b", "c", "d", "e")
@@ -147,6 +150,32 @@ def test_an_image_that_was_replaced_is_done_again_and_no_other(ran, pieces, tmp_
     shutil.copy(folder / "d.png", folder / "e.png")
     os.utime(folder / "e.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert {slide for _, slide in project.jobs()} == {"cut", "e"}
+
+
+def test_what_a_killed_run_has_made_is_taken_by_the_next(new_project, pieces):
+    project = new_project("killed")
+    write(project, pieces)
+    kept = project.folder / "results/.small/small_image"
+    with subprocess.Popen(
+        project.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as run:
+        wait_for(lambda: len([*kept.glob("*/done.json")]) >= 2, seconds=600)
+        os.killpg(run.pid, signal.SIGKILL)
+    made = [path.parent.name for path in kept.glob("*/done.json")]
+    before = {name: (kept / name / "made/logs/tile.log").read_text() for name in made}
+    project.run("--retries", "0")
+    assert {name: (project.results(name) / "logs/tile.log").read_text() for name in made} == before
+    assert all(check_contract(project.results(name)) > 50 for name in GOOD)
+
+
+def test_the_report_shows_them(again):
+    done = again.run("--report", "report.zip")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(again.folder / "report.zip") as report:
+        (page,) = [report.read(name).decode() for name in report.namelist() if name.endswith("report.html")]
+    assert "Clusters of b: " in page
+    assert "Cells of b on the slide, coloured by cluster" in page
+    assert "Tiles of b: cells are looked for" in page
 
 
 def test_status_tells_stage_by_stage(ran):
