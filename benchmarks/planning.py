@@ -70,6 +70,8 @@ def make(folder: Path, rows: int, scope: str) -> list[str]:
         lines.append(f"{slide},slides/{slide}.png,tissue {number % 5},0.5")
     (folder / "sheet.csv").write_text("\n".join(lines) + "\n")
     own = {"slides": "sheet.csv", "models_dir": str(REPO / "resources/models"), "clustering": {"scope": scope}}
+    # The picture stands for a slide.
+    own["small_images"] = {"minutes": 0}
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
     return slides
 

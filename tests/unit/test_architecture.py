@@ -35,6 +35,7 @@ ORDER = (
     "proposing",
     "export",
     "plan",
+    "small",
     "evaluation",
     "health",
     "reports",

@@ -125,6 +125,13 @@ def test_the_number_of_shards_changes_nothing(workers, whole, tmp_path, count):
     assert again.drop(columns="geometry").equals(whole.drop(columns="geometry"))
 
 
+def test_without_processes_the_same_comes_out(slide, whole, tmp_path):
+    with workers_for(slide, count=0) as none:
+        again = settled(none, tiles_of(), tmp_path, 1)
+    assert shapely.to_wkb(again["geometry"]).tolist() == shapely.to_wkb(whole["geometry"]).tolist()
+    assert again.drop(columns="geometry").equals(whole.drop(columns="geometry"))
+
+
 def test_where_tiles_begin_changes_nothing(workers, whole, tmp_path):
     """Tile origins shifted by half a tile."""
     wider = slide_grids(slide_facts(width=SIZE[0] + 64, height=SIZE[1] + 64, mpp=MPP), TILING)

@@ -37,7 +37,7 @@ class Project:
             sheet = csv.DictWriter(file, ["slide", "path", "tissue", "mpp", "objects", "truth"])
             sheet.writeheader()
             sheet.writerows(slides)
-        own = {"slides": "slides.csv", "models_dir": str(self.repo / "resources/models"), **(config or {})}
+        own = {"slides": "slides.csv", "models_dir": str(self.repo / "resources/models"), **APART, **(config or {})}
         (self.folder / "own.yaml").write_text(yaml.safe_dump(own))
 
     def change(self, config):
@@ -102,6 +102,8 @@ def tissue(cmu, tmp_path_factory):
     return folder
 
 
+APART = {"small_images": {"minutes": 0}}
+"""Pieces of slides stand for slides: their stages are jobs of their own."""
 SMALL = {"tiling": {"tile_px": 256}, "reduction": {"n_neighbors": 10, "components": 10}}
 
 

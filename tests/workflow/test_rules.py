@@ -9,7 +9,9 @@ import pytest
 
 from clusterfirst.export import FORMATS
 from clusterfirst.plan.outside import _FILES
-from clusterfirst.plan.stages import GROUP, PARTS, PICTURED, RUN, SLIDE, SLIDE_FILE, STAGES
+from clusterfirst.plan.plan import Plan
+from clusterfirst.plan.small import TOLD
+from clusterfirst.plan.stages import CHAINS, GROUP, PARTS, PICTURED, RUN, SLIDE, SLIDE_FILE, STAGES
 
 from .read_rules import __file__ as READ_RULES
 
@@ -59,7 +61,7 @@ def plain(path):
 def test_every_row_has_a_rule_and_every_rule_with_a_script_a_row(rules):
     scripts = {name for name, rule in rules.items() if rule["script"]}
     assert scripts == {*STAGES, *NO_STAGES}
-    targets = {name for name in rules if name not in scripts}
+    targets = {name for name in rules if name not in scripts} - {*CHAINS}
     assert not [name for name in targets if rules[name]["outputs"]]
 
 
@@ -80,6 +82,32 @@ def test_a_rule_makes_what_its_row_says_where_it_says(rules, name):
         assert plain(rule["benchmark"]) == f"{unit}/benchmarks/{job}.tsv"
     assert {"mem_mb", "runtime", "disk_mb"} <= {*rule["resources"]}
     assert ("gpu" in rule["resources"]) == bool(row.gpu)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_makes_what_the_rules_of_its_stages_make_and_logs_as_they_do(rules, name):
+    chain, stages = rules[name], [rules[stage] for stage in CHAINS[name]]
+    own = [re.sub(r"\{group\}", "{slide}", plain(path)) for stage in stages for path in stage["output"].values()]
+    assert [plain(path) for path in chain["output"].values()] == [
+        path.replace("{scatteritem}", "1-of-1") for path in own
+    ]
+    logs = [re.sub(r"\{group\}", "{slide}", plain(path)) for stage in stages for path in stage["log"]]
+    assert [plain(path) for path in chain["log"]] == [path.replace("{scatteritem}", "1-of-1") for path in logs]
+    assert {"mem_mb", "runtime", "disk_mb"} <= {*chain["resources"]}
+    assert ("gpu" in chain["resources"]) == any("gpu" in stage["resources"] for stage in stages)
+    assert {*chain["params"]} == {"told", "contents", "command"}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_stage_of_a_chain_is_told_what_its_own_rule_is_told(rules, schema, slide_schema, tissue, tmp_path, name):
+    (tmp_path / "slides.csv").write_text(f"slide,path\na,{tissue / 'a.png'}\nb,{tissue / 'b.png'}\n")
+    scope = "cohort" if name.startswith("share_") else "slide"
+    config = {"slides": str(tmp_path / "slides.csv"), "clustering": {"scope": scope}}
+    schemas = {"config": schema, "slides": slide_schema}
+    plan = Plan.read(config, schemas, exists=lambda _: True, has_weights=lambda _: True, chains=True)
+    files, params = TOLD[name](plan, "a")
+    assert {*files} == {*rules[name]["input"]}
+    assert {*params} == {*rules[name]["params"]} - {"contents"}
 
 
 FROM_OUTSIDE = {SLIDE_FILE: {"slide", "slides"}, PICTURED: {"slide"}}

@@ -6,18 +6,19 @@ import yaml
 from clusterfirst import segmentation, weights
 from clusterfirst.export import FORMATS, PICTURE
 from clusterfirst.health import survey
-from clusterfirst.plan import checks, jobs, units, wanted
+from clusterfirst.plan import checks, jobs, small, units, wanted
 from clusterfirst.plan.contents import UNTOLD, Contents
 from clusterfirst.plan.groups import A_SLIDE, any_of
 from clusterfirst.plan.layout import ResultsFolder, SlideFolder
 from clusterfirst.plan.outside import Outside
 from clusterfirst.plan.plan import Plan
 from clusterfirst.plan.resources import RESOURCES
-from clusterfirst.plan.stages import NEEDED_FILES, SHARD, STAGES
+from clusterfirst.plan.stages import CHAINS, NEEDED_FILES, SHARD, STAGES, stages_of
 from clusterfirst.plan.targets import Targets
 from clusterfirst.proposing import prompts
 from clusterfirst.reports import costs
-from snakemake.io import IOFile, is_flagged
+from clusterfirst.small import handing_out
+from snakemake.io import IOFile, flag, is_flagged
 
 
 def read_schema(name):
@@ -47,6 +48,7 @@ with plainly():
         has_weights=lambda name: exists(named(name)),
         on_disk=relocated,
         in_storage=in_storage,
+        chains=CHAINED,
     )
 for warning in checks.unused_tissues(plan):
     logger.warning(warning)
@@ -221,7 +223,7 @@ if workflow.is_main_process:
 
 def kept_params(stage, unit, shard):
     """The params that Snakemake kept of a job; None if it did not run, or nobody knows."""
-    first = next(iter(STAGES[stage].files.values()))
+    first = next(iter(STAGES[stages_of(stage)[0]].files.values()))
     shard = shard or f"1-of-{plan.config['segmentation']['shards']}"
     output = relocated(plan.path(unit, first.replace(SHARD, shard)))
     return None if plan.stored else workflow.persistence.params(IOFile(output, None))
@@ -293,7 +295,51 @@ def asks(stage):
 
     wanted_gpus = {"gpu": lambda wildcards: jobs.gpus(plan, stage, unit_of(wildcards))}
     return {name: need(name) for name in RESOURCES} | (
-        wanted_gpus if STAGES[stage].gpu else {}
+        wanted_gpus if jobs.uses_gpu(stage) else {}
+    )
+
+
+# --- small images ---
+
+
+def alone_in(stage, usual):
+    """What a wildcard may be in the own rule of a stage: as usual, but no slide that goes through it in a chain."""
+    return small.patterns(plan, [one for one in CHAINS if stage in CHAINS[one]], usual)[
+        1
+    ]
+
+
+def read_by(chain):
+    """What the stages of a chain read and do not make."""
+    weights_files = lambda wildcards: [
+        ancient(named_as_it_is(file))
+        for file in small.weights(plan, chain, wildcards.slide)
+    ]
+    made_before = lambda wildcards: small.made_before(plan, chain, wildcards.slide)
+    slide = by_content(chain, slide_file)
+    return {"slide": slide, "weights": weights_files, "made": made_before}
+
+
+def made_by(chain):
+    """What the stages of a chain make, as their own rules say it."""
+    files = {}
+    for stage in CHAINS[chain]:
+        for key, file in workflow.get_rule(stage).output.items():
+            name = STAGES[stage].files[key].replace(SHARD, small.ONLY_SHARD)
+            made = f"{RESULTS}/{{slide}}/{name}"
+            for word, value in file.flags.items():
+                in_report = word == "report"
+                value = value._replace(subcategory="{slide}") if in_report else value
+                made = flag(made, word, value)
+            files[f"{stage}_{key}"] = made
+    return files
+
+
+def hand_out_chains(plan):
+    """Write down what chains are to be done, for whichever process does them."""
+    asked = {one: [job.slide for job in to_be_done(one)] for one in CHAINS}
+    handing_out.hand_out(
+        plan, asked, lambda chain, slide: from_outside.param(chain, slide, None)
     )
 
 

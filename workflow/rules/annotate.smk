@@ -24,6 +24,8 @@ rule annotate:
         f"{RESULTS}/{{slide}}/logs/annotate.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/annotate.tsv"
+    wildcard_constraints:
+        slide=alone_in("annotate", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 4

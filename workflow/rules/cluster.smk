@@ -18,6 +18,8 @@ rule cluster:
         f"{RESULTS}/{{group}}/logs/cluster.log",
     benchmark:
         f"{RESULTS}/{{group}}/benchmarks/cluster.tsv"
+    wildcard_constraints:
+        group=alone_in("cluster", GROUP),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 4
@@ -51,7 +53,7 @@ rule share_clusters:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_clusters.tsv"
     wildcard_constraints:
-        slide=SHARING_SLIDE,
+        slide=alone_in("share_clusters", SHARING_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

@@ -14,6 +14,8 @@ rule embed:
         f"{RESULTS}/{{slide}}/logs/embed.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/embed.tsv"
+    wildcard_constraints:
+        slide=alone_in("embed", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 8

@@ -1,5 +1,4 @@
 # What only Snakemake can know: where files lie, how a run begins and ends, and what went wrong in it.
-import logging
 import os
 import sys
 import time
@@ -23,12 +22,10 @@ except ModuleNotFoundError as error:
         "name a clone on this machine, or install the package from the same commit"
     ) from error
 
-from clusterfirst import text
-from clusterfirst.health import causes, lock, machines
+from clusterfirst.health import endings, lock, machines
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.paths import import_first
-from clusterfirst.plan import verbatim
-from clusterfirst.proposing import server
+from clusterfirst.plan import asking, verbatim
 
 if RULES_FOLDER:
     import_first(RULES_FOLDER.parent / "scripts")
@@ -37,15 +34,14 @@ started = time.time()
 # Where a path lies once Snakemake has put a module's prefix before it.
 relocated = workflow.modifier.path_modifier.replace_prefix
 IN_MODULE = relocated("results") != "results"
+# One job can do several stages if it can start them all: their scripts lie on this disk, and what it is to do is written
+# as the run begins, which modules are not told.
+CHAINED = bool(RULES_FOLDER) and workflow.modifier.is_main_snakefile()
+PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
 # Only then: with --report-after-run, the run comes first.
 REPORTING = (
     any(word.split("=")[0] == "--report" for word in sys.argv)
     and "--report-after-run" not in sys.argv
-)
-# Snakemake passes on what the scheduler said of single jobs, but not of groups.
-REFUSED = (
-    "sbatch failed, or it never started: `snakemake --verbose` shows the command, "
-    "try it by hand to see what it says"
 )
 
 
@@ -107,6 +103,7 @@ def begin(plan):
     with plainly():
         results_lock = lock.hold(relocated(plan.results))
         announce_asking(plan)
+    hand_out_chains(plan)
     if left := machines.left_in_slurm(str(Path.cwd())):
         logger.warning(
             f"{len(left)} jobs that an earlier run of this folder sent are still in Slurm's queue, and what they do is "
@@ -114,25 +111,20 @@ def begin(plan):
         )
 
 
+def to_be_done(rule):
+    """The wildcards of the jobs of a rule in this run."""
+    return [
+        job.wildcards for job in workflow.dag.needrun_jobs() if job.rule.name == rule
+    ]
+
+
 def announce_asking(plan):
     """Say where pictures will go; stop before anything is done if it would end at a missing key or model."""
-    if workflow.touch:
-        return
-    groups = [
-        job.wildcards.group
-        for job in workflow.dag.needrun_jobs()
-        if job.rule.name == "classify_clusters"
-    ]
-    receivers = set()
-    for group in groups:
-        settings = plan.settings(group).classify
-        server.check(settings, os.environ)
-        receivers.add(server.receivers(settings, os.environ))
+    groups = (
+        [] if workflow.touch else [one.group for one in to_be_done("classify_clusters")]
+    )
     if groups:
-        logger.warning(
-            f"classify.per_cluster is not 0: pictures of the clusters of {len(groups)} slides or groups go to a model at "
-            f"{'; '.join(sorted(receivers))}, unless its answers are known"
-        )
+        logger.warning(asking.announcement(plan, groups, os.environ))
 
 
 class plainly:
@@ -173,97 +165,11 @@ let_vanished_slides_fail_alone()
 # --- the end ---
 
 
-class Failed(logging.Handler):
-    """Remembers what Snakemake says of failed jobs: by job, those that failed with it, their logs, and the message.
-
-    Not each that failed once has failed for good: it may have been tried again.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.jobs = {}
-        self.logs = {}
-        self.messages = {}
-
-    def emit(self, record):
-        event = getattr(record, "event", None)
-        if event == LogEvent.GROUP_ERROR:
-            together = [job["jobid"] for job in record.job_error_info]
-            for jobid in together:
-                self.jobs[jobid] = together
-                self.logs[jobid] = list(filter(None, record.aux_logs))
-                self.messages[jobid] = None if record.aux_logs else REFUSED
-        # Snakemake goes on to list the jobs of a failed group one by one.
-        elif event == LogEvent.JOB_ERROR and not record.indent:
-            self.jobs[record.jobid] = [record.jobid]
-            self.logs[record.jobid] = list(record.log)
-            self.messages[record.jobid] = record.rule_msg
-
-
-failed = Failed()
+failed = endings.Failed(LogEvent.GROUP_ERROR, LogEvent.JOB_ERROR)
 logger.addHandler(failed)
 
 
 def report_failures(plan):
     """Say at the very end which slide failed in which stage, why, and where to read on."""
-    jobs = {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()}
-    told = False
-    for jobid, together in failed.jobs.items():
-        if jobid not in jobs or workflow.dag.finished(jobs[jobid]):
-            continue
-        errors = {
-            other: causes.last_error(log, since=started)
-            for other in together
-            for log in jobs[other].log
-        }
-        error = errors.get(jobid)
-        if not error and (
-            any(errors.values()) or jobid not in stopped_at(together, jobs)
-        ):
-            continue
-        own = list(jobs[jobid].log)
-        scheduler = [log for log in failed.logs[jobid] if log not in own]
-        cause = (
-            error
-            or causes.no_room(plan.results)
-            or causes.why_stopped(scheduler, failed.messages[jobid])
-        )
-        logger.error(
-            f"failed: {described(jobs[jobid], plan)}: {cause}\n  log: {', '.join(map(str, [*own, *scheduler]))}"
-        )
-        told = True
-    if told:
-        logger.error(
-            "Mend the cause, then start the same command again: what is done stays done."
-        )
-
-
-def stopped_at(together, jobs):
-    """Of jobs that failed together, those that it can have been: their files are not there, but all they depend on is."""
-    if len(together) == 1:
-        return together
-    unmade = [
-        jobid
-        for jobid in together
-        if not all(Path(file).exists() for file in jobs[jobid].output)
-    ]
-    return [
-        jobid
-        for jobid in unmade
-        if not any(
-            jobs[other] in workflow.dag.dependencies[jobs[jobid]] for other in unmade
-        )
-    ]
-
-
-def described(job, plan):
-    """A job in words: the slide or group that it concerns, and its rule (with the number of a shard)."""
-    values = list(job.wildcards)
-    if job.rule.name == "fetch_weights":
-        waiting = text.a_few(plan.slides_that_need(values[0]), most=5)
-        return f"{waiting} (fetch_weights {values[0]})"
-    return (
-        f"{values[0]} ({'-'.join([job.rule.name, *values[1:]])})"
-        if values
-        else job.rule.name
-    )
+    for line in endings.account(failed, workflow.dag, plan, since=started):
+        logger.error(line)

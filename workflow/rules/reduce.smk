@@ -14,6 +14,8 @@ rule reduce:
         f"{RESULTS}/{{group}}/logs/reduce.log",
     benchmark:
         f"{RESULTS}/{{group}}/benchmarks/reduce.tsv"
+    wildcard_constraints:
+        group=alone_in("reduce", GROUP),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 8
@@ -42,7 +44,7 @@ rule share_map:
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/share_map.tsv"
     wildcard_constraints:
-        slide=SHARING_SLIDE,
+        slide=alone_in("share_map", SHARING_SLIDE),
     localrule: True
     conda:
         "../envs/clusterfirst.yaml"

@@ -16,6 +16,8 @@ rule outline:
         f"{RESULTS}/{{slide}}/logs/outline-{{scatteritem}}.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/outline-{{scatteritem}}.tsv"
+    wildcard_constraints:
+        slide=alone_in("outline", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 8
@@ -41,6 +43,8 @@ rule segment:
         f"{RESULTS}/{{slide}}/logs/segment.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/segment.tsv"
+    wildcard_constraints:
+        slide=alone_in("segment", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1

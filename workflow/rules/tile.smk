@@ -10,6 +10,8 @@ rule tile:
         f"{RESULTS}/{{slide}}/logs/tile.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/tile.tsv"
+    wildcard_constraints:
+        slide=alone_in("tile", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 1
@@ -40,6 +42,8 @@ rule filter_tiles:
         f"{RESULTS}/{{slide}}/logs/filter_tiles.log",
     benchmark:
         f"{RESULTS}/{{slide}}/benchmarks/filter_tiles.tsv"
+    wildcard_constraints:
+        slide=alone_in("filter_tiles", A_SLIDE),
     conda:
         "../envs/clusterfirst.yaml"
     threads: 4

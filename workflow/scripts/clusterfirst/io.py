@@ -29,6 +29,8 @@ METADATA_KEY = b"clusterfirst"
 
 ORIGIN = re.compile(r"on (?P<host>\S+), process (?P<pid>\d+)(?:, Slurm job (?P<job>\S+))?")
 """The first line of a log: where the job runs, so that others can find out whether it still does."""
+AWAITED = "made; its own job takes it"
+"""The last line of the log of a stage whose files are made, and lie aside until a job takes them (see `small`)."""
 
 
 class ClusterfirstError(Exception):
@@ -317,6 +319,7 @@ def log_to(path: str | os.PathLike | None) -> None:
     A `ClusterfirstError` is shown to the user as its message alone; the traceback goes to the log file.
     """
     print_anything()
+    silence()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -342,6 +345,14 @@ def log_to(path: str | os.PathLike | None) -> None:
             log.error("unexpected %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
 
     sys.excepthook = record
+
+
+def silence() -> None:
+    """Close the log, and say nothing more until `log_to` opens another: a process may do the work of many."""
+    for handler in log.handlers:
+        handler.close()
+    log.handlers[:] = []
+    logging.getLogger("py.warnings").handlers[:] = []
 
 
 def _origin() -> str:

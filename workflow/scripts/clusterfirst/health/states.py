@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..io import ORIGIN
+from ..io import AWAITED, ORIGIN
 from ..text import span
 from .causes import why_stopped
 from .lock import Run
@@ -157,6 +157,8 @@ def judged(job: Job, folder: Path, *, inputs: float, run: Run, machines: Machine
         return State("incomplete", "some of its files are missing") if any(times) else State("waiting")
     if (error := log.error) is not None:
         return State("failed", error, log=str(log.path))
+    if log.lines and log.lines[-1][2] == AWAITED:
+        return State("waiting", "made with others, its own job only has to take it")
     if alive is None:
         # Another machine's process: believe the run that holds the lock, or else a log that has just changed.
         alive = bool(run.at_work) or (run.at_work is None and now - log.changed < _FRESH_S)

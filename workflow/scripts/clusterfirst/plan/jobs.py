@@ -7,14 +7,15 @@ In a group job the input of later rules is not: nothing here may depend on a fil
 from __future__ import annotations
 
 import importlib.util
+import math
 from functools import cache
 from typing import TYPE_CHECKING
 
 from . import sizes
 from .networks import weights_names
-from .resources import of_job, of_run
+from .resources import SLOWER, of_job, of_run
 from .sizes import Size
-from .stages import CUML, NETWORK, RUN, STAGES
+from .stages import CHAINS, CUML, NETWORK, RUN, STAGES, Stage, stages_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -31,14 +32,37 @@ def needs(
     attempt: int = 1,
 ) -> int:
     """Return what a job needs of a resource (see `resources.of_job`): that of a slide, of a group, or of all."""
-    row = STAGES[stage]
-    if row.of == RUN:
-        return of_run(row, resource, slides=len(plan.samples), threads=threads, attempt=attempt)
-    together = _cells_of_group(plan, group or plan.groups.sharing[slide]) if row.concerns_group else None
-    if group and row.concerns_group:
-        size = Size(slides=len(plan.members(group)), cells=together)
-    else:
-        size = plan.size_of_slide(slide) if slide else plan.size_of_group(group)
+    how = {"threads": threads, "attempt": attempt}
+    if STAGES.get(stage) and STAGES[stage].of == RUN:
+        return of_run(STAGES[stage], resource, slides=len(plan.samples), **how)
+    # A job of small images may do any of them, stage by stage, in one process.
+    size = plan.largest_small if stage in CHAINS else None
+    each = [_needs(plan, STAGES[one], resource, slide, group, size, **how) for one in stages_of(stage)]
+    if resource == "mem_mb":
+        return max(each)
+    more = SLOWER * plan.config["small_images"]["minutes"] if size and resource == "runtime" else 0
+    return sum(each) + math.ceil(attempt * more)
+
+
+def _needs(
+    plan: Plan,
+    row: Stage,
+    resource: str,
+    slide: str | None,
+    group: str | None,
+    size: Size | None,
+    *,
+    threads: int,
+    attempt: int,
+) -> int:
+    """The same of a stage; of that size, if it is given."""
+    owner = group or plan.groups.of_slide(slide)
+    together = _cells_of_group(plan, owner) if row.concerns_group else None
+    if size is None:
+        if group and row.concerns_group:
+            size = Size(slides=len(plan.members(group)), cells=together)
+        else:
+            size = plan.size_of_slide(slide) if slide else plan.size_of_group(group)
     return of_job(
         row,
         resource,
@@ -46,7 +70,7 @@ def needs(
         plan.settings(slide or group),
         threads=threads,
         attempt=attempt,
-        gpu=gpus(plan, stage, slide or group),
+        gpu=gpus(plan, row.name, slide or group),
         together=together,
         given_mb=_given_mb(plan, slide) if slide else 0,
     )
@@ -54,7 +78,15 @@ def needs(
 
 def gpus(plan: Plan, stage: str, unit: str) -> int:
     """Return how many GPUs a job asks for: one, if it can use it, unless the config says never."""
-    row = STAGES[stage]
+    return max(_gpus(plan, STAGES[one], unit) for one in stages_of(stage))
+
+
+def uses_gpu(stage: str) -> bool:
+    """Whether there are settings with which a job of a stage or chain could use a GPU."""
+    return any(STAGES[one].gpu for one in stages_of(stage))
+
+
+def _gpus(plan: Plan, row: Stage, unit: str) -> int:
     if row.gpu == CUML:
         return int(_cuml_is_here() and plan.config["gpu"] is not False)
     if row.gpu == NETWORK:

@@ -96,6 +96,7 @@ class ResultsFolder(Folder):
     """The folder of all results."""
 
     lock = File(".lock")
+    small = File(".small")
     logs = File("logs")
     groups = File("groups")
     cohort_page = File("cohort.html")

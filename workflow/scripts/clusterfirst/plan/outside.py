@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import weights
-from . import units
+from . import small, units
 from .contents import Contents, kept_in
 from .networks import weights_names
-from .stages import EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS
+from .stages import EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS, stages_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -55,12 +55,13 @@ class Outside:
         by_time, replaced = units.by_time(self.plan, stage, unit)
         if stage not in STAGES:
             return by_time, replaced
+        stage = small.chain_of(self.plan, stage, unit) or stage
         kept = self.kept_params(stage, unit, None)
         return [] if kept_in(kept) is not None else by_time, self.contents.replaced(self._files(stage, unit), kept)
 
     def _files(self, stage: str, unit: str) -> list[str]:
-        found = files(self.plan, stage, unit, prompt=self.prompt)
-        return [file for file in found if not self.is_elsewhere(file)]
+        found = [file for one in stages_of(stage) for file in files(self.plan, one, unit, prompt=self.prompt)]
+        return [file for file in dict.fromkeys(found) if not self.is_elsewhere(file)]
 
 
 def files(plan: Plan, stage: str, unit: str, *, prompt: Prompt) -> list[str]:

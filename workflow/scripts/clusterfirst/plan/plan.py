@@ -9,13 +9,13 @@ from pathlib import Path
 from .. import segmentation, weights
 from ..io import ClusterfirstError, check_names
 from ..labels import people
-from . import checks, sizes, wanted
+from . import checks, sizes, small, wanted
 from .groups import Groups, group_of
 from .layout import SlideFolder
 from .networks import assets, weights_names
 from .settings import Settings, check_config, defaults, merge, resolve, write_out_paths
 from .sheet import Sample, read_sheet
-from .stages import STAGES, Case
+from .stages import CHAINS, STAGES, Case
 from .trials import Trials, in_sweep, split
 
 
@@ -36,6 +36,8 @@ class Plan:
         Gives where a path of results lies on this disk.
     in_storage
         Whether a path lies in a storage: if results do, nothing is looked for here.
+    chains
+        Whether one job can do several stages of small images, and several images.
 
     Raises
     ------
@@ -51,8 +53,10 @@ class Plan:
         *,
         on_disk: Callable[[str], str] = str,
         in_storage: Callable[[str], bool] = lambda path: False,
+        chains: bool = False,
     ):
         self.config, self.schema, self.samples = config, schema, samples
+        self._chained = chains
         self.on_disk = on_disk
         # As Path writes it: ./results would be another file to Snakemake than results, and no size of it known.
         self.results = Path(config["results"]).as_posix()
@@ -75,6 +79,7 @@ class Plan:
         has_weights: Callable[[str], bool],
         on_disk: Callable[[str], str] = str,
         in_storage: Callable[[str], bool] = lambda path: False,
+        chains: bool = False,
     ) -> Plan:
         """Check configuration and sheet, then plan.
 
@@ -86,7 +91,7 @@ class Plan:
             JSON schemas: ``config``, and ``slides`` for a row of the sheet.
         exists, has_weights
             Whether a file that the sheet names, or a file of weights, is there or will be.
-        on_disk, in_storage
+        on_disk, in_storage, chains
             See the class.
 
         Raises
@@ -106,7 +111,7 @@ class Plan:
         if problems:
             raise ClusterfirstError("\n".join(problems))
         by_name = {sample.slide: sample for sample in samples}
-        plan = cls(full, schemas["config"], by_name, on_disk=on_disk, in_storage=in_storage)
+        plan = cls(full, schemas["config"], by_name, on_disk=on_disk, in_storage=in_storage, chains=chains)
         if problems := checks.problems(plan, has_weights):
             raise ClusterfirstError("\n".join(problems))
         return plan
@@ -166,6 +171,23 @@ class Plan:
             for slide in slides
         }
         return [self.settings(unit) for unit in units.values()]
+
+    # --- small images --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def small(self) -> frozenset[str]:
+        """The slides of which one job does many; see `small.small_slides`."""
+        return small.small_slides(self) if self._chained else frozenset()
+
+    @cached_property
+    def chains(self) -> dict[str, frozenset[str]]:
+        """By the rule that does several stages at once, the slides that it is for."""
+        return {chain: small.slides_of(self, chain) for chain in CHAINS}
+
+    @cached_property
+    def largest_small(self) -> sizes.Size:
+        """What no small image exceeds, as well as is known by now: a job may do any of them."""
+        return sizes.largest(map(self.size_of_slide, self.small))
 
     # --- groups --------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,11 @@ class Size:
 
     def __add__(self, other: Size) -> Size:
         return Size(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def largest(found: Iterable[Size]) -> Size:
+    """Return the largest of each figure of several slides."""
+    return Size(*map(max, zip(astuple(Size()), *map(astuple, found), strict=True)))
 
 
 def of_slide(

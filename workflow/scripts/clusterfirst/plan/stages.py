@@ -533,6 +533,19 @@ _ROWS = (
 STAGES: Mapping[str, Stage] = {row.name: row for row in _ROWS}
 """By the names of their rules, in the order in which data flows."""
 
+CHAINS: Mapping[str, tuple[str, ...]] = {
+    "small_image": ("tile", "filter_tiles", "outline", "segment", "embed"),
+    "small_image_clusters": ("reduce", "cluster", "annotate"),
+    "small_image_share": ("share_map", "share_clusters", "annotate"),
+}
+"""Rules by which a small image goes through several stages at once (see `plan.small`)."""
+
+
+def stages_of(name: str) -> tuple[str, ...]:
+    """Return the stages that a rule does: its own, or those of a chain."""
+    return CHAINS.get(name, (name,))
+
+
 PARTS = {row.part: row.name for row in _ROWS if row.part}
 """By the stage that takes a slide's part, the stage of the group that it is a part of."""
 CONTRACT = tuple(row.name for row in _ROWS if row.contract)

@@ -3,7 +3,8 @@
 Decoding a tile and outlining its labels cost about as much on a CPU as the network does on a GPU, and Python does one
 thing at a time. So other processes decode tiles ahead of the network and turn its predictions into polygons behind it;
 this process does nothing but run the network, in a thread of its own: another one stacks the next tiles meanwhile, and
-a third hands on what was found. Every queue is bounded, and results come in a fixed order.
+a third hands on what was found. Every queue is bounded, and results come in a fixed order. For a few tiles, no process
+is worth its start: all happens in this one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from logging.handlers import QueueHandler, QueueListener
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _IMAGES_BYTES = 2e9
 """What copies of a plain image may take, all workers together."""
+_FEW_TILES = 16
+"""To start a process takes longer than to read so many tiles, and to outline their labels."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def outline_tiles(
         slide_mpp=facts.mpp,
         smoothing_px=kind.smoothing_px if smoothing_px is None else smoothing_px,
         labels=segmenter.labels,
-        count=_useful_workers(facts, device, threads),
+        count=_useful_workers(facts, device, threads) if len(views) > _FEW_TILES else 0,
     ) as workers:
         yield from outline_views(views, segmenter, workers)
 
@@ -157,7 +160,7 @@ class Workers:
     labels
         See `Segmenter`.
     count
-        How many.
+        How many; 0: this process itself.
     """
 
     def __init__(
@@ -171,6 +174,10 @@ class Workers:
     ):
         Slide(path, mpp=slide_mpp).close()  # an error here is clearer than from a process that died of it
         self.path, self.count = path, count
+        if not count:
+            _look_at(path, slide_mpp, smoothing_px, labels)
+            self.pool, self._listener = _AtOnce(), None
+            return
         # spawn: a forked child would inherit torch's threads and its hold on the GPU.
         context = multiprocessing.get_context("spawn")
         records = context.Queue()
@@ -188,7 +195,22 @@ class Workers:
 
     def __exit__(self, *_) -> None:
         self.pool.shutdown(cancel_futures=True)
-        self._listener.stop()
+        if self._listener:
+            self._listener.stop()
+        elif isinstance(_slide, Slide):
+            _slide.close()
+
+
+class _AtOnce(Executor):
+    """Does at once what it is given."""
+
+    def submit(self, function: Callable, /, *values, **named) -> Future:
+        future = Future()
+        try:
+            future.set_result(function(*values, **named))
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            future.set_exception(error)
+        return future
 
 
 def outline_views(views: pd.DataFrame, segmenter: Segmenter, workers: Workers) -> Iterator[TileJob]:
@@ -340,12 +362,16 @@ _labels: Labeller
 
 
 def _open(path, slide_mpp: float, sigma: float, labels: Labeller, records) -> None:
-    global _slide, _sigma, _labels
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # there are as many workers as cores
     package_log.handlers[:] = [QueueHandler(records)]
     package_log.setLevel(logging.INFO)
     package_log.propagate = False
+    _look_at(path, slide_mpp, sigma, labels)
+
+
+def _look_at(path, slide_mpp: float, sigma: float, labels: Labeller) -> None:
+    global _slide, _sigma, _labels
     _sigma, _labels = sigma, labels
     try:
         _slide = Slide(path, mpp=slide_mpp)
