@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import re
 import sys
@@ -289,6 +290,11 @@ def scripts(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "SCRIPTS", folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    # What `log_to` changes for a process that will end.
+    log = logging.getLogger("clusterfirst")
+    monkeypatch.setattr(log, "propagate", log.propagate)
+    monkeypatch.setattr(log, "level", log.level)
+    monkeypatch.setattr(log, "handlers", log.handlers[:])
 
 
 def planned(root, name, **changes):
