@@ -135,6 +135,7 @@ def outline_tiles(
         smoothing_px=kind.smoothing_px if smoothing_px is None else smoothing_px,
         labels=segmenter.labels,
         count=_useful_workers(facts, device, threads) if len(views) > _FEW_TILES else 0,
+        give_way=device.type == "cpu",
     ) as workers:
         yield from outline_views(views, segmenter, workers)
 
@@ -161,6 +162,9 @@ class Workers:
         See `Segmenter`.
     count
         How many; 0: this process itself.
+    give_way
+        Whether the network goes first where they want the same cores. Its threads wait for one another: whoever takes
+        one of their cores holds up all.
     """
 
     def __init__(
@@ -171,6 +175,7 @@ class Workers:
         smoothing_px: float,
         labels: Labeller,
         count: int,
+        give_way: bool = False,
     ):
         Slide(path, mpp=slide_mpp).close()  # an error here is clearer than from a process that died of it
         self.path, self.count = path, count
@@ -187,7 +192,7 @@ class Workers:
             count,
             mp_context=context,
             initializer=_open,
-            initargs=(path, slide_mpp, smoothing_px, labels, records),
+            initargs=(path, slide_mpp, smoothing_px, labels, give_way, records),
         )
 
     def __enter__(self) -> Self:
@@ -361,8 +366,10 @@ _sigma: float
 _labels: Labeller
 
 
-def _open(path, slide_mpp: float, sigma: float, labels: Labeller, records) -> None:
+def _open(path, slide_mpp: float, sigma: float, labels: Labeller, give_way: bool, records) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if give_way:
+        os.nice(10)
     cv2.setNumThreads(1)  # there are as many workers as cores
     package_log.handlers[:] = [QueueHandler(records)]
     package_log.setLevel(logging.INFO)
