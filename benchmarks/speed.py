@@ -37,7 +37,8 @@ def run(tree: Path, results: Path) -> dict[str, float]:
     shutil.rmtree(results, ignore_errors=True)
     command = [sys.executable, "-m", "snakemake", "--configfile", "config/demo.yaml", "--quiet", "all"]
     command += ["--config", f"results={results}", f"models_dir={REPO / 'resources/models'}"]
-    environment = os.environ | {"PYTHONPATH": str(tree / "workflow/scripts")}
+    cache = results.parent / "cache"
+    environment = os.environ | {"PYTHONPATH": str(tree / "workflow/scripts"), "XDG_CACHE_HOME": str(cache)}
     start = time.perf_counter()
     subprocess.run(command, cwd=tree, env=environment, check=True, stdout=sys.stderr)
     seconds = {"whole": time.perf_counter() - start}
