@@ -13,6 +13,7 @@ from clusterfirst.devices import Device
 from clusterfirst.io import ClusterfirstError
 
 CPU = Device("cpu", 1)
+REAL_FOLDER = engine._folder
 IMAGES = np.random.default_rng(0).random((2, 3, 40, 56), np.float32)
 
 
@@ -93,15 +94,18 @@ def test_a_network_is_converted_once_for_all_that_have_its_weights(weights, tmp_
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("name", ["network.xml", "network.bin", "constants.npz"])
-@pytest.mark.parametrize("damage", ["lost", "empty", "cut"])
+@pytest.mark.parametrize("name", ["network.xml", "network.bin", "constants.npz", "sha256"])
+@pytest.mark.parametrize("damage", ["lost", "empty", "cut", "a bit"])
 def test_what_is_damaged_is_converted_again(weights, folder, name, damage, caplog):
     expected = get(weights, convolutions())(IMAGES)
     (path,) = folder.rglob(name)
+    content = path.read_bytes()
+    half = len(content) // 2
     if damage == "lost":
         path.unlink()
     else:
-        path.write_bytes(b"" if damage == "empty" else path.read_bytes()[: path.stat().st_size // 2])
+        other = {"empty": b"", "cut": content[:half]}
+        path.write_bytes(other.get(damage, content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]))
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(get(weights, convolutions())(IMAGES), expected)
     assert "is damaged" in caplog.text
@@ -113,6 +117,12 @@ def test_without_a_place_to_keep_it_every_job_converts_it(weights, folder, caplo
     with caplog.at_level(logging.INFO):
         assert get(weights, convolutions())(IMAGES).shape == (2, 5, 38, 54)
     assert "every job converts it anew" in caplog.text
+
+
+def test_a_user_without_a_home_has_no_folder_of_caches(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(engine.os.path, "expanduser", lambda path: path)
+    assert str(REAL_FOLDER()).startswith("/dev/null")
 
 
 @pytest.mark.parametrize("network", [Pair(), Even()])

@@ -33,7 +33,7 @@ TORCH, OPENVINO = "torch", "openvino"
 """What the setting ``engine`` can say, besides ``auto``: OpenVINO where it can be used."""
 _ALIKE = 1e-3
 """Mean difference from torch, in float32, relative to the mean of what is computed, that a conversion may make."""
-_NETWORK, _CONSTANTS = "network.xml", "constants.npz"
+_NETWORK, _CONSTANTS, _DIGESTS = "network.xml", "constants.npz", "sha256"
 
 
 class ConversionError(ClusterfirstError):
@@ -205,6 +205,7 @@ def _compiled(name: str, digest: str, source: Callable[[], Source], *, threads: 
     """Return a network, converted if it was not before."""
     folder = _folder() / f"{name}-{digest[:16]}-{_version()}"
     try:
+        _check(folder)
         return OnOpenVino(_core().read_model(folder / _NETWORK), _constants(folder / _CONSTANTS), threads=threads)
     except (RuntimeError, OSError, ValueError, EOFError, BadZipFile) as error:
         if folder.exists():
@@ -213,6 +214,16 @@ def _compiled(name: str, digest: str, source: Callable[[], Source], *, threads: 
     model = _converted(found)
     _keep(model, found.constants, folder)
     return OnOpenVino(model, found.constants, threads=threads)
+
+
+def _check(folder: Path) -> None:
+    """Raise ValueError if what was kept is not what was written: a network would not tell that a bit was lost."""
+    if (folder / _DIGESTS).read_text(encoding="ascii") != _digests(folder):
+        raise ValueError("its files have changed since they were written")
+
+
+def _digests(folder: Path) -> str:
+    return "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()) if path.name != _DIGESTS)
 
 
 def _constants(path: Path) -> dict[str, np.ndarray]:
@@ -227,6 +238,7 @@ def _keep(model: Any, constants: Mapping[str, np.ndarray], folder: Path) -> None
         with atomic(folder, directory=True) as part:
             openvino.save_model(model, part / _NETWORK, compress_to_fp16=False)
             np.savez(part / _CONSTANTS, **constants)
+            (part / _DIGESTS).write_text(_digests(part), encoding="ascii")
     except (OSError, RuntimeError) as error:
         log.info("the converted network cannot be kept in %s (%s): every job converts it anew", folder, one_line(error))
 
@@ -252,7 +264,10 @@ def _converted(source: Source) -> Any:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "clusterfirst", "openvino")
+    home = os.path.expanduser("~/.cache")
+    # Of a user without a home nothing is kept.
+    kept = os.environ.get("XDG_CACHE_HOME") or (home if os.path.isabs(home) else os.devnull)
+    return Path(kept, "clusterfirst", "openvino")
 
 
 @cache
