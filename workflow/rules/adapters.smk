@@ -303,7 +303,7 @@ def asks(stage):
 
 
 def alone_in(stage, usual):
-    """What a wildcard may be in the own rule of a stage: as usual, but no slide that goes through it in a chain."""
+    """What a wildcard may be where a stage stands alone, as usual; but no slide that goes through it in a chain."""
     return small.patterns(plan, [one for one in CHAINS if stage in CHAINS[one]], usual)[
         1
     ]
