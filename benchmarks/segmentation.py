@@ -89,7 +89,7 @@ def one_by_one(read, network, tiles) -> tuple[float, int]:
     start, count = time.perf_counter(), 0
     for tile in tiles.itertuples():
         (prediction,) = network.predict(read(tile)[None])
-        count += search(network.labels(prediction))
+        count += search(network.labels(prediction)[0])
     return time.perf_counter() - start, count
 
 
@@ -107,7 +107,7 @@ def measured(name: str, path: Path, network, tiles, single) -> list[str]:
         predictions = [predict(image[None])[0] for image in images]
         label, outline = Clock(network.labels), Clock(objects.outlines)
         for prediction in predictions:
-            outline(label(prediction))
+            outline(label(prediction)[0])
         alone, _ = one_by_one(read, single, tiles)
 
         network.predict = predict
@@ -145,7 +145,9 @@ def main(folder: Path) -> None:
     kept = kept.iloc[np.arange(most) % len(kept)] if most > len(kept) and torch.cuda.is_available() else kept
     tiles = views.aligned_views(kept, slide_mpp=facts.mpp, mpp=0.5, stride=8)
     range_of = partial(Intensity.from_histogram, found.histogram)
-    instanseg = InstanSeg(weights(), device=device, intensity=range_of(InstanSeg.percentiles))
+    instanseg = InstanSeg(
+        weights(), device=device, intensity=range_of(InstanSeg.percentiles), settings=SETTINGS.segmentation
+    )
     rows = [measured("instanseg", path, instanseg, tiles.head(TILES["instanseg"]), instanseg)]
 
     from cellpose import vit
@@ -168,7 +170,7 @@ def main(folder: Path) -> None:
     with Slide(path) as slide:
         for tile in some.itertuples():
             image = slide.read(tile.read_x, tile.read_y, tile.read_width, tile.read_height, mpp=tile.mpp)
-            known[image.tobytes()] = flows_of(instanseg.predict(image[None])[0])
+            known[image.tobytes()] = flows_of(instanseg.labels(instanseg.predict(image[None])[0])[0])
     rows.append(measured("cellpose", path, Known(cellpose, known), some, Known(single, known)))
 
     print("# Segmentation\n")
