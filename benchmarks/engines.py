@@ -1,4 +1,4 @@
-"""What runs networks on this CPU, and is it the same? Torch and OpenVINO, and InstanSeg's published file beside our way.
+"""Torch and OpenVINO on this CPU: what they take, and whether they say the same as InstanSeg's published file.
 
     .venv/bin/python benchmarks/engines.py | tee benchmarks/engines.md
 
@@ -33,7 +33,7 @@ def quickest(calls: dict) -> dict[str, float]:
     """Seconds of each call, the quickest of several, in turn."""
     for call in calls.values():
         call()
-    found = {name: np.inf for name in calls}
+    found = dict.fromkeys(calls, np.inf)
     for _ in range(TIMES):
         for name, call in calls.items():
             start = time.perf_counter()
@@ -100,8 +100,9 @@ def outlining() -> None:
     (maps,) = network.predict(images[:1])
     nuclei = quickest({"labels": partial(network.labels, maps)})["labels"]
     print(
-        f"\nFrom maps to {network.labels(maps)[0].max()} nuclei: {1000 * nuclei:.0f} ms of one core. The published file, "
-        f"network and all, takes {whole:.2f} s in torch's bfloat16; its nuclei above ({count:,}) are those of float32.\n"
+        f"\nFrom maps to {network.labels(maps)[0].max()} nuclei: {1000 * nuclei:.0f} ms of one core. The published "
+        f"file, network and all, takes {whole:.2f} s in torch's bfloat16; its nuclei above ({count:,}) are those of "
+        "float32.\n"
     )
 
 

@@ -58,7 +58,7 @@ class Dark:
 
     @staticmethod
     def labels(prediction):
-        return cv2.connectedComponents((prediction < 130).astype(np.uint8))[1]
+        return cv2.connectedComponents((prediction < 130).astype(np.uint8))[1], None
 ''',
     ),
     Line(
