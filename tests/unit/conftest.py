@@ -15,11 +15,12 @@ def converted_networks(tmp_path_factory):
         yield
 
 
+LOG = logging.getLogger("clusterfirst")
+AS_IT_IS = LOG.handlers[:], LOG.level, LOG.propagate
+
+
 @pytest.fixture(autouse=True)
-def log_as_it_was():
-    """What a test does to the log, as jobs do to theirs, is over with it: others listen, too."""
-    log = logging.getLogger("clusterfirst")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
+def log_as_it_is():
+    """What other tests, and what they share, did to the log, as jobs do to theirs, is over: some listen to it."""
+    LOG.handlers[:], LOG.propagate = AS_IT_IS[0], AS_IT_IS[2]
+    LOG.setLevel(AS_IT_IS[1])
