@@ -133,8 +133,11 @@ def test_what_openvino_cannot_compute_torch_does_unless_it_was_demanded(weights,
     with caplog.at_level(logging.INFO):
         assert isinstance(get(weights, network, engine_name="auto"), engine.OnTorch)
     assert "computing with torch: OpenVINO cannot compute the network" in caplog.text
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
     with pytest.raises(ClusterfirstError, match="engine: auto"):
         get(weights, network)
+    assert (root.level, root.filters, root.handlers) == before, "others do not log any more"
 
 
 def test_where_openvino_is_not_torch_computes_unless_it_was_demanded(weights, monkeypatch, caplog):

@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -247,7 +248,7 @@ def _converted(source: Source) -> Any:
     import openvino
     import torch
 
-    with torch.inference_mode(), warnings.catch_warnings():
+    with torch.inference_mode(), _root_log_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are kept
         try:
             model = openvino.convert_model(source.network, example_input=source.example)
@@ -261,6 +262,18 @@ def _converted(source: Source) -> Any:
     if found.shape != wanted.shape or not np.abs(found - wanted).mean() <= _ALIKE * np.abs(wanted).mean():
         raise ConversionError("what it computes differs from what torch does")
     return model
+
+
+@contextmanager
+def _root_log_kept() -> Iterator[None]:
+    """OpenVINO's converter silences everybody's log, and leaves it so if it fails."""
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        root.filters[:], root.handlers[:] = before[1:]
 
 
 def _folder() -> Path:
