@@ -19,6 +19,8 @@ from whole import REPO, SETTINGS, filtered, weights
 from clusterfirst import engine
 from clusterfirst.devices import Device
 from clusterfirst.embedding import encoders
+from clusterfirst.evaluation.matching import overlaps
+from clusterfirst.outlines.objects import outlines
 from clusterfirst.segmentation import instanseg, views
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.slide.slide import Slide
@@ -44,10 +46,7 @@ def quickest(calls: dict) -> dict[str, float]:
 
 def alike(one: np.ndarray, other: np.ndarray, iou: float = 0.9) -> int:
     """How many objects of two label images overlap so much."""
-    both = (one > 0) & (other > 0)
-    pairs, shared = np.unique(np.stack([one[both], other[both]]), axis=1, return_counts=True)
-    sizes = [np.bincount(labels.ravel()) for labels in (one, other)]
-    return int((shared / (sizes[0][pairs[0]] + sizes[1][pairs[1]] - shared) >= iou).sum())
+    return int((overlaps(outlines(one)[0], outlines(other)[0]).iou >= iou).sum())
 
 
 def tiles() -> tuple[np.ndarray, Intensity]:

@@ -46,7 +46,7 @@ from machine import machine
 from PIL import Image
 from stages import synthetic
 from watching import Cost, watch
-from whole import REPO, SETTINGS
+from whole import REPO, SETTINGS, cores_mm2
 from whole import weights as instanseg_file
 
 from clusterfirst import weights
@@ -232,7 +232,7 @@ def tissue(name: str, work: Path, kept: Kept) -> None:
     image, mpp, folder = slide_file(name, work), SLIDES[name], work / "tissue" / name
     subprocess.run([str(part) for part in workflow(folder, image, mpp, "filtered.parquet")], check=True)
     tiles = kept_tiles(folder)
-    area = float((tiles["width"] * tiles["height"]).sum()) * (mpp / 1000) ** 2
+    area = cores_mm2(tiles, mpp=mpp)
     with Slide(image, mpp=mpp) as slide:
         wide, high = slide.size
     kept.put(f"tissue/{name}", mm2=area, tiles=len(tiles), wide=wide, high=high)

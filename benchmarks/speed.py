@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 from machine import machine
-from whole import REPO
+from whole import REPO, cores_mm2
 
 STAGES = ("tile", "filter_tiles", "outline-1-of-1", "segment", "embed", "reduce", "cluster", "annotate")
 SLIDE = "CMU-1-Small-Region"
@@ -47,12 +46,6 @@ def run(tree: Path, results: Path) -> dict[str, float]:
     return seconds | {stage: row["s"] for stage, row in rows.items()} | memory
 
 
-def tissue_mm2(results: Path) -> float:
-    """Of the kept tiles' cores."""
-    tiles = pq.read_table(results / SLIDE / "filtered.parquet").to_pandas().query("kept")
-    return float((tiles["width"] * tiles["height"] * (0.499e-3) ** 2).sum())
-
-
 def main(commit: str, times: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -64,7 +57,8 @@ def main(commit: str, times: int) -> None:
         for _ in range(times + 1):
             for name, tree in trees.items():
                 found[name].append(run(tree, folder / f"results-{name}"))
-        mm2 = tissue_mm2(folder / "results-after")
+        tiles = pd.read_parquet(folder / "results-after" / SLIDE / "filtered.parquet").query("kept")
+        mm2 = cores_mm2(tiles, mpp=0.499)
     first = {name: runs[0] for name, runs in found.items()}
     best = {name: pd.DataFrame(runs[1:]).min() for name, runs in found.items()}
     print("# The demo, file to pictures\n")

@@ -23,6 +23,11 @@ def weights() -> Path:
     return fetch(WEIGHTS["instanseg"], REPO / "resources/models")
 
 
+def cores_mm2(tiles, *, mpp: float) -> float:
+    """Area of the cores of tiles: what seconds are divided by."""
+    return float((tiles["width"] * tiles["height"]).sum()) * (mpp / 1000) ** 2
+
+
 def filtered(path, *, mpp=None, tiling_settings=None, limits=None):
     """Return a slide's facts and what came of filtering its tiles."""
     with Slide(path, mpp=mpp) as slide:

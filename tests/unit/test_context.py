@@ -98,8 +98,7 @@ def test_the_weight_scales_the_context_and_none_adds_nothing():
 
 
 @pytest.fixture
-def said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("clusterfirst"), "propagate", True)
+def said(caplog):
     caplog.set_level(logging.WARNING, "clusterfirst")
     return lambda: [record.getMessage() for record in caplog.records]
 

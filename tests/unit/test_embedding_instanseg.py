@@ -14,22 +14,13 @@ from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide import grid
 from clusterfirst.slide.slide import Slide
-from clusterfirst.weights import WEIGHTS, fetch
+from clusterfirst.weights import WEIGHTS
 
-from ..conftest import absent
 from ..defaults import section
 
 CPU = devices.choose(False, threads=1)
 X, Y, SIDE = 1000, 700, 320
 """A piece of tissue, in level-0 pixels."""
-
-
-@pytest.fixture(scope="module")
-def weights(repo):
-    try:
-        return fetch(WEIGHTS["instanseg"], repo / "resources/models")
-    except ClusterfirstError as error:
-        absent(str(error))
 
 
 @pytest.fixture(autouse=True)

@@ -46,9 +46,6 @@ def write(tmp_path):
 def told(caplog):
     """Warnings, without the path."""
     caplog.set_level("WARNING", logger="clusterfirst.outlines.foreign")
-    import logging
-
-    logging.getLogger("clusterfirst").propagate = True  # `log_to` of another test may have changed it
     return lambda: [record.getMessage().split(": ", 1)[1] for record in caplog.records]
 
 

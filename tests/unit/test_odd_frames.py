@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import logging
 import re
 
 import geopandas
@@ -45,7 +44,6 @@ FROM_BOUNDS = shifted(CELLS, -CORNER)
 def told(caplog):
     """Messages by level, without paths."""
     caplog.set_level("INFO", logger="clusterfirst")
-    logging.getLogger("clusterfirst").propagate = True  # `log_to` of another test may have changed it
     return lambda level: [one.getMessage().split(": ", 1)[1] for one in caplog.records if one.levelname == level]
 
 

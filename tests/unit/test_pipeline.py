@@ -1,7 +1,6 @@
 """Readers, network and outliners together, with an oracle for a network: the slide itself says where objects are."""
 
 import itertools
-import logging
 import multiprocessing
 import os
 import signal
@@ -188,8 +187,7 @@ class Narrow(Oracle):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
-def test_when_memory_runs_out_stacks_are_halved_and_nothing_changes(workers, monkeypatch, caplog, error):
-    monkeypatch.setattr(logging.getLogger("clusterfirst"), "propagate", True)
+def test_when_memory_runs_out_stacks_are_halved_and_nothing_changes(workers, caplog, error):
     narrow, tiles = Narrow(3, error), tiles_of()
     found = {view.tile: view.data for view in pipeline.outline_views(tiles, narrow, workers)}
     expected = {view.tile: view.data for view in pipeline.outline_views(tiles, Oracle(1), workers)}

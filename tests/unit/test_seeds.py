@@ -7,15 +7,14 @@ import torch
 
 from clusterfirst import engine
 from clusterfirst.devices import Device
+from clusterfirst.evaluation.matching import overlaps
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.outlines.objects import outlines
 from clusterfirst.segmentation import instanseg
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.segmentation.seeds import Nuclei
 from clusterfirst.slide.slide import Slide
-from clusterfirst.weights import WEIGHTS, fetch
 
-from ..conftest import absent
 from ..defaults import section
 
 CPU = Device("cpu", 2)
@@ -36,14 +35,6 @@ MEMBERS = Nuclei(
 
 
 @pytest.fixture(scope="module")
-def weights(repo):
-    try:
-        return fetch(WEIGHTS["instanseg"], repo / "resources/models")
-    except ClusterfirstError as error:
-        absent(str(error))
-
-
-@pytest.fixture(scope="module")
 def image(cmu):
     with Slide(cmu) as slide:
         return slide.read(800, 1700, 384, 320)
@@ -60,7 +51,6 @@ def maps(high, wide, nuclei):
         for axis, move in ((0, at_x - x), (1, at_y - y)):
             share = np.clip(0.25 * move / 8 + 0.5, 1e-3, 1 - 1e-3)
             found[axis][inside] = np.log(share / (1 - share))[inside]
-        found[:2][:, ~inside & (apart < 3 * radius + 40)] += 0
         found[4][inside] = 15 * (0.5 - apart / radius / 2)[inside]
     return found
 
@@ -85,11 +75,7 @@ def test_labels_are_those_of_the_published_file(weights, image, monkeypatch):
 
 def alike(ours, theirs, iou=0.9) -> int:
     """How many objects of two label images overlap so much."""
-    both = (ours > 0) & (theirs > 0)
-    pairs, shared = np.unique(np.stack([ours[both], theirs[both]]), axis=1, return_counts=True)
-    sizes = [np.bincount(labels.ravel()) for labels in (ours, theirs)]
-    union = sizes[0][pairs[0]] + sizes[1][pairs[1]] - shared
-    return int((shared / union >= iou).sum())
+    return int((overlaps(outlines(ours)[0], outlines(theirs)[0]).iou >= iou).sum())
 
 
 def test_both_engines_outline_the_same_nuclei(weights, image):

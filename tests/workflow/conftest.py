@@ -14,14 +14,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from clusterfirst.io import ClusterfirstError
 from clusterfirst.labelling.cells.results import open_results
 from clusterfirst.labelling.server import exports
 from clusterfirst.labelling.server.session import Session
 from clusterfirst.slide.slide import Slide
-from clusterfirst.weights import WEIGHTS, fetch
-
-from ..conftest import absent
 
 
 @dataclass(frozen=True)
@@ -69,15 +65,6 @@ class Project:
 
     def results(self, slide):
         return self.folder / "results" / slide
-
-
-@pytest.fixture(scope="session")
-def weights(repo):
-    """The real InstanSeg weights, fetched if they are not there."""
-    try:
-        return fetch(WEIGHTS["instanseg"], repo / "resources/models")
-    except ClusterfirstError as error:
-        absent(str(error))
 
 
 @pytest.fixture(scope="session")

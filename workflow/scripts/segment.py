@@ -14,8 +14,15 @@ def settled(tiles, facts, settings):
     seen = shards.read(snakemake.input.outlines)
     kind = segmentation.backend(settings["model"])
     aligned = views.aligned_views(tiles.query("kept"), slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride)
-    about = {"facts": facts, "settings": settings, "scores": seen.scores, "failed": list(seen.failed)}
-    cells = seams.each_once(seen.polygons, seen.tile, aligned, **about)
+    cells = seams.each_once(
+        seen.polygons,
+        seen.tile,
+        aligned,
+        facts=facts,
+        settings=settings,
+        scores=seen.scores,
+        failed=list(seen.failed),
+    )
     return cells, seen.made_with, {aligned.at[tile, "tile_id"]: why for tile, why in seen.failed.items()}
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from .devices import Device, computes_bf16
 from .io import ClusterfirstError, atomic
+from .paths import caches
 from .text import one_line
 from .weights import sha256
 
@@ -277,10 +278,9 @@ def _root_log_kept() -> Iterator[None]:
 
 
 def _folder() -> Path:
-    home = os.path.expanduser("~/.cache")
+    found = caches()
     # Of a user without a home nothing is kept.
-    kept = os.environ.get("XDG_CACHE_HOME") or (home if os.path.isabs(home) else os.devnull)
-    return Path(kept, "clusterfirst", "openvino")
+    return Path(os.devnull if "~" in found.parts else found, "clusterfirst", "openvino")
 
 
 @cache

@@ -14,6 +14,9 @@ from .io import ClusterfirstError
 FORMAT = "path"
 """``format`` in a JSON schema of what is a path, or may be one."""
 
+CACHE_VARIABLE = "XDG_CACHE_HOME"
+"""Names the user's folder of caches."""
+
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _FILE = re.compile(r"file:(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -123,3 +126,8 @@ def import_first(folder: Path) -> None:
     Snakemake puts a script's folder last: another version that is installed would come first.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def caches() -> Path:
+    """Return the user's folder of caches; it begins with ``~`` if there is no home and `CACHE_VARIABLE` names none."""
+    return Path(os.environ.get(CACHE_VARIABLE) or os.path.expanduser("~/.cache"))

@@ -7,14 +7,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-VARIABLE = "XDG_CACHE_HOME"
+from ...paths import CACHE_VARIABLE, caches
 
 _TRIAL_BYTES = 16 << 20
 
 
 def folder() -> Path:
     """Return the folder of caches."""
-    return Path(os.environ.get(VARIABLE) or os.path.expanduser("~/.cache")).absolute()
+    return caches().absolute()
 
 
 def there(path: Path) -> Path:
@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
     """Return what is to be set to try things out as they will be once caches can be written."""
     if not _why(folder()):
         return {}
-    return {VARIABLE: tempfile.gettempdir()}
+    return {CACHE_VARIABLE: tempfile.gettempdir()}
 
 
 @cache

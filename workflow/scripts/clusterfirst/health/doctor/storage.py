@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...paths import CACHE_VARIABLE
 from ..lock import run_at_work
 from . import caches
 from .caches import there, unwritable
@@ -71,7 +72,7 @@ def _cache() -> Iterator[Finding]:
     path = caches.folder()
     if why := unwritable(there(path)):
         advice = (
-            f"export {caches.VARIABLE}=$PWD/.snakemake/cache, or another folder that can be written to (`make` does so "
+            f"export {CACHE_VARIABLE}=$PWD/.snakemake/cache, or another folder that can be written to (`make` does so "
             "by itself)"
         )
         text = f"{path} cannot be written to: {why}. Snakemake ends before it begins"
