@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from clusterfirst.io import read_json
 
 from ..conftest import absent
-from ..workflow.conftest import Project, new_project, weights  # noqa: F401  fixtures
+from ..workflow.conftest import Project, new_project  # noqa: F401  fixtures
 
 CHROMIUM = "/usr/bin/chromium"
 SLIDE = "CMU-1-Small-Region"

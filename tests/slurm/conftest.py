@@ -9,10 +9,10 @@ from PIL import Image
 from clusterfirst.slide.slide import Slide
 
 from ..conftest import absent
-from ..workflow.conftest import SMALL, Project, copy_of, new_project, weights
+from ..workflow.conftest import SMALL, Project, copy_of, new_project
 from .cluster import Cluster, why_not
 
-__all__ = ["new_project", "weights"]
+__all__ = ["new_project"]
 
 
 class SlurmProject(Project):
