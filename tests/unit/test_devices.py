@@ -161,3 +161,24 @@ def test_what_torch_keeps_of_a_gpu_is_given_back_before_less_is_tried(monkeypatc
 
     assert devices.in_less_memory(compute, done.append) == 7
     assert done == ["tried", "emptied", "CUDA error: out of memory", "tried"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "gains"),
+    [
+        ("GenuineIntel", "avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_are_faster_by_it(tmp_path, vendor, flags, gains):
+    core = f"vendor_id\t: {vendor}\nmodel name\t: it: self\nflags\t\t: fpu {flags}\n\n"
+    (tmp_path / "cpuinfo").write_text(core * 2)
+    assert devices.cpu_gains_by_bf16(tmp_path / "cpuinfo") is gains
+
+
+def test_where_nothing_is_said_of_the_processor_float32_is_taken(tmp_path):
+    (tmp_path / "cpuinfo").write_text("CPU implementer\t: 0x41\nFeatures\t: fp asimd bf16\n")
+    assert not devices.cpu_gains_by_bf16(tmp_path / "cpuinfo")
+    assert not devices.cpu_gains_by_bf16(tmp_path / "nothing")

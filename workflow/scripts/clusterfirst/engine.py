@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from .devices import Device, computes_bf16
+from .devices import Device, computes_bf16, cpu_gains_by_bf16
 from .io import ClusterfirstError, atomic
 from .paths import caches
 from .text import one_line
@@ -187,7 +187,7 @@ class OnOpenVino:
     def __init__(self, model: Any, constants: Mapping[str, np.ndarray], *, threads: int):
         self.constants = constants
         core = _core()
-        self.bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.bf16 = cpu_gains_by_bf16() and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.bf16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
