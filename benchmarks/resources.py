@@ -11,7 +11,7 @@ least squares without negative slopes, then raised until nothing that was measur
 Large slides are mosaics of the demo slide, k × k copies in a pyramidal JPEG TIFF. Their nuclei are those of the demo,
 repeated: what a network would have seen is written in its place (with `snakemake --touch`), and so are the 300 columns
 of `morphology` and `instanseg` (the demo's rows, blurred), once `embed` has been measured with `morphology`. All else
-is real. FOLDER is kept, and resumed from.
+is real. FOLDER is kept, and resumed from. The row `colon` is of `asking.py` on 13 images: simulated people need a truth.
 """
 
 import csv
@@ -86,7 +86,7 @@ OUTPUTS = {
     "cluster_views": ["views"],
     "classify_clusters": ["classes.json"],
     "evaluate_slide_segmentation": ["evaluation/segmentation.json", "evaluation/segmentation.png"],
-    "evaluate_slide_clusters": ["evaluation/clusters.json"],
+    "evaluate_slide_clusters": ["evaluation/clusters.json", "evaluation/truth.parquet"],
     "validate_clusters": ["evaluation/validity.json"],
 }
 """What each rule writes, below the folder of its slide or group."""

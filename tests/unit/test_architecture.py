@@ -29,6 +29,7 @@ ORDER = (
     "embedding",
     "reduction",
     "clustering",
+    "learning",
     "labels",
     "html",
     "drawing",

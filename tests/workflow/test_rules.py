@@ -27,7 +27,16 @@ EVERYTHING = {
     "export": {"formats": ["cells", *FORMATS], "image": True, "nuclei_mask": True},
     "sweep": {"clustering.groups": [5, 6]},
 }
-TARGETS = ("all", "exports", "prepare", "representative_annotations", "evaluate_segmentation", "evaluate", "sweep")
+TARGETS = (
+    "all",
+    "exports",
+    "prepare",
+    "representative_annotations",
+    "evaluate_segmentation",
+    "evaluate",
+    "evaluate_naming",
+    "sweep",
+)
 
 
 @pytest.fixture(scope="module")

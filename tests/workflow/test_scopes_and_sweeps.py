@@ -89,6 +89,24 @@ def test_names_serve_all_slides_and_are_worth_more_than_one_class_for_all(cohort
     assert told["mixing"] > 0
 
 
+def test_a_persons_time_is_worth_more_asked_our_way(cohort, data, tmp_path):
+    project = copy_of(cohort, tmp_path / "copy")
+    rows = typed(data)
+    # What nobody has typed is clustered with the others, and neither asked nor counted.
+    del rows[0]["truth"]
+    project.write(rows, yaml.safe_load((project.folder / "own.yaml").read_text()))
+    project.change({"learning": {"random_features": 200, "names_first": 5, "seeds": 2, "person": {"seconds": 120}}})
+    done = project.run("evaluate_naming")
+    assert done.returncode == 0, done.stdout
+    table = pd.read_csv(project.folder / "results/evaluation/naming.csv")
+    judged = sum(len(pd.read_parquet(project.results(f"s{number}") / "masks.parquet")) for number in NUMBERS[1:])
+    assert set(table["cells"]) == {judged}
+    last = table[table["seconds"] <= 120].groupby(["method", "seed"])["right"].last().groupby("method").mean()
+    assert last["names, then pages"] > last["names only"]
+    assert "2 slides with a truth" in (project.folder / "results/evaluation/naming.html").read_text()
+    assert project.jobs("evaluate_naming") == set()
+
+
 def test_moving_rows_of_the_sheet_changes_nothing(cohort, data):
     own = yaml.safe_load((cohort.folder / "own.yaml").read_text())
     cohort.write(typed(data, NUMBERS[::-1]), own)

@@ -80,6 +80,7 @@ rule evaluate_slide_clusters:
         truth=by_content("evaluate_slide_clusters", truth_file),
     output:
         scores=f"{RESULTS}/{{slide}}/evaluation/clusters.json",
+        truth=f"{RESULTS}/{{slide}}/evaluation/truth.parquet",
     log:
         f"{RESULTS}/{{slide}}/logs/evaluate_slide_clusters.log",
     benchmark:
@@ -182,6 +183,71 @@ rule pool_cluster_scores:
 rule evaluate:
     input:
         rules.pool_cluster_scores.output,
+
+
+rule simulate_naming:
+    input:
+        embeddings=of_members("embed", "embeddings"),
+        columns=of_members("embed", "columns"),
+        cells=of_members("segment", "cells"),
+        clusters=of_group("cluster", "clusters"),
+        said=lambda wildcards: [
+            plan.at("evaluate_slide_clusters", slide, "truth")
+            for slide in wanted.with_truth(plan, wildcards.group)
+        ],
+    output:
+        moments=f"{RESULTS}/{{group}}/evaluation/naming.json",
+    log:
+        f"{RESULTS}/{{group}}/logs/simulate_naming.log",
+    benchmark:
+        f"{RESULTS}/{{group}}/benchmarks/simulate_naming.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        **asks("simulate_naming"),
+    params:
+        learning=section("learning"),
+        reduction=section("reduction"),
+        slides=lambda wildcards: plan.names(wildcards.group),
+        with_truth=lambda wildcards: [
+            plan.sample(slide).slide
+            for slide in wanted.with_truth(plan, wildcards.group)
+        ],
+    script:
+        "../scripts/simulate_naming.py"
+
+
+rule pool_naming:
+    input:
+        moments=every(wanted.naming_moments),
+    output:
+        page=report(
+            f"{RESULTS}/evaluation/naming.html",
+            caption="../report/naming.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "page: a person's time"},
+        ),
+        table=f"{RESULTS}/evaluation/naming.csv",
+        plot=f"{RESULTS}/evaluation/naming.png",
+    log:
+        f"{RESULTS}/evaluation/logs/pool_naming.log",
+    benchmark:
+        f"{RESULTS}/evaluation/benchmarks/pool_naming.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 1
+    resources:
+        **asks("pool_naming"),
+    script:
+        "../scripts/pool_naming.py"
+
+
+# How many cells are right after so many seconds of a person, asked as we do and in other ways.
+rule evaluate_naming:
+    input:
+        rules.pool_naming.output,
 
 
 rule compare_trials:

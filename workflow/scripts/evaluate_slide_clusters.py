@@ -2,9 +2,11 @@
 
 from dataclasses import asdict
 
+import pyarrow as pa
+
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import clusters, pooled, truth
-from clusterfirst.io import log, log_to, write_json
+from clusterfirst.io import log, log_to, write_json, write_table
 from clusterfirst.outlines import objects
 from clusterfirst.slide.facts import SlideFacts
 
@@ -24,6 +26,7 @@ if __name__ == "__main__":
         *(len(cells), summary.units.judged, summary.units.missed.sum()),
     )
 
+    write_table(pa.table({"label": pa.array(told.name, pa.string())}), snakemake.output.truth)
     plain = told.tally.is_plain
     write_json(
         {

@@ -31,6 +31,7 @@ class Settings:
     annotation: Mapping[str, Any]
     classify: Mapping[str, Any]
     export: Mapping[str, Any]
+    learning: Mapping[str, Any]
     gpu: bool | str
     sweep: Mapping[str, list]
 
@@ -38,10 +39,16 @@ class Settings:
     def decisive(self) -> dict:
         """What decided the results of a slide.
 
-        Not how a sweep went on, what a model was asked, what was exported, how the second pass of pictures is drawn;
-        nor how files of outlines are taken, unless the cells are from one.
+        Not how a sweep went on, what a model was asked, what was exported or learnt, how the second pass of pictures is
+        drawn; nor how files of outlines are taken, unless the cells are from one.
         """
-        others = {"classify", "export", "sweep", *(() if self.segmentation["model"] == GIVEN else ("given",))}
+        others = {
+            "classify",
+            "export",
+            "learning",
+            "sweep",
+            *(() if self.segmentation["model"] == GIVEN else ("given",)),
+        }
         kept = {name: value for name, value in asdict(self).items() if name not in others}
         typical = {key: value for key, value in self.representatives.items() if key != "annotation"}
         return kept | {"representatives": typical}

@@ -454,7 +454,7 @@ _ROWS = (
     Stage(
         "evaluate_slide_clusters",
         SLIDE,
-        {"scores": SlideFolder.cluster_scores},
+        {"scores": SlideFolder.cluster_scores, "truth": SlideFolder.true_classes},
         Fit(
             memory={"job": 300, "kcells": 3, "given_mb": 8},
             seconds={"job": 20, "kcells": 0.2},
@@ -477,6 +477,32 @@ _ROWS = (
         after=("reduce", "cluster"),
         gpu=CUML,
         optional=True,
+    ),
+    # For each seed and method, the cells with a truth in a basis of some 1,400 columns; people ask a hundred times.
+    Stage(
+        "simulate_naming",
+        GROUP,
+        {"moments": SlideFolder.naming_moments},
+        Fit(
+            memory={"job": 500, "ktogether": 30},
+            seconds={"job": 300, "ktogether": 10},
+            core_seconds={"ktogether": 60},
+            disk={"job": 20, "ktogether": 0.5},
+        ),
+        after=("segment", "embed", "cluster", "evaluate_slide_clusters"),
+        when=_in_run,
+        optional=True,
+    ),
+    Stage(
+        "pool_naming",
+        RUN,
+        {
+            "page": ResultsFolder.naming_page,
+            "table": ResultsFolder.naming_table,
+            "plot": ResultsFolder.naming_plot,
+        },
+        Fit(memory={"job": 800, "slides": 1}, seconds={"job": 60, "slides": 1}, disk={"job": 50, "slides": 0.2}),
+        after=("simulate_naming",),
     ),
     # Guessed: a few numbers for every slide and trial.
     Stage(

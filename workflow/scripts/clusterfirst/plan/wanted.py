@@ -209,6 +209,24 @@ def truths(plan: Plan, stage: str, *, outlines: bool = False) -> list[str]:
     )
 
 
+def with_truth(plan: Plan, group: str) -> list[str]:
+    """Return the slides of a group whose truth is known."""
+    return [slide for slide in plan.members(group) if plan.sample(slide).truth]
+
+
+def naming_moments(plan: Plan) -> list[str]:
+    """Return what simulated people get right in each group of slides of which some have a truth.
+
+    Raises
+    ------
+    ClusterfirstError
+        No truth is known.
+    """
+    truths(plan, "evaluate_slide_clusters")
+    groups = [group for group in plan.groups_in_run() if with_truth(plan, group)]
+    return [plan.at("simulate_naming", group, "moments") for group in groups]
+
+
 def trial_scores(plan: Plan) -> list[str]:
     """Return what is known of each trial from the truth of its slides.
 
@@ -327,6 +345,8 @@ def _evaluations(plan: Plan, exists: Exists) -> list[str]:
     parts = {
         f"{plan.results}/{page}": [plan.at(stage, slide, "scores") for slide in known] for page, stage in pages.items()
     }
+    if known:
+        parts[f"{plan.results}/{ResultsFolder.naming_page}"] = naming_moments(plan)
     return [page for page, scores in parts.items() if known and exists(page) and all(map(exists, scores))]
 
 

@@ -1,0 +1,136 @@
+"""A classifier of two storeys, both ridge regressions: a teacher of silver, whose scores stand beside the columns that
+a head of gold sees.
+
+In one regression, thousands of names that are wrong for a fifth of their cells would outvote a hundred answers. Apart,
+the head learns how far to trust the teacher, and where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_TEACHER_RIDGE = 3.0
+_TRUST = 3.0
+"""The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it."""
+_ANCHOR = 0.003
+"""What a silver cell counts for in the head beside a gold one: without any, two dozen answers that were asked for where
+it is doubtful would decide about everything."""
+_RIDGE, _AT = 1.0, 500
+_FEWEST, _MOST = 0.3, 3.0
+"""The head's ridge: `_RIDGE` with `_AT` answers, less with more, as the root of their number, between these bounds."""
+_TEMPERATURE = 0.15
+_CHUNK_ROWS = 8192
+"""Sums of more rows than these would lose digits in float32."""
+
+
+@dataclass
+class Sums:
+    """What a ridge regression must know of the rows it has seen; sums, so their order does not matter.
+
+    Attributes
+    ----------
+    products : numpy.ndarray
+        D × D float64.
+    targets : numpy.ndarray
+        D × K float64.
+    """
+
+    products: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def none(cls, columns: int, classes: int) -> Sums:
+        """Return the sums of no rows."""
+        return cls(np.zeros((columns, columns)), np.zeros((columns, classes)))
+
+    def add(self, rows: np.ndarray, classes: np.ndarray) -> None:
+        """Add n × D rows of known classes, numbers from 0."""
+        every = np.eye(self.targets.shape[1], dtype=rows.dtype)
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            part = rows[start : start + _CHUNK_ROWS]
+            self.products += part.T @ part
+            self.targets += part.T @ every[classes[start : start + _CHUNK_ROWS]]
+
+    def weights(self, ridge: float) -> np.ndarray:
+        """Solve; returns D × K."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        products = self.products.copy()
+        products[np.diag_indices(len(products))] += ridge
+        return cho_solve(cho_factor(products, overwrite_a=True, check_finite=False), self.targets, check_finite=False)
+
+
+class Classifier:
+    """What cells are, learnt from names of clusters and from answers.
+
+    Parameters
+    ----------
+    rows
+        N × D, all cells in a basis (see `basis.Basis.of`).
+    classes
+        K.
+    """
+
+    def __init__(self, rows: np.ndarray, classes: int):
+        self._rows, self._classes = rows, classes
+        self._answers = np.full(len(rows), -1)
+        self._teacher: np.ndarray | None = None
+        self._silver: Sums | None = None
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Per cell what a person said of it; −1: nothing."""
+        return self._answers
+
+    def name(self, cells: np.ndarray, classes: np.ndarray) -> None:
+        """Take the names of clusters, all of them: what was named before is forgotten.
+
+        Parameters
+        ----------
+        cells
+            Rows of cells whose clusters have names.
+        classes
+            Of each, the name.
+        """
+        self._silver = Sums.none(self._rows.shape[1], self._classes)
+        self._silver.add(self._rows[cells], classes)
+        self._teacher = self._silver.weights(_TEACHER_RIDGE) if len(cells) else None
+
+    def answer(self, cells: np.ndarray, classes: np.ndarray) -> None:
+        """Take answers about cells; the last about a cell counts."""
+        self._answers[cells] = classes
+
+    def scores(self) -> np.ndarray:
+        """Learn from all that was said, and return N × K scores; all 0 if nothing was."""
+        weights = self._weights()
+        return self._rows @ weights.astype(self._rows.dtype)
+
+    def _weights(self) -> np.ndarray:
+        """D × K: the head's own, and those of the teacher as far as the head trusts it."""
+        columns = self._rows.shape[1]
+        known = np.flatnonzero(self._answers >= 0)
+        if not len(known):
+            return np.zeros((columns, self._classes)) if self._teacher is None else self._teacher
+        ridge = float(np.clip(_RIDGE * np.sqrt(_AT / len(known)), _FEWEST, _MOST))
+        gold = Sums.none(columns, self._classes)
+        gold.add(self._rows[known], self._answers[known])
+        if self._teacher is None:
+            return gold.weights(ridge)
+        both = Sums(gold.products + _ANCHOR * self._silver.products, gold.targets + _ANCHOR * self._silver.targets)
+        # Columns beside which the teacher's scores stand, without making them: [rows, trust · rows @ teacher].
+        beside = np.concatenate([np.eye(columns), _TRUST * self._teacher], axis=1)
+        head = Sums(beside.T @ both.products @ beside, beside.T @ both.targets).weights(ridge)
+        return beside @ head
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Turn scores of a regression on 0 and 1 into probabilities, N × K.
+
+    They serve to choose what to ask; they are not calibrated.
+    """
+    exponents = scores / _TEMPERATURE
+    exponents -= exponents.max(axis=1, keepdims=True)
+    np.exp(exponents, out=exponents)
+    return exponents / exponents.sum(axis=1, keepdims=True)
