@@ -11,7 +11,7 @@ least squares without negative slopes, then raised until nothing that was measur
 Large slides are mosaics of the demo slide, k × k copies in a pyramidal JPEG TIFF. Their nuclei are those of the demo,
 repeated: what a network would have seen is written in its place (with `snakemake --touch`), and so are the 300 columns
 of `morphology` and `instanseg` (the demo's rows, blurred), once `embed` has been measured with `morphology`. All else
-is real. FOLDER is kept, and resumed from. The row `colon` is of `asking.py` on 13 images: simulated people need a truth.
+is real. FOLDER is kept, and resumed from. The row `colon` is of `asking.py`, 13 images: simulated people need a truth.
 """
 
 import csv
