@@ -175,3 +175,58 @@ def test_what_was_converted_needs_no_torch_and_nobody_hears_of_it(weights, folde
         [sys.executable, "-c", JOB, str(folder), str(weights)], capture_output=True, text=True, check=True, timeout=120
     )
     assert said.stdout.splitlines() == ["(1, 5, 30, 30)", "[]"]
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_refused(weights, folder):
+    def source(device):
+        weights.write_bytes(b"others")
+        return engine.Source(convolutions(), torch.rand(1, 3, 32, 32), {})
+
+    with pytest.raises(ClusterfirstError, match="was replaced while it was read"):
+        engine.network("test", weights, source, engine="openvino", device=CPU)
+    assert not folder.exists()
+
+
+def test_another_version_converts_anew_and_leaves_one_copy(weights, folder, monkeypatch):
+    asked = []
+    get(weights, convolutions(), asked=asked)
+    monkeypatch.setattr(engine, "library_sha256", lambda: "f" * 64)
+    get(weights, convolutions(), asked=asked)
+    assert len(asked) == 2
+    assert len(list(folder.rglob("network.bin"))) == 1
+
+
+def test_a_folder_of_caches_that_is_not_ours_is_left_alone(weights, monkeypatch, caplog):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(engine, "_check", denied)
+    monkeypatch.setattr(engine.Path, "exists", denied)
+    assert get(weights, convolutions())(IMAGES).shape == (2, 5, 38, 54)
+
+
+def test_what_another_job_has_kept_meanwhile_stays(weights, folder, monkeypatch, caplog):
+    get(weights, convolutions())
+    (kept,) = folder.rglob("network.bin")
+    before = kept.stat().st_ino
+    real, looked = engine._check, []
+
+    def not_there_at_first(path):
+        looked.append(path)
+        if len(looked) == 1:
+            raise FileNotFoundError(2, "No such file or directory")
+        real(path)
+
+    monkeypatch.setattr(engine, "_check", not_there_at_first)
+    with caplog.at_level(logging.INFO):
+        get(weights, convolutions())
+    assert kept.stat().st_ino == before
+    assert "cannot be kept" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_it_is_said_what_computes(weights, caplog, name):
+    with caplog.at_level(logging.INFO):
+        found = get(weights, convolutions(), engine_name=name)
+    how = "bfloat16" if found.bf16 else "float32"
+    assert f"computing with {'OpenVINO' if name == 'openvino' else 'torch'} in {how}" in caplog.text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ import numpy as np
 
 from .devices import Device, computes_bf16, cpu_gains_by_bf16
 from .io import ClusterfirstError, atomic
-from .paths import caches
+from .paths import caches, library_sha256
 from .text import one_line
 from .weights import sha256
 
@@ -135,7 +136,9 @@ def on_openvino(
     if not uses_openvino(engine, device):
         return None
     try:
-        return _compiled(name, sha256(weights), lambda: source(device.torch()), threads=device.threads)
+        found = _compiled(name, weights, lambda: source(device.torch()), threads=device.threads)
+        log.info("%s: computing with OpenVINO in %s", name, "bfloat16" if found.bf16 else "float32")
+        return found
     except ConversionError as error:
         if engine == OPENVINO:
             raise ClusterfirstError(
@@ -159,6 +162,7 @@ class OnTorch:
 
     def __init__(self, source: Source, *, device: Device):
         self.constants, self.bf16 = source.constants, computes_bf16(device)
+        log.info("computing with torch in %s", "bfloat16" if self.bf16 else "float32")
         self._network, self._device = source.network, device.torch()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -203,19 +207,44 @@ class OnOpenVino:
         return np.array(self._run(np.ascontiguousarray(images, np.float32))[0], np.float32)
 
 
-def _compiled(name: str, digest: str, source: Callable[[], Source], *, threads: int) -> OnOpenVino:
-    """Return a network, converted if it was not before."""
-    folder = _folder() / f"{name}-{digest[:16]}-{_version()}"
+def _compiled(name: str, weights: str | os.PathLike, source: Callable[[], Source], *, threads: int) -> OnOpenVino:
+    """Return a network, converted if it was not before.
+
+    Raises
+    ------
+    ClusterfirstError
+        The weights were replaced while they were read: nobody knows which were.
+    """
+    digest = sha256(weights)
+    # What is kept hangs on the weights, and on how this version of the library takes them apart.
+    folder = _folder() / f"{name}-{digest[:16]}" / f"{_version()}-{library_sha256()[:16]}"
     try:
         _check(folder)
         return OnOpenVino(_core().read_model(folder / _NETWORK), _constants(folder / _CONSTANTS), threads=threads)
     except (RuntimeError, OSError, ValueError, EOFError, BadZipFile) as error:
-        if folder.exists():
+        if os.path.exists(folder):
             log.warning("%s is damaged (%s): converting the network again", folder, one_line(error))
     found = source()
+    if sha256(weights) != digest:
+        raise ClusterfirstError(f"{weights} was replaced while it was read: run again once it is whole")
     model = _converted(found)
     _keep(model, found.constants, folder)
     return OnOpenVino(model, found.constants, threads=threads)
+
+
+def _forget_others(folder: Path) -> None:
+    """Remove what other versions have kept of the network: each upgrade would leave another copy."""
+    for other in folder.parent.iterdir():
+        if other != folder and not other.name.startswith("."):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _check(folder)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _check(folder: Path) -> None:
@@ -236,12 +265,18 @@ def _constants(path: Path) -> dict[str, np.ndarray]:
 def _keep(model: Any, constants: Mapping[str, np.ndarray], folder: Path) -> None:
     import openvino
 
+    # Another job may have been quicker; or is, and has taken away what stood here.
+    if _is_whole(folder):
+        return
     try:
         with atomic(folder, directory=True) as part:
             openvino.save_model(model, part / _NETWORK, compress_to_fp16=False)
             np.savez(part / _CONSTANTS, **constants)
             (part / _DIGESTS).write_text(_digests(part), encoding="ascii")
+        _forget_others(folder)
     except (OSError, RuntimeError) as error:
+        if _is_whole(folder):
+            return
         log.info("the converted network cannot be kept in %s (%s): every job converts it anew", folder, one_line(error))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +21,19 @@ CACHE_VARIABLE = "XDG_CACHE_HOME"
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _FILE = re.compile(r"file:(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+
+
+@cache
+def library_sha256() -> str:
+    """Return a hash of all scripts and the library: what another version has made is not taken for this one's."""
+    digest = hashlib.sha256()
+    for path in sorted(SCRIPTS.rglob("*.py")):
+        digest.update(f"{path.relative_to(SCRIPTS)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def is_address(path: str) -> bool:

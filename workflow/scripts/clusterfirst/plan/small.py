@@ -11,10 +11,9 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..paths import SCRIPTS, library_sha256
 from ..segmentation import SETTLING
 from . import sizes, wanted
 from .groups import any_of
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _PLAIN = (".png", ".jpg", ".jpeg", ".bmp")
 """What is read whole. A slide of a few MB may still have many tiles."""
 ONLY_SHARD = "1-of-1"
-SCRIPTS = Path(__file__).parents[2]
 
 Told = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Inputs and params of a stage's rule, by name."""
@@ -297,7 +295,7 @@ def job(plan: Plan, chain: str, slide: str, contents: Any) -> dict[str, Any]:
         }
 
     stages = [stage(*names) for names in zip(CHAINS[chain], jobs_of(chain), strict=True)]
-    what = [[one["params"] for one in stages], reads, repr(contents), _library()]
+    what = [[one["params"] for one in stages], reads, repr(contents), library_sha256()]
     return {
         "key": hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest(),
         "folder": home,
@@ -309,13 +307,3 @@ def job(plan: Plan, chain: str, slide: str, contents: Any) -> dict[str, Any]:
         "with": group if group != slide and chain != "small_image" else "",
         "after": None if chain == "small_image" else folder(plan, "small_image", slide),
     }
-
-
-@cache
-def _library() -> str:
-    """A hash of all scripts: what an earlier version has made is not taken for this one's."""
-    digest = hashlib.sha256()
-    for path in sorted(SCRIPTS.rglob("*.py")):
-        digest.update(f"{path.relative_to(SCRIPTS)} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
