@@ -1,6 +1,7 @@
 """Which images are small, what is kept of them, and what becomes of a job whose process is killed."""
 
 import csv
+import errno
 import json
 import logging
 import os
@@ -138,7 +139,7 @@ def test_other_contents_and_other_code_are_another_key(make, monkeypatch):
     before = small.job(plan, "small_image", "a", ["sha"])["key"]
     assert small.job(plan, "small_image", "a", ["sha"])["key"] == before
     assert small.job(plan, "small_image", "a", ["other"])["key"] != before
-    monkeypatch.setattr(small, "_library", lambda: "a later version")
+    monkeypatch.setattr(small, "library_sha256", lambda: "a later version")
     assert small.job(plan, "small_image", "a", ["sha"])["key"] != before
 
 
@@ -265,6 +266,46 @@ def test_a_process_killed_over_another_image_costs_its_own_job_nothing(kept, tmp
     assert (tmp_path / "results/a/one.txt").exists()
 
 
+def test_what_is_touched_while_its_process_helps_others_is_done_all_the_same(kept, tmp_path):
+    touch = "Kept(folder).take(); open(Kept(folder).read_job()['reads'][0], 'a').write('more')"
+    assert work.job(kept.folder, script(tmp_path, f"from clusterfirst.small.kept import Kept\n{touch}"), 1) == 0
+    assert (tmp_path / "results/a/one.txt").exists()
+
+
+def test_what_is_changed_while_it_is_made_is_said(kept, tmp_path, capfd):
+    change = "open(Kept(folder).read_job()['reads'][0], 'a').write('more')"
+    assert work.job(kept.folder, script(tmp_path, f"from clusterfirst.small.kept import Kept\n{change}"), 1) == 1
+    assert "was changed meanwhile" in capfd.readouterr().err
+
+
+def test_nobody_finds_an_image_open_while_its_job_takes_it(kept, monkeypatch):
+    free = []
+    real = os.replace
+
+    def replace(path, to):
+        with Kept(kept.folder).held() as held:
+            free.append(held)
+        real(path, to)
+
+    monkeypatch.setattr("clusterfirst.small.kept.os.replace", replace)
+    assert kept.take()
+    assert free
+    assert not any(free)
+
+
+def test_results_may_lie_on_another_disk(kept, tmp_path, monkeypatch):
+    real = os.replace
+
+    def replace(path, to):
+        if str(to).startswith(str(tmp_path / "results")):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(path, to)
+
+    monkeypatch.setattr("clusterfirst.small.kept.os.replace", replace)
+    assert kept.take()
+    assert (tmp_path / "results/a/one.txt").exists()
+
+
 def test_a_job_that_nobody_planned_says_what_to_do(tmp_path, capfd):
     assert work.job(str(tmp_path / "nowhere"), "none.py", 1) == 1
     assert "start snakemake again" in capfd.readouterr().err
@@ -333,7 +374,9 @@ def test_a_process_does_its_own_image_and_then_those_that_are_open(scripts, tmp_
     (tmp_path / "kept/poison/begun").write_text("some.log")
     work.work(own.folder, 3)
     assert (tmp_path / "kept/other/made/said.txt").read_text() == "('hello', 3, 'other', 'in.png')"
-    assert all(os.path.exists(one.done) for one in (own, other, first))
+    assert all(os.path.exists(one.done) for one in (other, first))
+    assert (tmp_path / "results/own/said.txt").exists()
+    assert os.path.exists(own.taken)
     # Somebody else's trouble is told by its own job; what others are at, or waits for what this run is to make, stays.
     assert os.path.exists(bad.failed)
     assert "ERROR bad is broken" in (tmp_path / "kept/bad/made/logs/say.log").read_text()
@@ -373,16 +416,21 @@ def test_an_image_that_somebody_is_at_is_waited_for(scripts, tmp_path):
         waiting.join(0.5)
         assert waiting.is_alive()
         assert not os.path.exists(own.done)
+        os.makedirs(own.logs)
+        (tmp_path / "kept/own/made/said.txt").write_text("by somebody else")
         write(own.done, {"key": "k", "read": []})
     waiting.join(20)
     assert not waiting.is_alive()
     # It was made meanwhile, and nothing was made again.
-    assert not os.path.exists(own.made)
+    assert (tmp_path / "results/own/said.txt").read_text() == "by somebody else"
 
 
 def test_status_says_that_what_was_made_with_others_waits_for_its_job(scripts, tmp_path):
     own = planned(tmp_path, "own")
-    work.work(own.folder, 1)
+    plan = own.read_job()
+    # As while later stages of the image are at work.
+    work._make(own, plan, 1, logs=plan["logs"])
+    os.makedirs(own.logs)
     job = Job(("said.txt",), "logs/say.log", "benchmarks/say.tsv")
     seen = judged(job, tmp_path / "results/own", inputs=0, run=Run(True), machines=Machines(), now=0)
     assert (seen.word, seen.why) == ("waiting", "made with others, its own job only has to take it")

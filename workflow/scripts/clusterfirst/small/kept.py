@@ -5,6 +5,7 @@ Jobs take thousands of times and do nothing else: nothing is imported here that 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,13 @@ class Kept:
         job = self.read_job()
         if job is None or not self.is_made(job):
             return False
+        # Nobody who helps others may find it neither made nor taken. Where locks do not work, nobody helps.
+        with self.held(wait=True):
+            if self.is_made(job):
+                self._move(job)
+        return os.path.exists(self.taken)
+
+    def _move(self, job: dict) -> None:
         # From here on it counts as not made: a job that is killed between two files begins anew.
         os.unlink(self.done)
         for name in job["files"]:
@@ -67,16 +75,15 @@ class Kept:
             os.makedirs(os.path.dirname(file), exist_ok=True)
             # A folder in the way could not be replaced.
             remove(file)
-            os.replace(os.path.join(self.made, name), file)
+            _move(os.path.join(self.made, name), file)
             # Later than whatever else this run has made before.
             os.utime(file)
         # Snakemake empties the logs of a job that begins, also if another job has written them.
         os.makedirs(job["logs"], exist_ok=True)
         for name in os.listdir(self.logs):
-            os.replace(os.path.join(self.logs, name), os.path.join(job["logs"], name))
+            _move(os.path.join(self.logs, name), os.path.join(job["logs"], name))
         remove(self.made)
         write(self.taken, None)
-        return True
 
     def forget(self) -> None:
         """Remove what an earlier attempt left, but for what is to be done."""
@@ -107,8 +114,20 @@ class Kept:
             os.close(handle)
 
 
+def _move(path: str, to: str) -> None:
+    try:
+        os.replace(path, to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A folder of results may be a link to another disk.
+        import shutil
+
+        shutil.move(path, to)
+
+
 def state(files: Iterable[str]) -> list[list[int] | None]:
-    """Return size and time of each file; None if it is not there."""
+    """Return size and times of each file; None if it is not there."""
     return [_state(file) for file in files]
 
 
@@ -117,7 +136,8 @@ def _state(file: str) -> list[int] | None:
         found = os.stat(file)
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns]
+    # The time of the last change of anything, too: a copy may bring the time of writing with it.
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def write(path: str, value: Any) -> None:

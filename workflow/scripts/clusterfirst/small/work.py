@@ -28,7 +28,7 @@ def job(folder: str, script: str, threads: int) -> int:
     """Do all of it, and return the exit status.
 
     What takes memory and time happens in a process of its own: if it is killed over somebody else's image, the job has
-    its own all the same.
+    its own all the same, for that was put in its place first.
 
     Parameters
     ----------
@@ -43,12 +43,16 @@ def job(folder: str, script: str, threads: int) -> int:
     if own.read_job() is None:
         print(f"{own.job} is missing: start snakemake again, it plans anew", file=sys.stderr)
         return 1
+    # Of an earlier attempt.
+    remove(own.taken)
     done = subprocess.run([sys.executable, script, "--work", folder, str(threads)], check=False)
-    if own.take():
+    if os.path.exists(own.taken) or own.take():
         return 0
     if done.returncode < 0:
         _tell_of_death(own, -done.returncode)
         return KILLED - done.returncode
+    if not done.returncode:
+        print(f"a file that it reads was changed meanwhile: {', '.join(own.read_job()['reads'])}", file=sys.stderr)
     return done.returncode or 1
 
 
@@ -91,6 +95,8 @@ def work(folder: str, threads: int) -> None:
         next(others, None)
         with own.held(wait=True):
             _make_own(own, plan, threads)
+    # Before it turns to others, which takes minutes: what its own is made of may be replaced, or it killed, meanwhile.
+    own.take()
     end, most = time.monotonic() + 60 * plan["minutes"], _held_mb() + MORE_MB
     while time.monotonic() < end and _held_mb() < most and next(others, None):
         pass
