@@ -467,7 +467,7 @@ def behind(measured: dict[str, dict | None], less_is_better: dict[str, str]) -> 
             if one and not one["ended"] and one[figure] < ours[figure]
         ]
         said = "; ".join(better) if better else "nobody"
-        lines.append(f"\nLess {title} than ours: {said}.")
+        lines.append(f"\n{'Fewer' if title == 'seconds' else 'Less'} {title} than ours: {said}.")
     return lines
 
 
@@ -508,8 +508,8 @@ def preamble(kept: Kept) -> list[str]:
     lines += [
         "Wall seconds of the whole process, start-up included, from the slide's file to outlines on disk; seconds per "
         "mm² of the tiles that our filter keeps, the same mm² for all; the most memory that a tool's processes held "
-        "together. Ours has the demo's settings and computes in bfloat16 where the processor does; all with a network "
-        "have the same file.\n",
+        "together. Ours has the demo's settings and computes in bfloat16 where the processor gains by it; all with a "
+        "network have the same file.\n",
         f"`on seams`: objects of the slide seen as one tile that a border of the tool's tiles crosses; `cut or lost`: "
         f"those without a partner of IoU {SAME} when tiled; `elsewhere`: the same share of those that no border "
         "crosses, which is what other reasons do (LazySlide scales every tile by its own pixels, HistomicsTK by pixels "
