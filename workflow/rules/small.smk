@@ -16,8 +16,7 @@ for one_chain in CHAINS if CHAINED else ():
         priority: int(one_chain == "small_image")
         conda:
             "../envs/clusterfirst.yaml"
-        # Images side by side are faster than threads.
-        threads: max(1, min(8, (workflow.cores or 1) // max(1, len(plan.small))))
+        threads: threads_of_small_images()
         resources:
             **asks(one_chain),
         params:
