@@ -214,7 +214,7 @@ def score(repo, folder, name, truth):
             clusters=str(folder / "clusters.json"),
             truth=str(truth),
         ),
-        output=SimpleNamespace(scores=str(folder / "scores.json")),
+        output=SimpleNamespace(scores=str(folder / "scores.json"), truth=str(folder / "truth.parquet")),
         params=SimpleNamespace(given=section("given")),
         wildcards=SimpleNamespace(slide=name),
         log=[str(folder / "log")],
