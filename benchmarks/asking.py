@@ -9,25 +9,22 @@ FOLDER, MPP, WORK and HALF as for `labelling.py`; outlines are those of people, 
 import sys
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 from labelling import OURS, images, preset, run, sheet
 from machine import machine
 
 from clusterfirst.evaluation.naming import METHODS
 from clusterfirst.evaluation.naming import OURS as ASKED
-from clusterfirst.evaluation.naming_curves import TIMES
+from clusterfirst.evaluation.naming_curves import TIMES, Curves
+from clusterfirst.io import read_json
 
 
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of cells that are right at `TIMES`, a row for each method and seed."""
-    rows = {}
-    for key, one in table.groupby(["method", "seed"]):
-        right = [one.loc[one["seconds"] <= time, "right"].iloc[-1] for time in TIMES]
-        rows[key] = [cells / one["cells"].iloc[0] for cells in right]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=TIMES).rename_axis(None)
+def shares(curves: Curves, method: str) -> np.ndarray:
+    """Share of cells that are right, `TIMES` × seeds."""
+    return np.array([curves.seeds(method, time) for time in TIMES])
 
 
-def line(name: str, values: pd.Series) -> str:
+def line(name: str, values: np.ndarray) -> str:
     return f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |"
 
 
@@ -39,20 +36,17 @@ def main(folder: Path, mpp: str, work: Path, half: str, names: list[int]) -> Non
     for count in names or [None]:
         learning = {} if count is None else {"learning": {"names_first": count}}
         run(preset("recommended", OURS["true"], learning), work, "evaluate_naming")
-        table = pd.read_csv(work / "results/evaluation/naming.csv")
-        found = shares(table)
-        found.index = pd.MultiIndex.from_tuples(found.index)
-        mean, spread = found.groupby(level=0).mean(), found.groupby(level=0).std()
+        curves = Curves([read_json(work / "results/groups/cohort/evaluation/naming.json")])
+        ours = shares(curves, ASKED)
         if not told:
-            seeds, cells = len(found.loc[ASKED]), table["cells"].iloc[0]
-            print(f"{machine()}; {len(chosen)} images, {cells:,} cells; mean of {seeds} seeds.\n")
+            print(f"{machine()}; {len(chosen)} images, {curves.total:,} cells; mean of {ours.shape[1]} seeds.\n")
             print("| seconds of a person | " + " | ".join(map(str, TIMES)) + " |\n|---" + "|---:" * len(TIMES) + "|")
             for method in METHODS[1:]:
-                print(line(method, mean.loc[method]))
+                print(line(method, shares(curves, method).mean(axis=1)))
             told = True
-        print(line(ASKED + ("" if count is None else f", {count} names"), mean.loc[ASKED]))
+        print(line(ASKED + ("" if count is None else f", {count} names"), ours.mean(axis=1)))
         if count is None or len(names) == 1:
-            print(line("standard deviation over seeds", spread.loc[ASKED]))
+            print(line("standard deviation over seeds", ours.std(axis=1, ddof=1)))
 
 
 if __name__ == "__main__":
