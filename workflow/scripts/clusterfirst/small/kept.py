@@ -64,10 +64,10 @@ class Kept:
         # Nobody who helps others may find it neither made nor taken. Where locks do not work, nobody helps.
         with self.held(wait=True):
             if self.is_made(job):
-                self._move(job)
+                self._put_in_place(job)
         return os.path.exists(self.taken)
 
-    def _move(self, job: dict) -> None:
+    def _put_in_place(self, job: dict) -> None:
         # From here on it counts as not made: a job that is killed between two files begins anew.
         os.unlink(self.done)
         for name in job["files"]:
