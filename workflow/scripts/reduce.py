@@ -6,17 +6,7 @@ from clusterfirst.reduction import inputs
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    files = zip(
-        snakemake.params.slides,
-        snakemake.input.embeddings,
-        snakemake.input.columns,
-        snakemake.input.cells,
-        strict=True,
-    )
-    slides = [
-        inputs.read(slide, embeddings=embeddings, columns=columns, cells=cells)
-        for slide, embeddings, columns, cells in files
-    ]
+    slides = inputs.read_all(snakemake.params.slides, snakemake.input)
     settings = dict(snakemake.params.settings)
     reduced = reduction.reduce(slides, settings, gpu=snakemake.params.gpu, threads=snakemake.threads)
     write_array(reduced.values, snakemake.output.umap)

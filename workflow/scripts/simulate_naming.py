@@ -12,11 +12,7 @@ from clusterfirst.reduction import inputs
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     settings, given = dict(snakemake.params.learning), snakemake.input
-    files = zip(snakemake.params.slides, given.embeddings, given.columns, given.cells, strict=True)
-    slides = [
-        inputs.read(slide, embeddings=embeddings, columns=columns, cells=cells)
-        for slide, embeddings, columns, cells in files
-    ]
+    slides = inputs.read_all(snakemake.params.slides, given)
     truth = dict(zip(snakemake.params.with_truth, given.said, strict=True))
     said = {slide: pq.read_table(file)["label"].to_pylist() for slide, file in truth.items()}
     cells = naming.Cells.known(

@@ -33,10 +33,10 @@ def describe(slides: Sequence[SlideEmbedding], reduction: dict, learning: dict, 
     """
     own = prepare(slides, **{key: reduction[key] for key in _PREPARATION})
     positions = [slide.positions for slide in slides]
-    parts = [own]
-    for count in learning["neighbours"]:
-        around = context.append(
-            own, positions, neighbours=count, radius_um=None, weight=learning["context_weight"], threads=threads
-        )
-        parts.append(around[:, own.shape[1] :])
-    return np.concatenate(parts, axis=1)
+    weight, width = learning["context_weight"], own.shape[1]
+    out = np.empty((len(own), width * (1 + len(learning["neighbours"]))), np.float32)
+    out[:, :width] = own
+    for number, count in enumerate(learning["neighbours"], 1):
+        around = out[:, number * width : (number + 1) * width]
+        context.fill(around, own, positions, neighbours=count, radius_um=None, weight=weight, threads=threads)
+    return out

@@ -46,14 +46,30 @@ def append(
     width = features.shape[1]
     out = np.empty((len(features), 2 * width), np.float32)
     out[:, :width] = features
+    fill(
+        out[:, width:], features, positions, neighbours=neighbours, radius_um=radius_um, weight=weight, threads=threads
+    )
+    return out
+
+
+def fill(
+    out: np.ndarray,
+    features: np.ndarray,
+    positions: Sequence[np.ndarray],
+    *,
+    neighbours: int,
+    radius_um: float | None,
+    weight: float,
+    threads: int = 1,
+) -> None:
+    """Write the weighted averages alone into `out`, N × d; see `append`."""
     start = 0
     for places in positions:
         own = features[start : start + len(places)]
         near = _nearest(places, neighbours, threads) if radius_um is None else _within(places, radius_um)
         for rows, adjacency in near:
-            out[start + rows.start : start + rows.stop, width:] = weight * (adjacency @ own)
+            out[start + rows.start : start + rows.stop] = weight * (adjacency @ own)
         start += len(places)
-    return out
 
 
 def _nearest(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,22 @@ def read(
         positions * SlideFacts.of(cells).mpp,
         tuple(Block(block["model"], *block["columns"], block["standardise"]) for block in models),
     )
+
+
+def read_all(names: Sequence[str], files: Any) -> list[SlideEmbedding]:
+    """Read the slides of a group; see `read`.
+
+    Parameters
+    ----------
+    names
+        Of the slides.
+    files
+        Has ``embeddings``, ``columns`` and ``cells``: lists of files in the same order.
+    """
+    together = zip(names, files.embeddings, files.columns, files.cells, strict=True)
+    return [
+        read(name, embeddings=embeddings, columns=columns, cells=cells) for name, embeddings, columns, cells in together
+    ]
 
 
 def common_blocks(slides: Sequence[SlideEmbedding]) -> tuple[Block, ...]:
