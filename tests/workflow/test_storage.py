@@ -67,10 +67,12 @@ def server(tmp_path_factory):
 
 
 def _wait_for(url, process):
+    # Not urlopen: it remembers the proxies of its first call in this process, and another test may have set some.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(1200):
         assert process.poll() is None, "the server ended before it answered"
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            direct.open(url, timeout=5).close()
             return
         except OSError:
             time.sleep(0.1)
