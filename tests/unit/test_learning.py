@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from clusterfirst.learning import asking
 from clusterfirst.learning.basis import Basis
 from clusterfirst.learning.classifier import Classifier, probabilities
-from clusterfirst.learning.description import describe
+from clusterfirst.learning.recipe import Recipe
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
 few = hypothesis_settings(max_examples=25, deadline=None)
@@ -48,7 +48,7 @@ def test_a_description_puts_each_count_of_neighbours_beside_the_cell():
     values = rng.normal(size=(50, 3)).astype(np.float32)
     slide = SlideEmbedding("a", values, rng.uniform(0, 100, (50, 2)), (Block("m", 0, 3, True),))
     reduction = {"standardise": "auto", "clip": None, "pca": None, "balance": {}}
-    one = describe([slide], reduction, {"neighbours": [1, 49], "context_weight": 0.5})
+    one = Recipe.fit([slide], reduction, {"neighbours": [1, 49], "context_weight": 0.5}).describe([slide])
     own, nearest, all_others = np.split(one, 3, axis=1)
     distance = np.linalg.norm(slide.positions[:, None] - slide.positions, axis=2)
     np.fill_diagonal(distance, np.inf)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import naming
 from clusterfirst.io import log, log_to, write_json
-from clusterfirst.learning.description import describe
+from clusterfirst.learning.recipe import Recipe
 from clusterfirst.reduction import inputs
 
 if __name__ == "__main__":
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     truth = dict(zip(snakemake.params.with_truth, given.said, strict=True))
     said = {slide: pq.read_table(file)["label"].to_pylist() for slide, file in truth.items()}
     cells = naming.Cells.known(
-        describe(slides, snakemake.params.reduction, settings, threads=snakemake.threads),
+        Recipe.fit(slides, snakemake.params.reduction, settings).describe(slides, threads=snakemake.threads),
         Clustering.read(given.clusters).cluster_id,
         [(len(slide.values), said.get(slide.slide)) for slide in slides],
     )

@@ -37,7 +37,7 @@ class Cells:
     Attributes
     ----------
     rows : numpy.ndarray
-        N × d, see `learning.description.describe`.
+        N × d, see `learning.recipe.Recipe.describe`.
     truth : numpy.ndarray
         N, numbers of classes.
     cluster : numpy.ndarray

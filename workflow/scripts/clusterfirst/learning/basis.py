@@ -38,7 +38,7 @@ class Basis:
         Parameters
         ----------
         rows
-            n × d, see `description.describe`; at least one.
+            n × d, see `recipe.Recipe.describe`; at least one.
         features
             F, how many.
         """

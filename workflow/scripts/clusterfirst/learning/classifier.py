@@ -35,15 +35,18 @@ class Sums:
         D × D float64.
     targets : numpy.ndarray
         D × K float64.
+    count : int
+        Of rows.
     """
 
     products: np.ndarray
     targets: np.ndarray
+    count: int
 
     @classmethod
     def none(cls, columns: int, classes: int) -> Sums:
         """Return the sums of no rows."""
-        return cls(np.zeros((columns, columns)), np.zeros((columns, classes)))
+        return cls(np.zeros((columns, columns)), np.zeros((columns, classes)), 0)
 
     def add(self, rows: np.ndarray, classes: np.ndarray) -> None:
         """Add n × D rows of known classes, numbers from 0."""
@@ -52,6 +55,10 @@ class Sums:
             part = rows[start : start + _CHUNK_ROWS]
             self.products += part.T @ part
             self.targets += part.T @ every[classes[start : start + _CHUNK_ROWS]]
+        self.count += len(rows)
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.products + other.products, self.targets + other.targets, self.count + other.count)
 
     def weights(self, ridge: float) -> np.ndarray:
         """Solve; returns D × K."""
@@ -60,6 +67,49 @@ class Sums:
         products = self.products.copy()
         products[np.diag_indices(len(products))] += ridge
         return cho_solve(cho_factor(products, overwrite_a=True, check_finite=False), self.targets, check_finite=False)
+
+
+def teacher(silver: Sums) -> np.ndarray | None:
+    """Learn from silver alone, D × K; None without any."""
+    return silver.weights(_TEACHER_RIDGE) if silver.count else None
+
+
+def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> np.ndarray:
+    """Learn from gold, with the teacher's scores beside the columns.
+
+    Parameters
+    ----------
+    silver
+        Anchors the head.
+    taught
+        What `teacher` made of it.
+    gold
+        What people said of cells.
+    ridge
+        See `usual_ridge`.
+
+    Returns
+    -------
+    numpy.ndarray
+        D × K: the head's own weights, and those of the teacher as far as the head trusts it; all 0 if nothing is known.
+    """
+    if not gold.count:
+        return np.zeros_like(gold.targets) if taught is None else taught
+    if taught is None:
+        return gold.weights(ridge)
+    products = gold.products + _ANCHOR * silver.products
+    targets = gold.targets + _ANCHOR * silver.targets
+    # Columns beside which the teacher's scores stand, without making them: [rows, rows @ beside].
+    beside = _TRUST * taught
+    crossed = products @ beside
+    wide = np.block([[products, crossed], [crossed.T, beside.T @ crossed]])
+    found = Sums(wide, np.concatenate([targets, beside.T @ targets]), gold.count).weights(ridge)
+    return found[: len(products)] + beside @ found[len(products) :]
+
+
+def usual_ridge(answers: int) -> float:
+    """Return the ridge of a head of so many answers, at least one, that is to serve the cells it was asked about."""
+    return float(np.clip(_RIDGE * np.sqrt(_AT / answers), _FEWEST, _MOST))
 
 
 class Classifier:
@@ -76,8 +126,7 @@ class Classifier:
     def __init__(self, rows: np.ndarray, classes: int):
         self._rows, self._classes = rows, classes
         self._answers = np.full(len(rows), -1)
-        self._teacher: np.ndarray | None = None
-        self._silver: Sums | None = None
+        self.name(np.empty(0, int), np.empty(0, int))
 
     @property
     def answers(self) -> np.ndarray:
@@ -96,7 +145,7 @@ class Classifier:
         """
         self._silver = Sums.none(self._rows.shape[1], self._classes)
         self._silver.add(self._rows[cells], classes)
-        self._teacher = self._silver.weights(_TEACHER_RIDGE) if len(cells) else None
+        self._teacher = teacher(self._silver)
 
     def answer(self, cells: np.ndarray, classes: np.ndarray) -> None:
         """Take answers about cells; the last about a cell counts."""
@@ -104,25 +153,11 @@ class Classifier:
 
     def scores(self) -> np.ndarray:
         """Learn from all that was said, and return N × K scores; all 0 if nothing was."""
-        weights = self._weights()
-        return self._rows @ weights.astype(self._rows.dtype)
-
-    def _weights(self) -> np.ndarray:
-        """D × K: the head's own, and those of the teacher as far as the head trusts it."""
-        columns = self._rows.shape[1]
         known = np.flatnonzero(self._answers >= 0)
-        if not len(known):
-            return np.zeros((columns, self._classes)) if self._teacher is None else self._teacher
-        ridge = float(np.clip(_RIDGE * np.sqrt(_AT / len(known)), _FEWEST, _MOST))
-        gold = Sums.none(columns, self._classes)
+        gold = Sums.none(self._rows.shape[1], self._classes)
         gold.add(self._rows[known], self._answers[known])
-        if self._teacher is None:
-            return gold.weights(ridge)
-        both = Sums(gold.products + _ANCHOR * self._silver.products, gold.targets + _ANCHOR * self._silver.targets)
-        # Columns beside which the teacher's scores stand, without making them: [rows, trust · rows @ teacher].
-        beside = np.concatenate([np.eye(columns), _TRUST * self._teacher], axis=1)
-        head = Sums(beside.T @ both.products @ beside, beside.T @ both.targets).weights(ridge)
-        return beside @ head
+        weights = head(self._silver, self._teacher, gold, usual_ridge(max(1, len(known))))
+        return self._rows @ weights.astype(self._rows.dtype)
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:

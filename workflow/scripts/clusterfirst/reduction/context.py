@@ -46,49 +46,70 @@ def append(
     width = features.shape[1]
     out = np.empty((len(features), 2 * width), np.float32)
     out[:, :width] = features
-    fill(
-        out[:, width:], features, positions, neighbours=neighbours, radius_um=radius_um, weight=weight, threads=threads
-    )
-    return out
-
-
-def fill(
-    out: np.ndarray,
-    features: np.ndarray,
-    positions: Sequence[np.ndarray],
-    *,
-    neighbours: int,
-    radius_um: float | None,
-    weight: float,
-    threads: int = 1,
-) -> None:
-    """Write the weighted averages alone into `out`, N × d; see `append`."""
     start = 0
     for places in positions:
         own = features[start : start + len(places)]
         near = _nearest(places, neighbours, threads) if radius_um is None else _within(places, radius_um)
         for rows, adjacency in near:
-            out[start + rows.start : start + rows.stop] = weight * (adjacency @ own)
+            out[start + rows.start : start + rows.stop, width:] = weight * (adjacency @ own)
         start += len(places)
+    return out
+
+
+def averages(
+    features: np.ndarray, places: np.ndarray, neighbours: Sequence[int], *, threads: int = 1
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Yield what the nearest cells look like on the average, some thousand cells of a slide at a time.
+
+    Parameters
+    ----------
+    features
+        n × d, of all cells of the slide.
+    places
+        n × 2, µm.
+    neighbours
+        So many of the nearest, once for each number; see `append`.
+
+    Yields
+    ------
+    rows : slice
+        Of the cells.
+    means : list of numpy.ndarray
+        Rows × d float32, one for each number.
+    """
+    for rows, found in _found(places, max(neighbours), threads):
+        yield rows, [_mean_of(found[:, :count], len(places)) @ features for count in neighbours]
 
 
 def _nearest(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, object]]:
     """Yield rows and their neighbours, as a matrix whose rows add up to 1."""
-    from scipy.sparse import csr_array
+    for rows, found in _found(places, count, threads):
+        yield rows, _mean_of(found, len(places))
+
+
+def _found(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows and the numbers of their neighbours, n × count, the nearest first; fewer where there are no more."""
     from scipy.spatial import KDTree
 
     count = min(count, len(places) - 1)
     if count < 1:
-        yield from ((slice(0, 1), csr_array((1, 1), dtype=np.float32)) for _ in places)
+        yield from ((slice(0, 1), np.empty((1, 0), np.int64)) for _ in places)
         return
     tree = KDTree(places)
     for rows in _slices(len(places)):
         _, found = tree.query(places[rows], count + 1, workers=threads)
         own = found == np.arange(rows.start, rows.stop)[:, None]
         own[~own.any(axis=1), -1] = True  # of more coinciding cells than asked for, itself need not be among the found
-        found = found[~own]
-        ends = np.arange(0, len(found) + 1, count)
-        yield rows, csr_array((np.full(len(found), 1 / count, np.float32), found, ends), (len(own), len(places)))
+        yield rows, found[~own].reshape(-1, count)
+
+
+def _mean_of(found: np.ndarray, cells: int) -> object:
+    """A matrix of n × cells that takes the mean of those found; nothing of none."""
+    from scipy.sparse import csr_array
+
+    ends = np.arange(0, found.size + 1, found.shape[1]) if found.size else np.zeros(len(found) + 1, np.int64)
+    weights = np.full(found.size, 1 / max(1, found.shape[1]), np.float32)
+    return csr_array((weights, found.ravel(), ends), (len(found), cells))
 
 
 def _within(places: np.ndarray, radius: float) -> Iterator[tuple[slice, object]]:

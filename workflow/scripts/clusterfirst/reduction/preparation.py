@@ -26,62 +26,24 @@ def prepare(
     pca: int | None,
     balance: Mapping[str, float],
 ) -> np.ndarray:
-    """Make one matrix of all cells, in which distances between rows mean something.
-
-    All statistics are of all cells of all slides together: standardising slide by slide would take away what slides
-    really differ in, such as how many cells of a class they have. Embeddings are read in chunks and never copied whole.
-
-    Parameters
-    ----------
-    slides
-        At least one, embedded by the same models.
-    standardise
-        Give every column variance 1; ``"auto"``: those of models that want it.
-    clip
-        Values farther from their column's mean than this many standard deviations are drawn in to there.
-    pca
-        Models with more columns than this are replaced by so many principal components. None: by none.
-    balance
-        Weight per model, 1 where none is given. Each model's columns are scaled so that the mean squared length of
-        its part of a row is its weight squared. So a model of weight ½ makes for a fifth of the mean squared distance
-        between cells beside one of weight 1, however many columns either has.
-
-    Returns
-    -------
-    numpy.ndarray
-        N × d float32, slides one after the other, models side by side, every column of mean 0.
-
-    Raises
-    ------
-    ClusterfirstError
-        Slides that were embedded differently, values that are not finite, a weight for a model that is not there.
-    """
-    blocks = common_blocks(slides)
-    strangers = sorted(set(balance) - {block.model for block in blocks})
-    if strangers:
-        raise ClusterfirstError(
-            f"reduction.balance gives a weight to {', '.join(strangers)}, but the cells are embedded with "
-            f"{', '.join(block.model for block in blocks)}"
-        )
-    maps = []
-    for block in blocks:
-        wanted = block.standardise if standardise == "auto" else bool(standardise)
-        weight = balance.get(block.model, 1.0)
-        maps.append(_fit(slides, block, standardise=wanted, clip=clip, pca=pca, weight=weight))
-    out = np.empty((sum(len(slide.values) for slide in slides), sum(one.width for one in maps)), np.float32)
-    left = 0
-    for one in maps:
-        start = 0
-        for chunk in _chunks(slides, one.block):
-            out[start : start + len(chunk), left : left + one.width] = one.apply(chunk)
-            start += len(chunk)
-        left += one.width
-    return out
+    """Make one matrix of all cells, in which distances between rows mean something; see `Preparation.fit`."""
+    return Preparation.fit(slides, standardise=standardise, clip=clip, pca=pca, balance=balance).apply(slides)
 
 
 @dataclass(frozen=True)
-class _Map:
-    """What is done to the columns of a block: centred, divided, clipped, centred again, turned and scaled."""
+class Map:
+    """What is done to the columns of a model: centred, divided, clipped, centred again, turned and scaled.
+
+    Attributes
+    ----------
+    block : Block
+        Of w columns.
+    centre, divisor, limit, shift : numpy.ndarray
+        w float64. Columns that do not vary are divided by infinity.
+    turn : numpy.ndarray or None
+        w × c: principal axes, as columns; None: columns stay as they are.
+    factor : float
+    """
 
     block: Block
     centre: np.ndarray
@@ -93,14 +55,107 @@ class _Map:
 
     @property
     def width(self) -> int:
+        """How many columns it makes."""
         return self.block.width if self.turn is None else self.turn.shape[1]
 
     def apply(self, chunk: np.ndarray) -> np.ndarray:
+        """Return n × `width`; the chunk, n × w float64, is written over."""
         level = _level(chunk, self.centre, self.divisor, self.limit) - self.shift
         return self.factor * (level if self.turn is None else level @ self.turn)
 
 
-def _fit(slides, block: Block, *, standardise: bool, clip: float | None, pca: int | None, weight: float) -> _Map:
+@dataclass(frozen=True)
+class Preparation:
+    """How embeddings are made comparable: learnt from some cells, and done to these or to others.
+
+    Attributes
+    ----------
+    maps : tuple of Map
+        One for each model, in the order of their columns.
+    """
+
+    maps: tuple[Map, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        slides: Sequence[SlideEmbedding],
+        *,
+        standardise: str | bool,
+        clip: float | None,
+        pca: int | None,
+        balance: Mapping[str, float],
+    ) -> Preparation:
+        """Learn from all cells of all slides together.
+
+        Standardising slide by slide would take away what slides really differ in, such as how many cells of a class
+        they have. Embeddings are read in chunks and never copied whole.
+
+        Parameters
+        ----------
+        slides
+            At least one, embedded by the same models.
+        standardise
+            Give every column variance 1; ``"auto"``: those of models that want it.
+        clip
+            Values farther from their column's mean than this many standard deviations are drawn in to there.
+        pca
+            Models with more columns than this are replaced by so many principal components. None: by none.
+        balance
+            Weight per model, 1 where none is given. Each model's columns are scaled so that the mean squared length of
+            its part of a row is its weight squared. So a model of weight ½ makes for a fifth of the mean squared
+            distance between cells beside one of weight 1, however many columns either has.
+
+        Raises
+        ------
+        ClusterfirstError
+            Slides that were embedded differently, values that are not finite, a weight for a model that is not there.
+        """
+        blocks = common_blocks(slides)
+        strangers = sorted(set(balance) - {block.model for block in blocks})
+        if strangers:
+            raise ClusterfirstError(
+                f"reduction.balance gives a weight to {', '.join(strangers)}, but the cells are embedded with "
+                f"{', '.join(block.model for block in blocks)}"
+            )
+        maps = []
+        for block in blocks:
+            wanted = block.standardise if standardise == "auto" else bool(standardise)
+            weight = balance.get(block.model, 1.0)
+            maps.append(_fit(slides, block, standardise=wanted, clip=clip, pca=pca, weight=weight))
+        return cls(tuple(maps))
+
+    @property
+    def width(self) -> int:
+        """How many columns it makes."""
+        return sum(one.width for one in self.maps)
+
+    def apply(self, slides: Sequence[SlideEmbedding]) -> np.ndarray:
+        """Prepare the cells of slides that have the same columns.
+
+        Returns
+        -------
+        numpy.ndarray
+            N × `width` float32, slides one after the other, models side by side; of the cells that it was learnt from,
+            every column has mean 0.
+
+        Raises
+        ------
+        ClusterfirstError
+            Values that are not finite.
+        """
+        out = np.empty((sum(len(slide.values) for slide in slides), self.width), np.float32)
+        left = 0
+        for one in self.maps:
+            start = 0
+            for chunk in _checked(slides, one.block):
+                out[start : start + len(chunk), left : left + one.width] = one.apply(chunk)
+                start += len(chunk)
+            left += one.width
+        return out
+
+
+def _fit(slides, block: Block, *, standardise: bool, clip: float | None, pca: int | None, weight: float) -> Map:
     """Learn a block's map from all cells, in two passes: the second sees the columns as the first made them."""
     centre, variance = mean_and_variance(_checked(slides, block), block.width)
     spread = np.sqrt(variance)
@@ -118,7 +173,7 @@ def _fit(slides, block: Block, *, standardise: bool, clip: float | None, pca: in
             *(block.model, block.width, pca, 100 * variances.sum() / power if power else 100.0),
         )
         power = variances.sum()
-    return _Map(block, centre, divisor, limit, shift, turn, weight / np.sqrt(power) if power > 0 else 0.0)
+    return Map(block, centre, divisor, limit, shift, turn, weight / np.sqrt(power) if power > 0 else 0.0)
 
 
 def _level(chunk: np.ndarray, centre: np.ndarray, divisor: np.ndarray, limit: np.ndarray) -> np.ndarray:
