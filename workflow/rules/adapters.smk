@@ -197,6 +197,32 @@ def pictured_slide(wildcards):
     return slide_file(wildcards) if pictured else []
 
 
+def atlas_file(wildcards):
+    """The atlas that is asked about a slide. It is learnt in runs that are asked to, and no others."""
+    atlas = plan.settings(wildcards.slide).apply["atlas"]
+    if atlas == wanted.own_atlas(plan) and not (learns() or exists(named(atlas))):
+        raise WorkflowError(
+            f"there is no atlas {atlas} yet: run `snakemake learn` first"
+        )
+    return named_as_it_is(atlas)
+
+
+def learns():
+    """Whether this call is asked to learn; jobs on a cluster are told what they are to do."""
+    return not workflow.is_main_process or "learn" in workflow.dag_settings.targets
+
+
+def atlas_to_learn():
+    """The atlas of this run, and its page."""
+    atlas = wanted.own_atlas(plan)
+    return [atlas, atlas.removesuffix(".atlas") + ".html"]
+
+
+def learnable():
+    """Names of atlases that a rule makes: without being asked to learn, none, so that no slide's run ever does."""
+    return "[^/]+" if learns() else any_of([])
+
+
 def prompt_file(group):
     """The file that says what is asked about a group's clusters."""
     prompt = plan.settings(group).classify["prompt"]

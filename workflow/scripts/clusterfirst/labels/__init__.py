@@ -82,6 +82,7 @@ class LabelSource:
 
 SOURCES = (
     LabelSource("labels", "people"),
+    LabelSource("learnt", "learnt", guess="learnt", about="learnt from names of other cells"),
     LabelSource("proposals", "model", guess="proposed", about="proposed by a model"),
 )
 """The first that says something of a cell has the last word."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import weights
 from ..segmentation import GIVEN
+from . import wanted
 from .groups import is_of_tissue
 from .networks import weights_names
 
@@ -25,7 +26,7 @@ def problems(plan: Plan, has_weights: Callable[[str], bool]) -> list[str]:
     plan
         The run.
     has_weights
-        Whether a file of weights that is none of the project's own is there or will be.
+        Whether a file of weights, or another that the config names, is there or will be.
     """
     found = [
         *_missing_weights(plan, has_weights),
@@ -34,6 +35,7 @@ def problems(plan: Plan, has_weights: Callable[[str], bool]) -> list[str]:
         *_different_settings(plan),
         *_unknown_balance(plan),
         *_missing_models(plan),
+        *_missing_atlases(plan, has_weights),
     ]
     return list(dict.fromkeys(found))
 
@@ -56,6 +58,14 @@ def _missing_weights(plan: Plan, has_weights: Callable[[str], bool]) -> Iterator
                     yield (
                         f"config: {section}: no file {name} for {model}, and no weights of that name (known: {known})"
                     )
+
+
+def _missing_atlases(plan: Plan, is_there: Callable[[str], bool]) -> Iterator[str]:
+    """Atlases that are to be applied and are no file, nor what this run can learn."""
+    for settings in plan.every_settings():
+        atlas = settings.apply["atlas"]
+        if atlas and atlas != wanted.own_atlas(plan) and not is_there(atlas):
+            yield f"config: apply.atlas: no file {atlas}; `snakemake learn` makes atlases, of labelled slides"
 
 
 def _missing_objects(plan: Plan) -> Iterator[str]:

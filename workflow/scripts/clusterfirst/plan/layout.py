@@ -90,6 +90,7 @@ class SlideFolder(Folder):
     true_classes = File("evaluation/truth.parquet")
     validity = File("evaluation/validity.json")
     naming_moments = File("evaluation/naming.json")
+    learnt = File("learnt.parquet")
     logs = File("logs")
     benchmarks = File("benchmarks")
 
@@ -105,6 +106,9 @@ class ResultsFolder(Folder):
     costs_page = File("benchmarks.html")
     costs_table = File("benchmarks.csv")
     classify = File("classify")
+    atlases = File("atlas")
+    atlas = File("atlas/{atlas}.atlas")
+    atlas_page = File("atlas/{atlas}.html")
     evaluation = File("evaluation")
     segmentation_table = File("evaluation/segmentation.csv")
     segmentation_scores = File("evaluation/segmentation.json")
@@ -137,6 +141,6 @@ class ClassifyFolder(Folder):
 
 
 RESERVED = tuple(
-    sorted({getattr(ResultsFolder, name) for name in ("classify", "evaluation", "groups", "logs", "sweep")})
+    sorted({getattr(ResultsFolder, name) for name in ("atlases", "classify", "evaluation", "groups", "logs", "sweep")})
 )
 """Folders of the results that can be no slide's."""

@@ -10,7 +10,7 @@ from .. import weights
 from . import small, units
 from .contents import Contents, kept_in
 from .networks import weights_names
-from .stages import EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS, stages_of
+from .stages import ATLAS, EXPORTED, GROUP, OBJECTS, PICTURED, PROMPT, SLIDE_FILE, STAGES, TRUTH, WEIGHTS, stages_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -104,6 +104,11 @@ def _prompt(_plan: Plan, _stage: str, unit: str, prompt: Prompt) -> Iterator[str
     yield prompt(unit)
 
 
+def _atlas(plan: Plan, _stage: str, unit: str, _prompt: Prompt) -> Iterator[str]:
+    if atlas := plan.settings(unit).apply["atlas"]:
+        yield atlas
+
+
 _FILES: Mapping[str, Callable[[Plan, str, str, Prompt], Iterator[str]]] = {
     SLIDE_FILE: _slides,
     PICTURED: _pictured,
@@ -112,4 +117,5 @@ _FILES: Mapping[str, Callable[[Plan, str, str, Prompt], Iterator[str]]] = {
     EXPORTED: _exported,
     WEIGHTS: _own_weights,
     PROMPT: _prompt,
+    ATLAS: _atlas,
 }

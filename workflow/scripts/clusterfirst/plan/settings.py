@@ -32,6 +32,7 @@ class Settings:
     classify: Mapping[str, Any]
     export: Mapping[str, Any]
     learning: Mapping[str, Any]
+    apply: Mapping[str, Any]
     gpu: bool | str
     sweep: Mapping[str, list]
 
@@ -43,6 +44,7 @@ class Settings:
         drawn; nor how files of outlines are taken, unless the cells are from one.
         """
         others = {
+            "apply",
             "classify",
             "export",
             "learning",

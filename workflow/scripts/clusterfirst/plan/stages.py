@@ -20,7 +20,7 @@ SLIDE, GROUP, RUN = "slide", "group", "run"
 NETWORK, CUML = "network", "cuml"
 """What may compute on a GPU: the backends of the stage's section, or cuML."""
 SLIDE_FILE, PICTURED, OBJECTS, TRUTH = "slide", "pictured slide", "objects", "truth"
-EXPORTED, WEIGHTS, PROMPT = "labels", "weights", "prompt"
+EXPORTED, WEIGHTS, PROMPT, ATLAS = "labels", "weights", "prompt", "atlas"
 """Files from outside: what people name, or put there."""
 SHARD = "{scatteritem}"
 CELLS = "cells"
@@ -56,6 +56,11 @@ class Case:
     def given(self) -> bool:
         """Whether its outlines come from elsewhere."""
         return self.settings.segmentation["model"] == GIVEN
+
+    @property
+    def applied(self) -> bool:
+        """Whether an atlas says what its cells are."""
+        return not self.trial and self.settings.apply["atlas"] is not None
 
     def exported(self, name: str) -> bool:
         """Whether it is wanted in a format; where cells have names, two are made unasked."""
@@ -349,6 +354,30 @@ _ROWS = (
         when=_if_asked,
     ),
     Stage(
+        "learn_atlas",
+        RUN,
+        {"atlas": ResultsFolder.atlas, "page": ResultsFolder.atlas_page},
+        # The described cells of the largest slide, and 100,000 cells in a basis of some 1,400 columns.
+        Fit(memory={"job": 3000, "slides": 1}, seconds={"job": 300, "slides": 20}, disk={"job": 50, "slides": 1}),
+        after=("segment", "embed", "cluster"),
+    ),
+    # Of all cells at once their own part of what describes them, and what is said of them.
+    Stage(
+        "apply_atlas",
+        SLIDE,
+        {"learnt": SlideFolder.learnt},
+        Fit(
+            memory={"job": 500, "kcells": 1},
+            seconds={"job": 20},
+            core_seconds={"kcells": 0.3},
+            disk={"job": 10, "kcells": 0.3, "mvalues": 4},
+        ),
+        after=("segment", "embed"),
+        outside=(ATLAS,),
+        when=lambda case: case.applied,
+        optional=True,
+    ),
+    Stage(
         "label_cells",
         SLIDE,
         {"cells": SlideFolder.labelled_cells},
@@ -357,7 +386,7 @@ _ROWS = (
             seconds={"job": 10, "kcells": 0.1},
             disk={"job": 10, "kcells": 1},
         ),
-        after=("segment", "reduce", "cluster", "classify_clusters"),
+        after=("segment", "reduce", "cluster", "apply_atlas", "classify_clusters"),
         outside=(EXPORTED,),
         when=_if_labelled,
     ),

@@ -37,8 +37,14 @@ def proposals(plan: Plan, slide: str) -> list[str]:
     return [plan.at("classify_clusters", plan.groups.of_slide(slide), "classes")]
 
 
+def learnt(plan: Plan, slide: str) -> list[str]:
+    """Return what an atlas says of the cells of a slide, if one is asked."""
+    return [plan.at("apply_atlas", slide, "learnt")] if plan.settings(slide).apply["atlas"] else []
+
+
 LABELS: Mapping[str, Callable[[Plan, str], list[str]]] = {
     "labels": exported_labels,
+    "learnt": learnt,
     "proposals": proposals,
 }
 """Where a slide's labels come from: files of each source, by the source's name (see `labels.SOURCES`)."""
@@ -86,6 +92,64 @@ def labelled_slides(plan: Plan) -> list[str]:
     raise ClusterfirstError(
         f"nobody has exported labels of any slide of {plan.config['slides']} yet: name clusters with "
         f"`clusterfirst-label {results}` (or `make label`), press Export, and run again"
+    )
+
+
+def own_atlas(plan: Plan) -> str:
+    """Return the file of the atlas that the run learns."""
+    return f"{plan.results}/{ResultsFolder.atlas}".format(atlas=plan.config["learning"]["atlas"])
+
+
+def teaching_slides(plan: Plan) -> list[str]:
+    """Return the slides that people have labelled; see `labelled_slides`."""
+    labelled_slides(plan)
+    return list(filter(plan.newest_labels, plan.samples))
+
+
+def teaching_labels(plan: Plan) -> list[str]:
+    """Return the latest export of each of these slides."""
+    return [plan.newest_labels(slide) for slide in teaching_slides(plan)]
+
+
+def of_teaching(plan: Plan, stage: str, key: str) -> list[str]:
+    """Return that file of a stage of each of these slides."""
+    return [plan.at(stage, slide, key) for slide in teaching_slides(plan)]
+
+
+def teaching_settings(plan: Plan) -> dict[str, Mapping]:
+    """Return what holds for all of these slides: how they are prepared, and how it is learnt from them.
+
+    Raises
+    ------
+    ClusterfirstError
+        They differ in it, as slides of different tissues may.
+    """
+    first, *others = teaching_slides(plan)
+    shared = {name: getattr(plan.settings(first), name) for name in ("reduction", "learning")}
+    for other in others:
+        for name, values in shared.items():
+            own = getattr(plan.settings(other), name)
+            if different := [key for key in values if values[key] != own[key]]:
+                raise ClusterfirstError(
+                    f"config: {name}.{different[0]} is {values[different[0]]} for slide {first}, but "
+                    f"{own[different[0]]} for slide {other}: slides that teach one atlas need the same"
+                )
+    return shared
+
+
+def applied(plan: Plan) -> list[str]:
+    """Return what atlases say of all slides that they are asked about.
+
+    Raises
+    ------
+    ClusterfirstError
+        There are none.
+    """
+    if files := [file for slide in plan.samples for file in learnt(plan, slide)]:
+        return files
+    raise ClusterfirstError(
+        "config: apply.atlas names no atlas for any slide: give the file that `snakemake learn` made "
+        f"({own_atlas(plan)}, say)"
     )
 
 
