@@ -209,7 +209,9 @@ def atlas_file(wildcards):
 
 def learns():
     """Whether this call is asked to learn; jobs on a cluster are told what they are to do."""
-    return not workflow.is_main_process or "learn" in workflow.dag_settings.targets
+    # The rules are read before Snakemake says what its targets are.
+    asked = {"learn", wanted.own_atlas(plan)} & {*sys.argv}
+    return not workflow.is_main_process or bool(asked)
 
 
 def atlas_to_learn():
@@ -219,8 +221,10 @@ def atlas_to_learn():
 
 
 def learnable():
-    """Names of atlases that a rule makes: without being asked to learn, none, so that no slide's run ever does."""
-    return "[^/]+" if learns() else any_of([])
+    """Names of atlases that a rule makes: one that slides are labelled by is never learnt as they are, unless asked for."""
+    own = wanted.own_atlas(plan)
+    applied = any(settings.apply["atlas"] == own for settings in plan.every_settings())
+    return any_of([]) if applied and not learns() else "[^/]+"
 
 
 def prompt_file(group):

@@ -4,9 +4,7 @@
 rule learn_atlas:
     input:
         said=every(wanted.teaching_labels),
-        embeddings=every(
-            partial(wanted.of_teaching, stage="embed", key="embeddings")
-        ),
+        embeddings=every(partial(wanted.of_teaching, stage="embed", key="embeddings")),
         columns=every(partial(wanted.of_teaching, stage="embed", key="columns")),
         cells=every(partial(wanted.of_teaching, stage="segment", key="cells")),
         clusters=every(partial(wanted.of_teaching, stage="cluster", key="clusters")),
