@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,11 @@ KIND, VERSION = "atlas", 1
 _DOCUMENT = "atlas.json"
 _MOST_BYTES = 1 << 27
 """Of the file, and of all its members unpacked: more than the largest settings give."""
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, OverflowError, MemoryError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What zipfile, json and NumPy raise for damaged files: nobody lists it, so it was found by damaging some."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of all members, so that the same atlas is the same bytes."""
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -204,23 +211,13 @@ class Atlas:
             return cls._told(document, {name.removesuffix(".npy"): _array(data) for name, data in members.items()})
         except FileNotFoundError as error:
             raise ClusterfirstError(f"there is no atlas {path}: make it with `snakemake learn`") from error
-        # What a damaged zip can raise is not told anywhere.
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            EOFError,
-            RecursionError,
-            OverflowError,
-        ) as error:
-            raise _refused(path, error) from error
-        except (zipfile.BadZipFile, NotImplementedError, MemoryError, SyntaxError) as error:
+        except _DAMAGE as error:
             raise _refused(path, error) from error
 
     @classmethod
     def _told(cls, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Atlas:
+        if missing := {"directions", "phases", "weights", "exemplars", "usual"} - arrays.keys():
+            raise ValueError(f"{min(missing)} is missing")
         blocks = [Block(one["model"], *one["columns"], one["standardise"]) for one in document["embedding"]["models"]]
         recipe = document["recipe"]
         maps = [
@@ -241,6 +238,8 @@ class Atlas:
             document["measured"],
         )
         atlas._fits()
+        if strangers := arrays.keys() - atlas._arrays().keys():
+            raise ValueError(f"{min(strangers)!r} is none of its arrays")
         return atlas
 
     def _fits(self) -> None:
