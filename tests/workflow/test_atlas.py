@@ -41,10 +41,10 @@ def applied(taught, tmp_path_factory):
 def test_an_atlas_and_its_page_are_made_of_what_was_named(taught):
     atlas = Atlas.read(taught.folder / OWN)
     assert [entry["name"] for entry in atlas.classes] == ["other", "plasma cell"]
-    assert (atlas.taught["slides"], atlas.measured["judged_by"]) == (["a"], "names")
+    assert (atlas.taught["slides"], atlas.measured["left_out"]) == (["a"], "strips")
     assert sum(atlas.taught["reviewed"].values()) == 0
     html = (taught.folder / "results/atlas/cells.html").read_text()
-    assert "strips of the one slide" in html
+    assert "Strips of the one slide" in html
     assert taught.jobs("learn") == set()
 
 

@@ -250,6 +250,56 @@ rule evaluate_naming:
         rules.pool_naming.output,
 
 
+rule transfer_labels:
+    input:
+        embeddings=every(partial(wanted.of_split, stage="embed", key="embeddings")),
+        columns=every(partial(wanted.of_split, stage="embed", key="columns")),
+        cells=every(partial(wanted.of_split, stage="segment", key="cells")),
+        clusters=every(partial(wanted.of_split, stage="cluster", key="clusters")),
+        said=every(
+            partial(wanted.of_split, stage="evaluate_slide_clusters", key="truth")
+        ),
+    output:
+        page=report(
+            f"{RESULTS}/evaluation/transfer.html",
+            caption="../report/transfer.rst",
+            category="Evaluation",
+            subcategory="All slides",
+            labels={"figure": "page: labels carried to other slides"},
+        ),
+        table=f"{RESULTS}/evaluation/transfer.csv",
+    log:
+        f"{RESULTS}/evaluation/logs/transfer_labels.log",
+    benchmark:
+        f"{RESULTS}/evaluation/benchmarks/transfer_labels.tsv"
+    conda:
+        "../envs/clusterfirst.yaml"
+    threads: 4
+    resources:
+        **asks("transfer_labels"),
+    params:
+        slides=every(wanted.split_slides),
+        splits=every(
+            lambda plan: [
+                plan.samples[slide].split for slide in wanted.split_slides(plan)
+            ]
+        ),
+        groups=every(
+            lambda plan: [
+                plan.groups.of_slide(slide) for slide in wanted.split_slides(plan)
+            ]
+        ),
+        settings=every(partial(wanted.teaching_settings, find=wanted.split_slides)),
+    script:
+        "../scripts/transfer_labels.py"
+
+
+# What an atlas is worth on slides that taught nothing (column `split` of the sheet).
+rule evaluate_transfer:
+    input:
+        rules.transfer_labels.output,
+
+
 rule compare_trials:
     input:
         scores=every(wanted.trial_scores),

@@ -37,6 +37,6 @@ if __name__ == "__main__":
             "classes": list(atlas.classes),
             "settings": {key: value for key, value in settings.items() if key != "atlas"},
             "counts": said.facts,
-            "measured": {key: atlas.measured[key] for key in ("right", "low", "high", "judged_by", "left_out")},
+            "measured": {key: atlas.measured[key] for key in ("right", "low", "high", "left_out")},
         },
     )

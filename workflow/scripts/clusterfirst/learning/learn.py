@@ -25,7 +25,7 @@ _STRIPS = 4
 """A single slide is cut into so many upright strips: worse than slides left out, and better than nothing."""
 _RIDGES = (1.0, 3.0, 10.0, 30.0)
 _ENOUGH = 50
-"""With fewer cells that people looked at, it is measured and calibrated by names of clusters."""
+"""With fewer cells that people looked at, the ridge is chosen by names of clusters, too."""
 _SEED = 0
 _DRAWS = 2000
 
@@ -79,24 +79,21 @@ def learn(
     classes = len(lesson.classes)
     folds = range(int(rows.fold.max()) + 1)
     silver, gold = ([_sums(rows, fold, which, classes) for fold in folds] for which in ("silver", "gold"))
-    by_gold = int((rows.gold >= 0).sum()) >= _ENOUGH
-    judged = np.flatnonzero((rows.gold if by_gold else rows.known) >= 0)
-    truth = rows.known[judged]
+    truth, looked_at = rows.known, rows.gold >= 0
+    judging = looked_at if looked_at.sum() >= _ENOUGH else np.ones(len(truth), bool)
 
     tried = {ridge: _left_out(rows, silver, gold, ridge) for ridge in _ridges(gold)}
-    right = {ridge: float((scores[judged].argmax(axis=1) == truth).mean()) for ridge, scores in tried.items()}
+    right = {ridge: _right(scores, truth, judging) for ridge, scores in tried.items()}
     ridge = max(right, key=lambda one: (right[one], one))
     scores = tried[ridge]
-    calibration = Calibration.fit(scores[judged], truth, scores)
-    own = rows.own[rows.known >= 0]
-    strange = novelty.Novelty.fit(
-        novelty.choose(own, rows.known[rows.known >= 0], np.random.default_rng(_SEED)), _strangeness(rows)
-    )
+    # By all that is known: cells that people looked at were asked about because they were in doubt, and by these alone
+    # it would be far too modest about all others.
+    calibration = Calibration.fit(scores, truth, scores)
+    exemplars = novelty.choose(rows.own, truth, np.random.default_rng(_SEED))
+    strange = novelty.Novelty.fit(exemplars, _strangeness(rows))
     every_silver, every_gold = (sum(parts[1:], parts[0]) for parts in (silver, gold))
     weights = head(every_silver, teacher(every_silver), every_gold, ridge)
-    measured = _measured(calibration.probabilities(scores[judged]), truth, rows.slide[judged], lesson)
-    names = rows.silver >= 0
-    agree = float((scores[names].argmax(axis=1) == rows.silver[names]).mean()) if names.any() else None
+    measured = _measured(calibration.probabilities(scores), truth, rows.slide, lesson)
     return Atlas(
         name=name,
         classes=lesson.classes,
@@ -109,14 +106,19 @@ def learn(
         novelty=strange,
         taught=_account(slides, lesson, rows),
         measured={
-            "judged_by": "reviewed" if by_gold else "names",
             "left_out": "slides" if len(lesson.slides) > 1 else "strips",
             "ridge": ridge,
             "ridges": [{"ridge": one, "right": share} for one, share in right.items()],
-            "agrees_with_names": agree,
+            "reviewed": {"cells": int(looked_at.sum()), "right": _right(scores, truth, looked_at)},
+            "named": {"cells": int((~looked_at).sum()), "right": _right(scores, truth, ~looked_at)},
             **measured,
         },
     )
+
+
+def _right(scores: np.ndarray, truth: np.ndarray, some: np.ndarray) -> float | None:
+    """Which share of some cells (n bool) is right; None of none."""
+    return float((scores[some].argmax(axis=1) == truth[some]).mean()) if some.any() else None
 
 
 def _ridges(gold: Sequence[Sums]) -> tuple[float, ...]:

@@ -11,11 +11,6 @@ from ..drawing import new_figure, save_figure
 from ..html import Html, picture, tag
 from .atlas import Atlas
 
-_BY = {
-    "reviewed": "cells that somebody looked at",
-    "names": "cells whose clusters have names, which are wrong for some of them: once somebody has looked at 50 cells, "
-    "these are asked instead",
-}
 _TRUST = (
     (
         "Slides like those that taught",
@@ -37,21 +32,12 @@ _TRUST = (
 def write(atlas: Atlas, path: str | os.PathLike) -> None:
     """Write the page, in one HTML file."""
     title = f"Atlas {atlas.name}"
-    measured, strips = atlas.measured, atlas.measured["left_out"] == "strips"
+    measured = atlas.measured
     whole = html.document(
         title,
         tag("h1", title),
         tag("p", _headline(atlas), class_="headline"),
-        tag(
-            "p",
-            f"Judged by {measured['cells']:,} {_BY[measured['judged_by']]}. Each by what the others taught: ",
-            "strips of the one slide were left out in turn, which says nothing of other slides."
-            if strips
-            else "whole slides were left out in turn.",
-            " Cells that somebody looked at because they were in doubt are harder than others."
-            if measured["judged_by"] == "reviewed"
-            else "",
-        ),
+        tag("p", _how(atlas)),
         picture(_plot(atlas), "png", "share of right cells over share of cells that get a label; and over probability"),
         tag("h2", "What was taken for what"),
         _confusion(atlas),
@@ -73,11 +59,33 @@ def _headline(atlas: Atlas) -> str:
     span = "" if measured["low"] is None else f" [{_percent(measured['low'])}, {_percent(measured['high'])}]"
     at = min(measured["coverage"], key=lambda one: abs(one["share"] - 0.8))
     return (
-        f"{_percent(measured['right'])}{span} of cells are right where every cell gets a label, and "
-        f"{_percent(at['right'])} where the surest {at['share']:.0%} do; with the commonest class for all, "
-        f"{_percent(measured['commonest'])} would be. It is {100 * measured['calibration_error']:.1f} points too sure "
-        "or too unsure on the average."
+        f"It agrees with people about {_percent(measured['right'])}{span} of cells where every cell gets a label, and "
+        f"about {_percent(at['right'])} where the surest {at['share']:.0%} do. The commonest class for all would agree "
+        f"about {_percent(measured['commonest'])}."
     )
+
+
+def _how(atlas: Atlas) -> str:
+    measured = atlas.measured
+    named, reviewed = measured["named"], measured["reviewed"]
+    parts = []
+    if named["cells"]:
+        parts.append(
+            f"Of {named['cells']:,} cells people said only what their cluster is, which is wrong for some of them; it "
+            f"agrees about {_percent(named['right'])}."
+        )
+    if reviewed["cells"]:
+        parts.append(
+            f"At {reviewed['cells']:,} cells somebody looked; it is right about {_percent(reviewed['right'])}. Where "
+            "these were asked about because they were in doubt, they are harder than others."
+        )
+    left_out = (
+        "Strips of the one slide were left out in turn, which says nothing of other slides."
+        if measured["left_out"] == "strips"
+        else "Each slide was left out in turn, and labelled by what the others taught."
+    )
+    error = f"Probabilities are off by {100 * measured['calibration_error']:.1f} points on the average."
+    return " ".join([left_out, *parts, error])
 
 
 def _plot(atlas: Atlas) -> bytes:

@@ -122,6 +122,8 @@ class ResultsFolder(Folder):
     naming_page = File("evaluation/naming.html")
     naming_table = File("evaluation/naming.csv")
     naming_plot = File("evaluation/naming.png")
+    transfer_page = File("evaluation/transfer.html")
+    transfer_table = File("evaluation/transfer.csv")
     sweep = File("sweep")
     sweep_page = File("sweep/sweep.html")
     sweep_table = File("sweep/sweep.csv")

@@ -28,6 +28,7 @@ class Sample:
     mpp: float | None = None
     objects: str | None = None
     truth: str | None = None
+    split: str | None = None
 
 
 def read_sheet(path: str | Path, schema: dict, *, exists: Callable[[str], bool] | None = None) -> list[Sample]:

@@ -533,6 +533,14 @@ _ROWS = (
         Fit(memory={"job": 800, "slides": 1}, seconds={"job": 60, "slides": 1}, disk={"job": 50, "slides": 0.2}),
         after=("simulate_naming",),
     ),
+    # Its cells are described once for each way to teach and seed.
+    Stage(
+        "transfer_labels",
+        RUN,
+        {"page": ResultsFolder.transfer_page, "table": ResultsFolder.transfer_table},
+        Fit(memory={"job": 3000, "slides": 5}, seconds={"job": 600, "slides": 30}, disk={"job": 50, "slides": 1}),
+        after=("segment", "embed", "cluster", "evaluate_slide_clusters"),
+    ),
     # Guessed: a few numbers for every slide and trial.
     Stage(
         "pool_segmentation_scores",

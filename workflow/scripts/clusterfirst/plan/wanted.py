@@ -116,15 +116,15 @@ def of_teaching(plan: Plan, stage: str, key: str) -> list[str]:
     return [plan.at(stage, slide, key) for slide in teaching_slides(plan)]
 
 
-def teaching_settings(plan: Plan) -> dict[str, Mapping]:
-    """Return what holds for all of these slides: how they are prepared, and how it is learnt from them.
+def teaching_settings(plan: Plan, find: Callable[[Plan], list[str]] = teaching_slides) -> dict[str, Mapping]:
+    """Return what holds for all of some slides: how they are prepared, and how it is learnt from them.
 
     Raises
     ------
     ClusterfirstError
         They differ in it, as slides of different tissues may.
     """
-    first, *others = teaching_slides(plan)
+    first, *others = find(plan)
     shared = {name: getattr(plan.settings(first), name) for name in ("reduction", "learning")}
     for other in others:
         for name, values in shared.items():
@@ -289,6 +289,31 @@ def naming_moments(plan: Plan) -> list[str]:
     truths(plan, "evaluate_slide_clusters")
     groups = [group for group in plan.groups_in_run() if with_truth(plan, group)]
     return [plan.at("simulate_naming", group, "moments") for group in groups]
+
+
+def split_slides(plan: Plan) -> list[str]:
+    """Return the slides with a truth that teach or test, those that teach first.
+
+    Raises
+    ------
+    ClusterfirstError
+        One of both is lacking.
+    """
+    sides = {
+        side: [slide for slide, sample in plan.samples.items() if sample.split == side and sample.truth]
+        for side in ("teach", "test")
+    }
+    if lacking := [side for side, slides in sides.items() if not slides]:
+        raise ClusterfirstError(
+            f"no slide with a truth has split {lacking[0]}: fill in columns 'truth' and 'split' (teach, test) of "
+            f"{plan.config['slides']}"
+        )
+    return [*sides["teach"], *sides["test"]]
+
+
+def of_split(plan: Plan, stage: str, key: str) -> list[str]:
+    """Return that file of a stage of each of these slides."""
+    return [plan.at(stage, slide, key) for slide in split_slides(plan)]
 
 
 def trial_scores(plan: Plan) -> list[str]:
