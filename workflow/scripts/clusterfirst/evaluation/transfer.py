@@ -327,7 +327,8 @@ def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.Path
         tag(
             "p",
             f"{teach} slides with {len(transfer.known):,} known cells taught; {int(transfer.cells.sum()):,} known "
-            f"cells of {test} other slides tested. Nothing of these was named. Means over seeds, 95 % intervals over slides.",
+            f"cells of {test} other slides tested. Nothing of these was named. Means over seeds; 95 % intervals over "
+            "slides.",
         ),
         html.table(
             [
