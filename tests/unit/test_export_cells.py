@@ -53,7 +53,7 @@ def proposed(tmp_path_factory) -> Labels:
     }
     path = tmp_path_factory.mktemp("proposed") / "classes.json"
     write_json(document, path)
-    _, source = SOURCES
+    source = SOURCES[-1]
     return source.read(path, "nowhere", CLUSTERS)
 
 

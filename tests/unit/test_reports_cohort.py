@@ -262,12 +262,12 @@ def test_the_headline_tells_what_people_said_from_what_a_model_proposed(make):
 
 
 def test_another_source_of_labels_needs_no_other_words_on_the_page(make, monkeypatch):
-    learnt = LabelSource("predictions", "learnt", guess="learnt", about="learnt from other labels")
-    monkeypatch.setattr(figures, "SOURCES", (*SOURCES, learnt))
+    foretold = LabelSource("predictions", "foretold", guess="foretold", about="foretold by another")
+    monkeypatch.setattr(figures, "SOURCES", (*SOURCES, foretold))
     for module in (figures, classes, page):
-        monkeypatch.setattr(module, "GUESSES", GUESSES | {learnt.guess: learnt.about})
+        monkeypatch.setattr(module, "GUESSES", GUESSES | {foretold.guess: foretold.about})
     folder = make()
-    label(folder, source=["cluster"] * 20 + ["learnt"] * 10 + ["proposed"] * 10)
+    label(folder, source=["cluster"] * 20 + ["foretold"] * 10 + ["proposed"] * 10)
     facts = {"predictions": {"classes": [{"name": "tumour", "colour": RED}]}}
     assert figures.known_classes(facts, []) == facts["predictions"]["classes"]
     text = written(folder.parent, [read(folder)])
@@ -275,11 +275,11 @@ def test_another_source_of_labels_needs_no_other_words_on_the_page(make, monkeyp
     assert headline[-3:] == [
         ("of cells labelled by people", "42.9 %"),
         ("only proposed by a model", "14.3 %"),
-        ("only learnt from other labels", "14.3 %"),
+        ("only foretold by another", "14.3 %"),
     ]
-    assert "20.0 % of the labels were learnt from other labels, and not looked at by a person." in Page(text).text
+    assert "20.0 % of the labels were foretold by another, and not looked at by a person." in Page(text).text
     (table,) = table_of(text, "slide", "share of each class among all cells")
-    heads = ["slide", "by people, %", "proposed, %", "learnt, %"]
+    heads = ["slide", "by people, %", "proposed, %", "foretold, %"]
     assert [row[:4] for row in table] == [heads, ["one", "42.9", "14.3", "14.3"]]
 
 

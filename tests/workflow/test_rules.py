@@ -26,6 +26,7 @@ EVERYTHING = {
     "classify": {"per_cluster": 2, "model": "some/model", "base_url": "http://127.0.0.1:1/v1"},
     "export": {"formats": ["cells", *FORMATS], "image": True, "nuclei_mask": True},
     "sweep": {"clustering.groups": [5, 6]},
+    "apply": {"atlas": "some.atlas"},
 }
 TARGETS = (
     "all",
@@ -35,6 +36,9 @@ TARGETS = (
     "evaluate_segmentation",
     "evaluate",
     "evaluate_naming",
+    "evaluate_transfer",
+    "learn",
+    "apply",
     "sweep",
 )
 
@@ -46,8 +50,15 @@ def make(new_project, tissue, tmp_path_factory):
 
     def make(scope):
         project = new_project(f"rules_{scope}")
-        rows = [{"slide": name, "path": tissue / f"{name}.png", "mpp": 0.499, "truth": truth} for name in "ab"]
+        row = {"mpp": 0.499, "truth": truth}
+        splits = {"a": "teach", "b": "test"}
+        rows = [row | {"slide": one, "path": tissue / f"{one}.png", "split": split} for one, split in splits.items()]
         project.write(rows, EVERYTHING | {"clustering": {"scope": scope}})
+        # Planning looks whether they are there.
+        labels = project.results("a") / "labels/2026-11-21T19-45-30.123Z.json"
+        labels.parent.mkdir(parents=True)
+        for path in (labels, project.folder / "some.atlas"):
+            path.write_text("{}")
         return project
 
     return make

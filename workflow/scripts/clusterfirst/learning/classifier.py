@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _TEACHER_RIDGE = 3.0
-_TRUST = 3.0
-"""The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it."""
+TRUST, CARRIED = 3.0, 0.5
+"""The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it. Of
+the cells whose clusters were named, it knows more than of others to which it is carried."""
 _ANCHOR = 0.003
 """What a silver cell counts for in the head beside a gold one: without any, two dozen answers that were asked for where
 it is doubtful would decide about everything."""
@@ -74,7 +75,7 @@ def teacher(silver: Sums) -> np.ndarray | None:
     return silver.weights(_TEACHER_RIDGE) if silver.count else None
 
 
-def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> np.ndarray:
+def head(silver: Sums, taught: np.ndarray | None, gold: Sums, *, ridge: float, trust: float) -> np.ndarray:
     """Learn from gold, with the teacher's scores beside the columns.
 
     Parameters
@@ -87,6 +88,8 @@ def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> n
         What people said of cells.
     ridge
         See `usual_ridge`.
+    trust
+        `TRUST` or `CARRIED`.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> n
     products = gold.products + _ANCHOR * silver.products
     targets = gold.targets + _ANCHOR * silver.targets
     # Columns beside which the teacher's scores stand, without making them: [rows, rows @ beside].
-    beside = _TRUST * taught
+    beside = trust * taught
     crossed = products @ beside
     wide = np.block([[products, crossed], [crossed.T, beside.T @ crossed]])
     found = Sums(wide, np.concatenate([targets, beside.T @ targets]), gold.count).weights(ridge)
@@ -156,7 +159,7 @@ class Classifier:
         known = np.flatnonzero(self._answers >= 0)
         gold = Sums.none(self._rows.shape[1], self._classes)
         gold.add(self._rows[known], self._answers[known])
-        weights = head(self._silver, self._teacher, gold, usual_ridge(max(1, len(known))))
+        weights = head(self._silver, self._teacher, gold, ridge=usual_ridge(max(1, len(known))), trust=TRUST)
         return self._rows @ weights.astype(self._rows.dtype)
 
 

@@ -367,7 +367,7 @@ _ROWS = (
         SLIDE,
         {"learnt": SlideFolder.learnt},
         Fit(
-            memory={"job": 500, "kcells": 1},
+            memory={"job": 500, "kcells": 2},
             seconds={"job": 20},
             core_seconds={"kcells": 0.3},
             disk={"job": 10, "kcells": 0.3, "mvalues": 4},
