@@ -279,3 +279,26 @@ def test_the_cohort_page_compares_slides_that_share_clusters(cohort):
     assert [alt for alt in alts if alt.startswith("Map of")] == [
         f"Map of {together['counts']['cells']:,} cells by {word}" for word in ("cluster", "slide")
     ]
+
+
+def test_labels_are_carried_to_slides_that_taught_nothing(cohort, data, tmp_path):
+    project = copy_of(cohort, tmp_path / "copy")
+    config = yaml.safe_load((project.folder / "own.yaml").read_text())
+    project.write(typed(data), config)
+    done = project.run("evaluate_transfer", "--dry-run")
+    assert done.returncode != 0
+    assert "no slide with a truth has split teach" in done.stdout
+    rows = [row | {"split": split} for row, split in zip(typed(data), ("teach", "teach", "test"), strict=True)]
+    project.write(rows, config)
+    project.change({"learning": {"random_features": 100, "reviewed": [30], "seeds": 2}})
+    done = project.run("evaluate_transfer")
+    assert done.returncode == 0, done.stdout
+    table = pd.read_csv(project.folder / "results/evaluation/transfer.csv")
+    assert len(table) == 2 + 2 * (1 + 3 * 2 + 1)
+    assert table["right"].between(0, 1).all()
+    mean = table.groupby("method")["right"].mean()
+    assert mean["every cell reviewed"] > mean["the commonest class for all"]
+    known = table["ece"].notna()
+    assert set(table["method"][~known]) == {"the commonest class for all", "nearest named cluster"}
+    assert "of 1 other slides tested" in (project.folder / "results/evaluation/transfer.html").read_text()
+    assert project.jobs("evaluate_transfer") == set()
