@@ -19,7 +19,7 @@ from machine import machine
 from clusterfirst.io import read_json
 from clusterfirst.learning.apply import apply
 from clusterfirst.learning.basis import Basis
-from clusterfirst.learning.classifier import NAMED, Sums, head, teacher
+from clusterfirst.learning.classifier import Sums, head, teacher
 from clusterfirst.learning.learn import learn
 from clusterfirst.learning.teaching import Lesson
 from clusterfirst.plan.layout import SlideFolder
@@ -102,7 +102,7 @@ def main(embedded: Path) -> None:
     began = time.perf_counter()
     # What one more page changes: twelve answers, and the head.
     gold.add(inside[2_000:2_012], rng.integers(4, size=12))
-    weights = head(silver, learnt, gold, ridge=1.0, trust=NAMED).astype(np.float32)
+    weights = head(silver, learnt, gold, 1.0).astype(np.float32)
     refit = time.perf_counter() - began
     began = time.perf_counter()
     _ = inside @ weights

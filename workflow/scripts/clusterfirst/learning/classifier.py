@@ -12,33 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 _TEACHER_RIDGE = 3.0
+_TRUST = 3.0
+"""The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it."""
+_ANCHOR = 0.003
+"""What a silver cell counts for in the head beside a gold one: without any, two dozen answers that were asked for where
+it is doubtful would decide about everything."""
 _RIDGE, _AT = 1.0, 500
 _FEWEST, _MOST = 0.3, 3.0
 """The head's ridge: `_RIDGE` with `_AT` answers, less with more, as the root of their number, between these bounds."""
 _TEMPERATURE = 0.15
 _CHUNK_ROWS = 8192
 """Sums of more rows than these would lose digits in float32."""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """How much a head relies on its teacher.
-
-    Attributes
-    ----------
-    scores : float
-        The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it.
-    anchor : float
-        What a silver cell counts for beside a gold one: without any, two dozen answers that were asked for where it is
-        doubtful would decide about everything.
-    """
-
-    scores: float
-    anchor: float
-
-
-NAMED, CARRIED = Trust(3.0, 0.003), Trust(0.5, 0.02)
-"""For the cells whose clusters were named, of which a teacher knows most; and for others, to which it is carried."""
 
 
 @dataclass
@@ -90,7 +74,7 @@ def teacher(silver: Sums) -> np.ndarray | None:
     return silver.weights(_TEACHER_RIDGE) if silver.count else None
 
 
-def head(silver: Sums, taught: np.ndarray | None, gold: Sums, *, ridge: float, trust: Trust) -> np.ndarray:
+def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> np.ndarray:
     """Learn from gold, with the teacher's scores beside the columns.
 
     Parameters
@@ -103,8 +87,6 @@ def head(silver: Sums, taught: np.ndarray | None, gold: Sums, *, ridge: float, t
         What people said of cells.
     ridge
         See `usual_ridge`.
-    trust
-        `NAMED` or `CARRIED`.
 
     Returns
     -------
@@ -115,10 +97,10 @@ def head(silver: Sums, taught: np.ndarray | None, gold: Sums, *, ridge: float, t
         return np.zeros_like(gold.targets) if taught is None else taught
     if taught is None:
         return gold.weights(ridge)
-    products = gold.products + trust.anchor * silver.products
-    targets = gold.targets + trust.anchor * silver.targets
+    products = gold.products + _ANCHOR * silver.products
+    targets = gold.targets + _ANCHOR * silver.targets
     # Columns beside which the teacher's scores stand, without making them: [rows, rows @ beside].
-    beside = trust.scores * taught
+    beside = _TRUST * taught
     crossed = products @ beside
     wide = np.block([[products, crossed], [crossed.T, beside.T @ crossed]])
     found = Sums(wide, np.concatenate([targets, beside.T @ targets]), gold.count).weights(ridge)
@@ -174,7 +156,7 @@ class Classifier:
         known = np.flatnonzero(self._answers >= 0)
         gold = Sums.none(self._rows.shape[1], self._classes)
         gold.add(self._rows[known], self._answers[known])
-        weights = head(self._silver, self._teacher, gold, ridge=usual_ridge(max(1, len(known))), trust=NAMED)
+        weights = head(self._silver, self._teacher, gold, usual_ridge(max(1, len(known))))
         return self._rows @ weights.astype(self._rows.dtype)
 
 

@@ -14,7 +14,7 @@ from . import novelty
 from .atlas import Atlas
 from .basis import Basis
 from .calibration import Calibration, calibration_error, reliability
-from .classifier import CARRIED, Sums, head, teacher, usual_ridge
+from .classifier import Sums, head, teacher, usual_ridge
 from .recipe import Recipe
 from .teaching import Lesson
 
@@ -92,7 +92,7 @@ def learn(
     exemplars = novelty.choose(rows.own, truth, np.random.default_rng(_SEED))
     strange = novelty.Novelty.fit(exemplars, _strangeness(rows))
     every_silver, every_gold = (sum(parts[1:], parts[0]) for parts in (silver, gold))
-    weights = head(every_silver, teacher(every_silver), every_gold, ridge=ridge, trust=CARRIED)
+    weights = head(every_silver, teacher(every_silver), every_gold, ridge)
     measured = _measured(calibration.probabilities(scores), truth, rows.slide, lesson)
     return Atlas(
         name=name,
@@ -181,7 +181,7 @@ def _left_out(rows: _Rows, silver: Sequence[Sums], gold: Sequence[Sums], ridge: 
             sum((one for place, one in enumerate(parts) if place != fold), Sums.none(*parts[0].targets.shape))
             for parts in (silver, gold)
         ]
-        weights = head(others[0], teacher(others[0]), others[1], ridge=ridge, trust=CARRIED)
+        weights = head(others[0], teacher(others[0]), others[1], ridge)
         out[own] = rows.columns[own] @ weights.astype(np.float32)
     return out
 
