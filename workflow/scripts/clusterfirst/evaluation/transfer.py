@@ -333,7 +333,7 @@ def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.Path
         html.table(
             [
                 *("taught by", "cells looked at", "priors", "right", "macro F1"),
-                *(f"right of the surest {_COVERAGE:.0%}", "calibration error"),
+                *(f"right of the surest {100 * _COVERAGE:.0f} %", "calibration error"),
             ],
             rows,
         ),
@@ -351,4 +351,5 @@ def _right(transfer: Transfer, own: Sequence[Figures]) -> str:
         return value
     drawn = filled[np.random.default_rng(0).integers(len(filled), size=(_DRAWS, len(filled)))]
     low, high = np.quantile(right[drawn].sum(axis=1) / transfer.cells[drawn].sum(axis=1), [0.025, 0.975])
-    return f"{value} [{100 * low:.0f}, {100 * high:.0f}]"
+    # An interval is not to be broken.
+    return f"{value} [{100 * low:.0f}, {100 * high:.0f}]".replace(" ", "\u00a0")

@@ -60,7 +60,7 @@ def _headline(atlas: Atlas) -> str:
     at = min(measured["coverage"], key=lambda one: abs(one["share"] - 0.8))
     return (
         f"It agrees with people about {_percent(measured['right'])}{span} of cells where every cell gets a label, and "
-        f"about {_percent(at['right'])} where the surest {at['share']:.0%} do. The commonest class for all would agree "
+        f"about {_percent(at['right'])} where the surest {100 * at['share']:.0f} % do. The commonest class for all would agree "
         f"about {_percent(measured['commonest'])}."
     )
 
@@ -82,9 +82,10 @@ def _how(atlas: Atlas) -> str:
     left_out = (
         "Strips of the one slide were left out in turn, which says nothing of other slides."
         if measured["left_out"] == "strips"
-        else "Each slide was left out in turn, and labelled by what the others taught."
+        else "Slides were left out in turn, and labelled by what the others taught."
     )
-    error = f"Probabilities are off by {100 * measured['calibration_error']:.1f} points on the average."
+    error = f"By all of these, probabilities are off by {100 * measured['calibration_error']:.1f} points on the average"
+    error += "; what names get wrong on all slides alike, no figure here shows." if named["cells"] else "."
     return " ".join([left_out, *parts, error])
 
 
