@@ -221,7 +221,7 @@ def atlas_to_learn():
 
 
 def learnable():
-    """Names of atlases that a rule makes: one that slides are labelled by is never learnt as they are, unless asked for."""
+    """Names of atlases that can be learnt; that which labels slides of this run, only if that is asked for."""
     own = wanted.own_atlas(plan)
     applied = any(settings.apply["atlas"] == own for settings in plan.every_settings())
     return any_of([]) if applied and not learns() else "[^/]+"

@@ -60,8 +60,8 @@ def _headline(atlas: Atlas) -> str:
     at = min(measured["coverage"], key=lambda one: abs(one["share"] - 0.8))
     return (
         f"It agrees with people about {_percent(measured['right'])}{span} of cells where every cell gets a label, and "
-        f"about {_percent(at['right'])} where the surest {100 * at['share']:.0f} % do. The commonest class for all would "
-        f"agree about {_percent(measured['commonest'])}."
+        f"about {_percent(at['right'])} where the surest {100 * at['share']:.0f} % do. The commonest class for all "
+        f"would agree about {_percent(measured['commonest'])}."
     )
 
 
