@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 from clusterfirst.io import log_to, read_json
 from clusterfirst.labels import learnt
 from clusterfirst.learning.apply import apply
-from clusterfirst.learning.atlas import Atlas, fingerprint
+from clusterfirst.learning.atlas import Atlas
 from clusterfirst.reduction import inputs
 from clusterfirst.slide.facts import SlideFacts
+from clusterfirst.weights import sha256
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
@@ -33,7 +34,7 @@ if __name__ == "__main__":
         probability=said.probability,
         novelty=said.novelty,
         metadata={
-            "atlas": {"name": atlas.name, "sha256": fingerprint(given.atlas)},
+            "atlas": {"name": atlas.name, "sha256": sha256(given.atlas)},
             "classes": list(atlas.classes),
             "settings": {key: value for key, value in settings.items() if key != "atlas"},
             "counts": said.facts,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..learning.atlas import Atlas
 from ..learning.basis import Basis
 from ..learning.calibration import calibration_error, reliability
 from ..learning.classifier import Classifier
-from ..learning.learn import learn
+from ..learning.learn import interval, learn
 from ..learning.recipe import Recipe
 from ..learning.teaching import Lesson
 from ..reduction.inputs import SlideEmbedding
@@ -31,7 +32,6 @@ COMMONEST, NEAREST, NAMES = "the commonest class for all", "nearest named cluste
 REVIEWED, BOTH, ASKED, ALL = "reviewed cells", "names and reviewed cells", "names, then pages", "every cell reviewed"
 _COVERAGE = 0.8
 _COLOUR = "#808080"
-_DRAWS = 2000
 _MEANINGS = (
     (
         "taught by",
@@ -246,13 +246,13 @@ class Transfer:
             classifier.answer(page[:left], self._truth[self.known[page[:left]]])
         return self.known[classifier.answers >= 0]
 
-    @property
+    @cached_property
+    def _recipe(self) -> Recipe:
+        return Recipe.fit([one.slide for one in self.teach], self._reduction, self._learning)
+
+    @cached_property
     def _described(self) -> np.ndarray:
-        if not hasattr(self, "_rows"):
-            slides = [one.slide for one in self.teach]
-            self._recipe = Recipe.fit(slides, self._reduction, self._learning)
-            self._rows = self._recipe.describe(slides, threads=self._threads)
-        return self._rows
+        return self._recipe.describe([one.slide for one in self.teach], threads=self._threads)
 
     def _nearest(self) -> np.ndarray:
         """What the named cluster is called whose mean is nearest."""
@@ -346,10 +346,8 @@ def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.Path
 def _right(transfer: Transfer, own: Sequence[Figures]) -> str:
     right = np.mean([one.right for one in own], axis=0)
     value = f"{100 * right.sum() / transfer.cells.sum():.1f} %"
-    filled = np.flatnonzero(transfer.cells)
-    if len(filled) < 3:
+    low, high = interval(np.column_stack([right, transfer.cells])[transfer.cells > 0])
+    if low is None:
         return value
-    drawn = filled[np.random.default_rng(0).integers(len(filled), size=(_DRAWS, len(filled)))]
-    low, high = np.quantile(right[drawn].sum(axis=1) / transfer.cells[drawn].sum(axis=1), [0.025, 0.975])
     # An interval is not to be broken.
     return f"{value} [{100 * low:.0f}, {100 * high:.0f}]".replace(" ", "\u00a0")

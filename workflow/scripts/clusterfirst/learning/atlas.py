@@ -288,15 +288,14 @@ class Atlas:
                 ]
         low, high = self.mpp
         if not low / _SAME_MPP < mpp < high * _SAME_MPP:
-            span = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-            found.append(f"µm per pixel were {span}, here they are {mpp:.4g}")
+            found.append(f"µm per pixel were {self.mpp_in_words}, here they are {mpp:.4g}")
         return found
 
-
-def fingerprint(path: str | os.PathLike) -> str:
-    """Return the sha256 of the file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    @property
+    def mpp_in_words(self) -> str:
+        """µm per pixel of the slides that taught: one number, or from which to which."""
+        low, high = self.mpp
+        return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def _refused(path: str | os.PathLike, error: Exception) -> ClusterfirstError:

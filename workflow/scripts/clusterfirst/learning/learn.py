@@ -219,7 +219,7 @@ def _measured(chances: np.ndarray, truth: np.ndarray, slide: np.ndarray, lesson:
     right = said == truth
     numbers = np.unique(slide)
     by_slide = np.array([(right[slide == one].sum(), (slide == one).sum()) for one in numbers])
-    low, high = _interval(by_slide)
+    low, high = interval(by_slide)
     confusion = np.zeros((len(lesson.classes),) * 2, np.int64)
     np.add.at(confusion, (truth, said), 1)
     bins = reliability(chances, truth)
@@ -246,8 +246,14 @@ def _measured(chances: np.ndarray, truth: np.ndarray, slide: np.ndarray, lesson:
     }
 
 
-def _interval(by_slide: np.ndarray) -> tuple[float | None, float | None]:
-    """95 % over slides drawn with replacement; none of fewer than three."""
+def interval(by_slide: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a share, over slides drawn with replacement; none of fewer than three.
+
+    Parameters
+    ----------
+    by_slide
+        Slides × 2: how many cells are right, and how many there are.
+    """
     if len(by_slide) < 3:
         return None, None
     rng = np.random.default_rng(_SEED)

@@ -131,15 +131,13 @@ def _taught(atlas: Atlas) -> Html:
         for name in (entry["name"] for entry in atlas.classes)
     ]
     models = ", ".join(one["model"] for one in atlas.embedding["models"])
-    low, high = atlas.mpp
-    mpp = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
     return html.join(
         [
             html.table(["class", "cells that somebody looked at", "cells by the name of their cluster"], rows),
             tag(
                 "p",
-                f"{len(taught['slides'])} slides of {taught['cells']:,} cells ({', '.join(taught['slides'])}), {mpp} "
-                f"µm per pixel, embedded by {models}. {taught['used']:,} cells taught.",
+                f"{len(taught['slides'])} slides of {taught['cells']:,} cells ({', '.join(taught['slides'])}), "
+                f"{atlas.mpp_in_words} µm per pixel, embedded by {models}. {taught['used']:,} cells taught.",
             ),
         ]
     )
