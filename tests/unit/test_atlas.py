@@ -16,10 +16,10 @@ from clusterfirst.labels import Labels, learnt
 from clusterfirst.learning import atlas as atlas_module
 from clusterfirst.learning import page
 from clusterfirst.learning.apply import apply
-from clusterfirst.learning.atlas import Atlas
+from clusterfirst.learning.atlas import VERSION, Atlas
 from clusterfirst.learning.calibration import Calibration, calibration_error, reliability, softmax
 from clusterfirst.learning.learn import learn
-from clusterfirst.learning.novelty import Novelty, choose, distances
+from clusterfirst.learning.novelty import Crowd, Novelty, choose, nearest, strangeness
 from clusterfirst.learning.teaching import Lesson
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
@@ -144,8 +144,27 @@ def test_the_stated_share_of_what_was_taught_is_called_novel(seed, most):
     rng = np.random.default_rng(seed)
     draw = lambda count: rng.normal(size=(count, 4)).astype(np.float32)  # noqa: E731
     exemplars = draw(300)
-    novelty = Novelty.fit(exemplars, distances(draw(3000), exemplars))
-    assert (novelty.of(draw(3000)) > most).mean() == pytest.approx(1 - most, abs=0.04)
+    # Look-alikes are novel together or not at all, so that one slide says little.
+    left_out, others = ([draw(600) for _ in range(30)] for _ in range(2))
+    novelty = Novelty.fit(
+        exemplars, np.concatenate([strangeness(one, Crowd.of(one, seed=0), exemplars) for one in left_out])
+    )
+    found = np.concatenate([novelty.of(one, Crowd.of(one, seed=0)) for one in others])
+    assert (found > most).mean() == pytest.approx(1 - most, abs=0.04)
+
+
+def test_look_alikes_make_a_cell_stranger_than_it_is_alone():
+    rng = np.random.default_rng(0)
+    draw = lambda count, far: rng.normal((far, 0, 0), 1, (count, 3)).astype(np.float32)  # noqa: E731
+    exemplars, known, new = draw(500, 0), draw(900, 0), draw(100, 3)
+    rows = np.concatenate([known, new])
+    alone = nearest(rows, exemplars)[0]
+    together = strangeness(rows, Crowd.of(rows, seed=0), exemplars)
+    beats = lambda values: (values[900:, None] > values[:900]).mean()  # noqa: E731
+    assert beats(together) > beats(alone) + 0.01
+    # A slide with few cells, or none, has look-alikes, too: all of it, or nobody.
+    assert len(strangeness(rows[:3], Crowd.of(rows[:3], seed=0), exemplars)) == 3
+    assert len(strangeness(rows[:0], Crowd.of(rows[:0], seed=0), exemplars)) == 0
 
 
 def test_exemplars_stand_for_rare_classes_too():
@@ -159,7 +178,9 @@ def test_distances_are_those_to_the_nearest():
     rng = np.random.default_rng(0)
     rows, exemplars = rng.normal(size=(50, 3)).astype(np.float32), rng.normal(size=(9, 3)).astype(np.float32)
     plain = np.linalg.norm(rows[:, None] - exemplars, axis=2).min(axis=1)
-    np.testing.assert_allclose(distances(rows, exemplars), plain, rtol=1e-3, atol=1e-3)
+    found, which = nearest(rows, exemplars)
+    np.testing.assert_allclose(found, plain, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(rows - exemplars[which], axis=1), plain, rtol=1e-3, atol=1e-3)
 
 
 def test_slides_described_otherwise_are_refused_with_what_differs(atlas):
@@ -278,7 +299,8 @@ def with_header(shape, kind="<f4"):
 
 
 DAMAGES = {
-    "newer": (lambda document, members: document.update(version=2), "a newer clusterfirst made it"),
+    "newer": (lambda document, members: document.update(version=VERSION + 1), "a newer clusterfirst made it"),
+    "earlier": (lambda document, members: document.update(version=VERSION - 1), "an earlier clusterfirst made it"),
     "other": (lambda document, members: document.update(clusterfirst="labels"), "something else"),
     "no classes": (lambda document, members: document.update(classes=[]), "classes"),
     "a class more": (lambda document, members: document["classes"].append(CLASSES[0]), "weights has the shape"),

@@ -11,8 +11,10 @@ import numpy as np
 from ..io import ClusterfirstError, log, progress
 from ..reduction.inputs import SlideEmbedding
 from .atlas import Atlas
+from .novelty import Crowd
 
 _CHUNK_ROWS = 8192
+_SEED = 0
 TAUGHT, SLIDE = "taught", "slide"
 """Classes are as common as where it was taught, or as this slide's cells make likely."""
 
@@ -76,12 +78,11 @@ def apply(
         )
     count = len(slide.values)
     chances = np.empty((count, len(atlas.classes)), np.float32)
-    strange = np.empty(count, np.float32)
-    weights, own = atlas.weights, atlas.recipe.preparation.width
-    parts = atlas.recipe.walk(slide, threads=threads)
+    weights, own = atlas.weights, atlas.recipe.own(slide)
+    strange = atlas.novelty.of(own, Crowd.of(own, seed=_SEED)).astype(np.float32)
+    parts = atlas.recipe.walk(own, slide.positions, threads=threads)
     for rows, described in progress(parts, total=-(-count // _CHUNK_ROWS), what="cells"):
         chances[rows] = atlas.calibration.probabilities(atlas.basis.of(described) @ weights)
-        strange[rows] = atlas.novelty.of(np.ascontiguousarray(described[:, :own]))
     novel = strange > settings["max_novelty"]
     taught = atlas.calibration.priors
     # Cells unlike anything taught would be counted as whatever they are least unlike.

@@ -28,7 +28,7 @@ from .calibration import Calibration
 from .novelty import Novelty
 from .recipe import Recipe
 
-KIND, VERSION = "atlas", 1
+KIND, VERSION = "atlas", 2
 _DOCUMENT = "atlas.json"
 _MOST_BYTES = 1 << 27
 """Of the file, and of all its members unpacked: more than the largest settings give."""
@@ -332,6 +332,8 @@ def _check(document: Any, arrays: Mapping[str, bytes]) -> None:
     version = document.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ValueError(f"a newer clusterfirst made it (version {version}; this one knows {VERSION})")
+    if isinstance(version, int) and version < VERSION:
+        raise ValueError("an earlier clusterfirst made it, and what it calls novel has changed since: learn anew")
     if wrong := best_match(Draft202012Validator(SCHEMA).iter_errors(document)):
         raise ValueError(f"{'.'.join(map(str, wrong.absolute_path)) or _DOCUMENT}: {wrong.message}")
     if _sha256({key: value for key, value in document.items() if key != "sha256"}) != document["sha256"]:

@@ -15,6 +15,7 @@ from .atlas import Atlas
 from .basis import Basis
 from .calibration import Calibration, calibration_error, reliability
 from .classifier import Sums, head, teacher, usual_ridge
+from .novelty import Crowd
 from .recipe import Recipe
 from .teaching import Lesson
 
@@ -32,7 +33,7 @@ _DRAWS = 2000
 
 @dataclass(frozen=True)
 class _Rows:
-    """Cells that teach: described, what they are, and in which fold they are left out."""
+    """Cells that teach: described, what they are, and in which fold they are left out; and all cells of their slides."""
 
     own: np.ndarray
     columns: np.ndarray
@@ -40,6 +41,7 @@ class _Rows:
     silver: np.ndarray
     slide: np.ndarray
     fold: np.ndarray
+    crowds: Sequence[Crowd]
 
     @property
     def known(self) -> np.ndarray:
@@ -136,10 +138,11 @@ def _taught(
         silver = np.sort(rng.choice(silver, _MOST_SILVER, replace=False))
     teaches = lesson.gold >= 0
     teaches[silver] = True
-    described, start = [], 0
+    described, crowds, start = [], [], 0
     for slide in progress(slides, total=len(slides), what="slides that teach"):
-        wanted = teaches[start : start + len(slide.values)]
-        described += [part[wanted[rows]] for rows, part in recipe.walk(slide, threads=threads)]
+        wanted, own = teaches[start : start + len(slide.values)], recipe.own(slide)
+        described += [part[wanted[rows]] for rows, part in recipe.walk(own, slide.positions, threads=threads)]
+        crowds.append(Crowd.of(own, seed=_SEED))
         start += len(slide.values)
     chosen = np.flatnonzero(teaches)
     found = np.concatenate(described)
@@ -152,6 +155,7 @@ def _taught(
         lesson.silver[chosen],
         lesson.slide[chosen],
         _folds(lesson.slide[chosen], places[chosen]),
+        crowds,
     )
     return rows, basis
 
@@ -187,13 +191,15 @@ def _left_out(rows: _Rows, silver: Sequence[Sums], gold: Sequence[Sums], ridge: 
 
 
 def _strangeness(rows: _Rows) -> np.ndarray:
-    """How far each known cell is from exemplars of other folds."""
+    """How unlike each known cell is to exemplars of other folds."""
     rng, out = np.random.default_rng(_SEED), np.empty(len(rows.own), np.float32)
     for fold in np.unique(rows.fold):
         own = rows.fold == fold
         others = ~own if (~own).any() else own
         exemplars = novelty.choose(rows.own[others], rows.known[others], rng)
-        out[own] = novelty.distances(rows.own[own], exemplars)
+        for slide in np.unique(rows.slide[own]):
+            here = own & (rows.slide == slide)
+            out[here] = novelty.strangeness(rows.own[here], rows.crowds[slide], exemplars)
     return out
 
 

@@ -1,6 +1,8 @@
-"""How unlike a cell is to anything that was taught: the distance to the nearest of some cells that stand for it.
+"""How unlike a cell is to anything that was taught: how far it, and those that look like it on its slide, are from the
+nearest of some cells that stand for it.
 
-A cell's own columns are compared, not those of its neighbours: a known cell in new surroundings is a known cell.
+One cell of a known kind may be odd by itself; that a whole group of look-alikes lies far off is much rarer. A cell's own
+columns are compared, not those of its neighbours: a known cell in new surroundings is a known cell.
 """
 
 from __future__ import annotations
@@ -9,9 +11,56 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..clustering.lloyd import k_means
+
 EXEMPLARS = 2000
+_SAMPLE = 5000
+_ALIKE = 50
+"""A slide's look-alikes are groups of so many cells of its sample, on the average."""
+_OWN = 0.3
+"""What a cell's own distance weighs beside the mean of its look-alikes: of a left-out class 0.80 instead of 0.75 (AUROC)
+with it, and there was little between 0.2 and 0.5."""
 _QUANTILES = 1001
 _CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What cells of one slide look like: groups of look-alikes among a sample of them.
+
+    Attributes
+    ----------
+    sample : numpy.ndarray
+        m × d float32.
+    group : numpy.ndarray
+        m int, from 0; each has a cell.
+    """
+
+    sample: np.ndarray
+    group: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, *, seed: int) -> Crowd:
+        """Group some cells of a slide.
+
+        Parameters
+        ----------
+        rows
+            n × d, all of them.
+        """
+        rng = np.random.default_rng(seed)
+        some = rows if len(rows) <= _SAMPLE else rows[np.sort(rng.choice(len(rows), _SAMPLE, replace=False))]
+        if not len(some):
+            return cls(some, np.empty(0, np.int64))
+        found = k_means(some, max(1, len(some) // _ALIKE), seed=seed)
+        return cls(some, np.unique(found, return_inverse=True)[1])
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of each group; `values`, m or m × d, are of the sample."""
+        sums = np.zeros((self.group.max(initial=-1) + 1, *values.shape[1:]))
+        np.add.at(sums, self.group, values)
+        sizes = np.bincount(self.group)
+        return sums / sizes.reshape(-1, *[1] * (values.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -23,33 +72,59 @@ class Novelty:
     exemplars : numpy.ndarray
         M × d float32.
     usual : numpy.ndarray
-        Q float64, rising: quantiles, evenly spaced from the smallest to the largest, of the distances of taught kinds
-        of cells from exemplars of other slides.
+        Q float64, rising: quantiles, evenly spaced from the smallest to the largest, of how far taught kinds of cells
+        are from exemplars of other slides (see `strangeness`).
     """
 
     exemplars: np.ndarray
     usual: np.ndarray
 
     @classmethod
-    def fit(cls, exemplars: np.ndarray, distances: np.ndarray) -> Novelty:
+    def fit(cls, exemplars: np.ndarray, strange: np.ndarray) -> Novelty:
         """Learn what is usual.
 
         Parameters
         ----------
         exemplars
             M × d, see `choose`.
-        distances
-            Of cells of taught classes from exemplars of slides that are not theirs.
+        strange
+            Of cells of taught classes, by exemplars of slides that are not theirs.
         """
-        return cls(exemplars, np.quantile(distances.astype(np.float64), np.linspace(0, 1, _QUANTILES)))
+        return cls(exemplars, np.quantile(strange.astype(np.float64), np.linspace(0, 1, _QUANTILES)))
 
-    def of(self, rows: np.ndarray) -> np.ndarray:
+    def of(self, rows: np.ndarray, crowd: Crowd) -> np.ndarray:
         """Return the share of cells of taught kinds that are less unlike what was taught, n in 0 to 1.
 
         So of cells of taught kinds, on slides like those that taught, a share of 1 − t has a novelty above t.
+
+        Parameters
+        ----------
+        rows
+            n × d.
+        crowd
+            Of their slide.
         """
         ranks = np.linspace(0, 1, len(self.usual))
-        return np.interp(distances(rows, self.exemplars), self.usual, ranks)
+        return np.interp(strangeness(rows, crowd, self.exemplars), self.usual, ranks)
+
+
+def strangeness(rows: np.ndarray, crowd: Crowd, exemplars: np.ndarray) -> np.ndarray:
+    """Return how far cells of a slide, and their look-alikes, are from exemplars, n float32; any scale.
+
+    Parameters
+    ----------
+    rows
+        n × d.
+    crowd
+        Of their slide.
+    exemplars
+        M × d.
+    """
+    if not len(rows):
+        return np.empty(0, np.float32)
+    _, alike = nearest(rows, crowd.means(crowd.sample).astype(np.float32))
+    of_group = crowd.means(nearest(crowd.sample, exemplars)[0])
+    return (of_group[alike] + _OWN * nearest(rows, exemplars)[0]).astype(np.float32)
 
 
 def choose(rows: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -71,12 +146,15 @@ def choose(rows: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> n
     return rows[np.concatenate(picked)]
 
 
-def distances(rows: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
-    """Return the distance from each row to the nearest exemplar, n float32."""
-    out = np.empty(len(rows), np.float32)
-    squares = (exemplars**2).sum(axis=1)
+def nearest(rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance from each row to the nearest of others, n float32, and which that is."""
+    distance, which = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
+    squares = (others**2).sum(axis=1)
     for start in range(0, len(rows), _CHUNK_ROWS):
         part = rows[start : start + _CHUNK_ROWS]
-        nearest = (squares - 2 * (part @ exemplars.T)).min(axis=1) + (part**2).sum(axis=1)
-        out[start : start + len(part)] = np.sqrt(np.maximum(nearest, 0))
-    return out
+        square = squares - 2 * (part @ others.T)
+        found = square.argmin(axis=1)
+        least = square[np.arange(len(part)), found] + (part**2).sum(axis=1)
+        distance[start : start + len(part)] = np.sqrt(np.maximum(least, 0))
+        which[start : start + len(part)] = found
+    return distance, which

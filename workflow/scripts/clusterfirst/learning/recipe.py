@@ -57,8 +57,19 @@ class Recipe:
         """How many numbers describe a cell."""
         return self.preparation.width * (1 + len(self.neighbours))
 
-    def walk(self, slide: SlideEmbedding, *, threads: int = 1) -> Iterator[tuple[slice, np.ndarray]]:
+    def own(self, slide: SlideEmbedding) -> np.ndarray:
+        """Return the own part of what describes each cell of a slide, n × `preparation.width` float32."""
+        return self.preparation.apply([slide])
+
+    def walk(self, own: np.ndarray, positions: np.ndarray, *, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Describe a slide's cells, some thousand at a time; only their own part is ever held of all.
+
+        Parameters
+        ----------
+        own
+            See `own`.
+        positions
+            Of these cells, n × 2.
 
         Yields
         ------
@@ -67,11 +78,10 @@ class Recipe:
         described : numpy.ndarray
             Rows × `width` float32.
         """
-        own = self.preparation.apply([slide])
         if not self.neighbours:
             yield slice(0, len(own)), own
             return
-        for rows, means in context.averages(own, slide.positions, self.neighbours, threads=threads):
+        for rows, means in context.averages(own, positions, self.neighbours, threads=threads):
             weighted = (np.float32(self.context_weight) * mean for mean in means)
             yield rows, np.concatenate([own[rows], *weighted], axis=1)
 
@@ -86,7 +96,7 @@ class Recipe:
         out = np.empty((sum(len(slide.values) for slide in slides), self.width), np.float32)
         start = 0
         for slide in slides:
-            for rows, described in self.walk(slide, threads=threads):
+            for rows, described in self.walk(self.own(slide), slide.positions, threads=threads):
                 out[start + rows.start : start + rows.stop] = described
             start += len(slide.values)
         return out
