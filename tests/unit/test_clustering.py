@@ -319,6 +319,24 @@ def test_clusters_are_numbered_by_size_and_described(case, keys):
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_clusters_of_some_cells_stand_among_all_others_as_noise(tmp_path, keys):
+    rng = np.random.default_rng(0)
+    values, some = rng.normal(size=(200, 3)), np.sort(rng.choice(200, 60, replace=False))
+    settings = keys | {"method": "kmeans", "groups": 4}
+    alone = cluster(values[some], settings, TYPICAL)
+    among = alone.among(200, some)
+    np.testing.assert_array_equal(among.cluster_id[some], alone.cluster_id)
+    others = np.setdiff1d(np.arange(200), some)
+    assert (among.cluster_id[others] == NOISE).all()
+    assert (among.leaf_id[others] == NOISE).all()
+    assert not among.confidence[others].any()
+    written = Clustering.of(among, settings, TYPICAL)
+    written.write(tmp_path / "clusters.json")
+    read = Clustering.read(tmp_path / "clusters.json")
+    assert (read.counts.cells, read.counts.noise, read.counts.clusters) == (200, 140, 4)
+    assert set(read.typical_rows) <= set(some)
+
+
 @pytest.mark.parametrize(("case", "count"), [("all noise", 0), ("one cluster", 1), ("all alike", 1), ("blobs", 3)])
 def test_the_number_of_clusters_is_as_the_data_has_it(case, count, keys):
     assert written(CASES[case][0], keys, CASES[case][1])[1]["counts"]["clusters"] == count

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from clusterfirst.learning import asking
 from clusterfirst.learning.basis import Basis
-from clusterfirst.learning.classifier import Classifier, probabilities
+from clusterfirst.learning.classifier import Classifier, probabilities, stand_ins
 from clusterfirst.learning.recipe import Recipe
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
@@ -69,11 +69,41 @@ def test_names_reach_cells_of_clusters_without_one():
     assert (classifier.scores().argmax(axis=1) == truth).mean() > 0.95
 
 
+def test_a_class_that_has_names_and_no_answers_is_still_said():
+    rows, truth = blobs(np.random.default_rng(0), apart=6.0)
+    classifier = Classifier(in_basis(rows), 3)
+    classifier.name(np.arange(200), truth[:200])
+    looked_at = np.flatnonzero(truth < 2)[:60]
+    classifier.answer(looked_at, truth[looked_at])
+    right = classifier.scores().argmax(axis=1) == truth
+    assert right[truth == 2].mean() > 0.9
+    assert right.mean() > 0.95
+
+
+@few
+@given(seeds)
+def test_silver_stands_in_for_gold_as_far_as_gold_is_lacking(seed):
+    rng = np.random.default_rng(seed)
+    gold, silver = (np.where(rng.random(400) < share, rng.integers(3, size=400), -1) for share in (0.1, 0.6))
+    silver[gold >= 0] = -1
+    gold[gold == 2] = -1
+    chosen = stand_ins(gold, silver, 3)
+    assert (silver[chosen] >= 0).all()
+    assert len(np.unique(chosen)) == len(chosen)
+    answers, names, given_ = (np.bincount(x[x >= 0], minlength=3) for x in (gold, silver, silver[chosen]))
+    wished = np.minimum(np.rint(answers.sum() * names / names.sum()), 20)
+    np.testing.assert_array_equal(given_, np.maximum(0, wished - answers))
+    # Names alone, or answers alone, need nobody.
+    assert not len(stand_ins(np.full(400, -1), silver, 3))
+    assert not len(stand_ins(gold, np.full(400, -1), 3))
+
+
 def test_the_head_is_a_regression_beside_the_scores_of_the_teacher():
     rng = np.random.default_rng(0)
     rows, truth = blobs(rng)
     rows = in_basis(rows, 50).astype(np.float64)
-    named, asked = np.arange(200), rng.permutation(300)[:40]
+    # So many that there are enough of each class, and none needs stand-ins.
+    named, asked = np.arange(200), rng.permutation(300)[:120]
     names = (truth[named] + (rng.random(200) < 0.3)) % 3
     classifier = Classifier(rows, 3)
     classifier.name(named, names)
@@ -85,7 +115,7 @@ def test_the_head_is_a_regression_beside_the_scores_of_the_teacher():
     seen = np.concatenate([asked, named])
     weights = np.repeat([1.0, 0.003], [len(asked), len(named)])
     said = one_hot[np.concatenate([truth[asked], names])]
-    head = Ridge(alpha=3.0, fit_intercept=False).fit(beside[seen], said, sample_weight=weights)
+    head = Ridge(alpha=np.sqrt(500 / 120), fit_intercept=False).fit(beside[seen], said, sample_weight=weights)
     np.testing.assert_allclose(classifier.scores(), head.predict(beside), atol=1e-6)
 
 

@@ -119,9 +119,9 @@ def copy_of(project, folder):
     return type(project)(folder, project.repo)
 
 
-def say(project, *actions):
+def say(project, *actions, slide="a"):
     """Do things in the labelling app as Ada, and export; return the file."""
-    session = Session(open_results(project.folder / "results").groups["a"])
+    session = Session(open_results(project.folder / "results").groups[slide])
     try:
         for action in actions:
             session.act("Ada", str(uuid.uuid4()), action, base=session.history.seq)

@@ -114,3 +114,46 @@ def test_a_damaged_atlas_fails_its_slides_in_words_and_a_missing_one_before_anyt
     project.change({"apply": {"atlas": None}})
     done = project.run("apply", "--dry-run")
     assert "apply.atlas names no atlas for any slide" in done.stdout
+
+
+def test_only_what_is_new_to_an_atlas_is_clustered_and_named_and_taught_to_it(taught, tmp_path):
+    project = copy_of(taught, tmp_path / "copy")
+    novel = {
+        "apply": {"atlas": OWN, "max_novelty": 0.5},
+        "clustering": {"cells": "novel", "groups": 3},
+        "reduction": {"method": "pca"},
+    }
+    project.change(novel)
+    done = project.run()
+    assert done.returncode == 0, done.stdout
+    for slide in "ab":
+        learnt = pd.read_parquet(project.results(slide) / "learnt.parquet")
+        cells = pd.read_parquet(project.results(slide) / "cells.parquet")
+        new = learnt["novelty"] > 0.5
+        assert new.any() or slide == "a"
+        assert ((cells["cluster_id"] >= 0) == new).all()
+        assert cells["cluster_id"].nunique() <= 4
+        assert "look like nothing that atlas cells was taught" in (project.results(slide) / "logs/cluster.log").read_text()
+    clusters = read_json(project.results("b") / "clusters.json")
+    assert {cell for one in clusters["clusters"] for cell in one["representatives"]} <= set(np.flatnonzero(new))
+    say(
+        project,
+        {"do": "classes", "classes": [*CLASSES, {"name": "new", "colour": "#00ff00"}]},
+        {"do": "name", "leaves": clusters["clusters"][0]["leaves"], "class": "new"},
+        slide="b",
+    )
+    # The atlas is learnt anew from what is called novel by its elder: no circle.
+    done = project.run("learn")
+    assert done.returncode == 0, done.stdout
+    atlas = Atlas.read(project.folder / OWN)
+    assert [entry["name"] for entry in atlas.classes] == ["new", "other", "plasma cell"]
+    done = project.run()
+    assert done.returncode == 0, done.stdout
+    cells = pd.read_parquet(project.results("b") / "cells.parquet")
+    named = np.flatnonzero(np.array(clusters["cells"]["cluster_id"]) == 0)
+    assert (cells["label"][named] == "new").all()
+    assert (cells["label_source"][named] == "cluster").all()
+    project.change({**novel, "apply": {"atlas": None}})
+    assert "clustering.cells is novel, but to what?" in project.run("--dry-run").stdout
+    project.change({**novel, "sweep": {"clustering.groups": [2, 3]}})
+    assert "atlases are not asked in a sweep" in project.run("--dry-run").stdout

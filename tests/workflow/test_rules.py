@@ -144,16 +144,19 @@ def test_a_rule_takes_the_files_from_outside_that_its_row_says_and_is_told_what_
     assert not row.outside or "contents" in rule["params"]
 
 
-def edges(project):
+def edges(project, targets):
     """Pairs of rules of which the second takes what the first makes."""
-    done = project.run(*TARGETS, "--rulegraph")
+    done = project.run(*targets, "--rulegraph")
     assert done.returncode == 0, done.stdout
     names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', done.stdout, flags=re.M))
     return {(names[one], names[other]) for one, other in re.findall(r"^\s*(\d+) -> (\d+)$", done.stdout, flags=re.M)}
 
 
 def test_a_row_names_the_stages_whose_files_its_rule_takes(make):
-    found = set.union(*(edges(make(scope)) for scope in ("slide", "cohort")))
+    found = set.union(*(edges(make(scope), TARGETS) for scope in ("slide", "cohort")))
+    novel = make("tissue")
+    novel.change({"clustering": {"cells": "novel"}, "sweep": {}})
+    found |= edges(novel, ["all"])
     seen = {(PARTS.get(one, one), other) for one, other in found if {one, other} <= {*STAGES}}
     told = {(one, name) for name, row in STAGES.items() for one in (*row.after, *row.sometimes)}
     # benchmarks and cohort show what is there: which stages that is differs from run to run, and their rows name none.

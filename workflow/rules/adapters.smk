@@ -91,6 +91,12 @@ def of_members(stage, key):
     ]
 
 
+def learnt_of_members(wildcards):
+    """What an atlas says of every slide of the group, if only what is new to it is clustered."""
+    of_novel = plan.settings(wildcards.group).of_novel
+    return of_members("apply_atlas", "learnt")(wildcards) if of_novel else []
+
+
 def slides_of_members(wildcards):
     return [
         named_as_it_is(plan.sample(member).path)

@@ -5,6 +5,7 @@ rule cluster:
     input:
         umap=of_group("reduce", "umap"),
         facts=of_group("reduce", "facts"),
+        learnt=learnt_of_members,
     output:
         clusters=f"{RESULTS}/{{group}}/clusters.json",
         plot=report(

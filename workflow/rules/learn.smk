@@ -7,7 +7,6 @@ rule learn_atlas:
         embeddings=every(partial(wanted.of_teaching, stage="embed", key="embeddings")),
         columns=every(partial(wanted.of_teaching, stage="embed", key="columns")),
         cells=every(partial(wanted.of_teaching, stage="segment", key="cells")),
-        clusters=every(partial(wanted.of_teaching, stage="cluster", key="clusters")),
     output:
         atlas=f"{RESULTS}/atlas/{{atlas}}.atlas",
         page=report(

@@ -1,6 +1,5 @@
 """Learn an atlas from what people said of slides."""
 
-from clusterfirst.clustering.document import Clustering
 from clusterfirst.io import ClusterfirstError, log_to, read_json
 from clusterfirst.labels import people
 from clusterfirst.learning import page
@@ -20,8 +19,7 @@ if __name__ == "__main__":
                 f"slides {names[0]} and {name} were embedded with different models, so they cannot teach one atlas"
             )
     said = [
-        people.read_labels(file, cells, Clustering.read(clusters))
-        for file, cells, clusters in zip(given.said, given.cells, given.clusters, strict=True)
+        people.read_labels(file, cells, None) for file, cells in zip(given.said, given.cells, strict=True)
     ]
     atlas = learn(
         snakemake.wildcards.atlas,

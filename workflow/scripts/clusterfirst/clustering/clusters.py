@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,32 @@ class Clusters:
     representatives: list[np.ndarray]
     tree: Tree
     clusterer: Clusterer
+
+
+    def among(self, count: int, rows: np.ndarray) -> Clusters:
+        """Return the same clusters among so many cells, all others being noise.
+
+        Parameters
+        ----------
+        count
+            Of cells.
+        rows
+            Which of them are clustered.
+        """
+
+        def spread(values: np.ndarray, others) -> np.ndarray:
+            every = np.full(count, others, values.dtype)
+            every[rows] = values
+            return every
+
+        return replace(
+            self,
+            cluster_id=spread(self.cluster_id, NOISE),
+            leaf_id=spread(self.leaf_id, NOISE),
+            assigned=spread(self.assigned, False),
+            confidence=spread(self.confidence, 0),
+            representatives=[rows[chosen] for chosen in self.representatives],
+        )
 
 
 def cluster(

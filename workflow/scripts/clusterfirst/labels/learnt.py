@@ -7,18 +7,18 @@ and ``novelty``, 0 to 1; row *i* is cell *i*. Its metadata name the atlas, its s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..io import ClusterfirstError, read_metadata, write_table
+from ..io import ClusterfirstError, log, read_metadata, write_table
 from . import Labels
 
 if TYPE_CHECKING:
     from ..clustering.document import Clustering
 
-KIND = "learnt"
+KIND, MOST = "learnt", "max_novelty"
 
 
 def write(
@@ -54,6 +54,24 @@ def write(
         }
     )
     write_table(table, path, {KIND: dict(metadata)})
+
+
+def novel_rows(paths: Sequence[str | os.PathLike]) -> np.ndarray:
+    """Return which cells of some slides, one after the other, are unlike anything that their atlas was taught."""
+    import pyarrow.parquet as pq
+
+    novel = [
+        pq.read_table(path, columns=["novelty"])["novelty"].to_numpy() > read_metadata(path)[KIND]["settings"][MOST]
+        for path in paths
+    ]
+    found = np.concatenate(novel)
+    facts = read_metadata(paths[0])[KIND]
+    log.info(
+        "%d of %d cells (%.1f %%) look like nothing that atlas %s was taught (of taught kinds %.1f %% would)",
+        *(found.sum(), len(found), 100 * found.mean() if len(found) else 0),
+        *(facts["atlas"]["name"], 100 * (1 - facts["settings"][MOST])),
+    )
+    return np.flatnonzero(found)
 
 
 def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clustering) -> Labels:

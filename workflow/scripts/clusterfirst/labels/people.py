@@ -117,8 +117,8 @@ def read(path: str | os.PathLike, count: int, *, cells_sha256: str) -> Exported:
     return Exported(Path(path).name, facts, classes, label, source, who)
 
 
-def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clustering) -> Labels:
-    """Read what people said; see `labels.LabelSource`."""
+def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clustering | None) -> Labels:
+    """Read what people said; see `labels.LabelSource`. Without clusters, it is not told whether they have changed."""
     # Not above: planning looks for exports, and needs nothing of what reads outlines.
     import pyarrow.parquet as pq
 
@@ -127,7 +127,7 @@ def read_labels(path: str | os.PathLike, masks: str | os.PathLike, clusters: Clu
     cells = pq.ParquetFile(masks).read(columns=["x", "y", "cell_id"])
     which = fingerprint(*(cells[name].to_numpy() for name in ("x", "y", "cell_id")))
     found = read(path, len(cells), cells_sha256=which)
-    same = found.facts["leaves_sha256"] == clusters.leaves_fingerprint
+    same = clusters is None or found.facts["leaves_sha256"] == clusters.leaves_fingerprint
     if not same:
         log.warning(
             "labels %s were made before these cells were clustered anew: labels stay with their cells, but clusters "

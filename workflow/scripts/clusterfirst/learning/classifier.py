@@ -17,6 +17,9 @@ _TRUST = 3.0
 _ANCHOR = 0.003
 """What a silver cell counts for in the head beside a gold one: without any, two dozen answers that were asked for where
 it is doubtful would decide about everything."""
+_ENOUGH = 20
+"""With so many answers, a class can do without stand-ins."""
+_SEED = 0
 _RIDGE, _AT = 1.0, 500
 _FEWEST, _MOST = 0.3, 3.0
 """The head's ridge: `_RIDGE` with `_AT` answers, less with more, as the root of their number, between these bounds."""
@@ -107,6 +110,35 @@ def head(silver: Sums, taught: np.ndarray | None, gold: Sums, ridge: float) -> n
     return found[: len(products)] + beside @ found[len(products) :]
 
 
+def stand_ins(gold: np.ndarray, silver: np.ndarray, classes: int) -> np.ndarray:
+    """Choose silver cells that stand beside gold ones, of classes that hardly anybody looked at.
+
+    A head that never saw a class would never say it, however many clusters were named so. As many as there would be of
+    it if answers were as common as names, up to `_ENOUGH` together with those that there are.
+
+    Parameters
+    ----------
+    gold, silver
+        n classes each, numbers from 0; −1: unknown.
+    classes
+        K.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows, rising.
+    """
+    answers, names = (np.bincount(known[known >= 0], minlength=classes) for known in (gold, silver))
+    wished = np.minimum(np.rint(answers.sum() * names / max(1, names.sum())), _ENOUGH).astype(int) - answers
+    rng = np.random.default_rng(_SEED)
+    chosen = [
+        rng.choice(own, min(count, len(own)), replace=False)
+        for own, count in ((np.flatnonzero(silver == one), wished[one]) for one in range(classes))
+        if count > 0
+    ]
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+
+
 def usual_ridge(answers: int) -> float:
     """Return the ridge of a head of so many answers, at least one, that is to serve the cells it was asked about."""
     return float(np.clip(_RIDGE * np.sqrt(_AT / answers), _FEWEST, _MOST))
@@ -143,6 +175,8 @@ class Classifier:
         classes
             Of each, the name.
         """
+        self._names = np.full(len(self._rows), -1)
+        self._names[cells] = classes
         self._silver = Sums.none(self._rows.shape[1], self._classes)
         self._silver.add(self._rows[cells], classes)
         self._teacher = teacher(self._silver)
@@ -154,8 +188,10 @@ class Classifier:
     def scores(self) -> np.ndarray:
         """Learn from all that was said, and return N × K scores; all 0 if nothing was."""
         known = np.flatnonzero(self._answers >= 0)
+        others = stand_ins(self._answers, np.where(self._answers < 0, self._names, -1), self._classes)
         gold = Sums.none(self._rows.shape[1], self._classes)
         gold.add(self._rows[known], self._answers[known])
+        gold.add(self._rows[others], self._names[others])
         weights = head(self._silver, self._teacher, gold, usual_ridge(max(1, len(known))))
         return self._rows @ weights.astype(self._rows.dtype)
 

@@ -14,7 +14,7 @@ from . import novelty
 from .atlas import Atlas
 from .basis import Basis
 from .calibration import Calibration, calibration_error, reliability
-from .classifier import Sums, head, teacher, usual_ridge
+from .classifier import Sums, head, stand_ins, teacher, usual_ridge
 from .novelty import Crowd
 from .recipe import Recipe
 from .teaching import Lesson
@@ -80,7 +80,10 @@ def learn(
     rows, basis = _taught(slides, lesson, recipe, learning, threads)
     classes = len(lesson.classes)
     folds = range(int(rows.fold.max()) + 1)
-    silver, gold = ([_sums(rows, fold, which, classes) for fold in folds] for which in ("silver", "gold"))
+    others = stand_ins(rows.gold, rows.silver, classes)
+    seen = rows.gold.copy()
+    seen[others] = rows.silver[others]
+    silver, gold = ([_sums(rows, said, fold, classes) for fold in folds] for said in (rows.silver, seen))
     truth, looked_at = rows.known, rows.gold >= 0
     judging = looked_at if looked_at.sum() >= _ENOUGH else np.ones(len(truth), bool)
 
@@ -168,8 +171,7 @@ def _folds(slide: np.ndarray, x: np.ndarray) -> np.ndarray:
     return (np.argsort(np.argsort(x, kind="stable")) * _STRIPS) // len(x)
 
 
-def _sums(rows: _Rows, fold: int, which: str, classes: int) -> Sums:
-    said = getattr(rows, which)
+def _sums(rows: _Rows, said: np.ndarray, fold: int, classes: int) -> Sums:
     own = (rows.fold == fold) & (said >= 0)
     sums = Sums.none(rows.columns.shape[1], classes)
     sums.add(rows.columns[own], said[own])

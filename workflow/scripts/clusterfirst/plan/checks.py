@@ -36,6 +36,7 @@ def problems(plan: Plan, has_weights: Callable[[str], bool]) -> list[str]:
         *_unknown_balance(plan),
         *_missing_models(plan),
         *_missing_atlases(plan, has_weights),
+        *_novel_to_nothing(plan),
     ]
     return list(dict.fromkeys(found))
 
@@ -68,6 +69,15 @@ def _missing_atlases(plan: Plan, is_there: Callable[[str], bool]) -> Iterator[st
             yield f"config: apply.atlas: no file {atlas}; `snakemake learn` makes atlases, of labelled slides"
 
 
+def _novel_to_nothing(plan: Plan) -> Iterator[str]:
+    """Clusters of novel cells, where no atlas says which these are."""
+    for settings in plan.every_settings():
+        if settings.of_novel and not settings.apply["atlas"]:
+            yield "config: clustering.cells is novel, but to what? Set apply.atlas"
+    if any(plan.settings(trial + slide).of_novel for trial in plan.whole_trials for slide in plan.slides_of[trial]):
+        yield "config: clustering.cells is novel, and atlases are not asked in a sweep: set it to all, or sweep nothing"
+
+
 def _missing_objects(plan: Plan) -> Iterator[str]:
     """Slides that are to take outlines from elsewhere, and say none."""
     for trial, slides in plan.slides_of.items():
@@ -89,7 +99,7 @@ def _different_settings(plan: Plan) -> Iterator[str]:
             # Of the same tissue, they are one.
             if settings is first:
                 continue
-            for section in _SHARED:
+            for section in (*_SHARED, *(["apply"] if first.of_novel else [])):
                 own, shared = getattr(settings, section), getattr(first, section)
                 for key in own:
                     if own[key] != shared[key]:

@@ -13,6 +13,9 @@ from ..segmentation import GIVEN
 from .trials import ORDER
 
 
+NOVEL = "novel"
+
+
 @dataclass(frozen=True)
 class Settings:
     """All settings that hold for a slide: sections of the configuration, values by key. Nobody changes them.
@@ -54,6 +57,11 @@ class Settings:
         kept = {name: value for name, value in asdict(self).items() if name not in others}
         typical = {key: value for key, value in self.representatives.items() if key != "annotation"}
         return kept | {"representatives": typical}
+
+    @property
+    def of_novel(self) -> bool:
+        """Whether only cells are clustered that are unlike anything taught."""
+        return self.clustering["cells"] == NOVEL
 
     @property
     def typical(self) -> dict:

@@ -57,8 +57,10 @@ def slides_of(plan: Plan, chain: str) -> frozenset[str]:
     return frozenset(
         slide
         for slide in plan.small
-        # What cells are called is known only after the clusters.
-        if (plan.groups.of_slide(slide) == slide) == alone and not wanted.classes(plan, slide, "annotation")
+        # What cells are called is known only after the clusters, and which are novel only from an atlas.
+        if (plan.groups.of_slide(slide) == slide) == alone
+        and not wanted.classes(plan, slide, "annotation")
+        and not (alone and plan.settings(slide).of_novel)
     )
 
 
@@ -142,7 +144,7 @@ def _reduce(plan: Plan, slide: str) -> Told:
 
 def _cluster(plan: Plan, slide: str) -> Told:
     settings = plan.settings(slide)
-    files = {key: plan.at("reduce", slide, key) for key in ("umap", "facts")}
+    files = {key: plan.at("reduce", slide, key) for key in ("umap", "facts")} | {"learnt": []}
     return files, {"settings": settings.clustering, "typical": settings.typical, "gpu": plan.config["gpu"]}
 
 

@@ -279,6 +279,22 @@ _ROWS = (
         gpu=NETWORK,
         contract=True,
     ),
+    # Of all cells at once their own part of what describes them, and what is said of them.
+    Stage(
+        "apply_atlas",
+        SLIDE,
+        {"learnt": SlideFolder.learnt},
+        Fit(
+            memory={"job": 500, "kcells": 2},
+            seconds={"job": 20},
+            core_seconds={"kcells": 0.3},
+            disk={"job": 10, "kcells": 0.3, "mvalues": 4},
+        ),
+        after=("segment", "embed"),
+        outside=(ATLAS,),
+        when=lambda case: case.applied,
+        optional=True,
+    ),
     Stage(
         "reduce",
         GROUP,
@@ -312,6 +328,7 @@ _ROWS = (
             disk={"job": 10, "ktogether": 0.2},
         ),
         after=("reduce",),
+        sometimes={"apply_atlas": lambda case: case.settings.of_novel},
         section="clustering",
         gpu=CUML,
         part="share_clusters",
@@ -359,23 +376,7 @@ _ROWS = (
         {"atlas": ResultsFolder.atlas, "page": ResultsFolder.atlas_page},
         # The described cells of the largest slide, and 100,000 cells in a basis of some 1,400 columns.
         Fit(memory={"job": 3000, "slides": 1}, seconds={"job": 300, "slides": 20}, disk={"job": 50, "slides": 1}),
-        after=("segment", "embed", "cluster"),
-    ),
-    # Of all cells at once their own part of what describes them, and what is said of them.
-    Stage(
-        "apply_atlas",
-        SLIDE,
-        {"learnt": SlideFolder.learnt},
-        Fit(
-            memory={"job": 500, "kcells": 2},
-            seconds={"job": 20},
-            core_seconds={"kcells": 0.3},
-            disk={"job": 10, "kcells": 0.3, "mvalues": 4},
-        ),
         after=("segment", "embed"),
-        outside=(ATLAS,),
-        when=lambda case: case.applied,
-        optional=True,
     ),
     Stage(
         "label_cells",

@@ -105,7 +105,8 @@ def steps(plan: Plan, trial: str, slide: str) -> Iterator[Step]:
             yield Step(unit(row, slide), row.name, own)
             continue
         of_group = [f"{unit(one, group)}/{one.name}" for one in needed if one.of == GROUP]
-        yield Step(unit(row, group), row.name, of_group or own)
+        of_slides = [after for one, after in zip(needed, own, strict=True) if one.of != GROUP]
+        yield Step(unit(row, group), row.name, of_group + of_slides)
         if row.part:
             yield Step(unit(row, slide), row.part, [f"{unit(row, group)}/{row.name}", *of_group])
 
