@@ -17,10 +17,12 @@ import numpy as np
 from machine import machine
 
 from clusterfirst.io import read_json
-from clusterfirst.learning.apply import apply
+from clusterfirst.learning.apply import ask, decide
 from clusterfirst.learning.basis import Basis
 from clusterfirst.learning.classifier import Sums, head, teacher
 from clusterfirst.learning.learn import learn
+from clusterfirst.learning.recipe import Recipe
+from clusterfirst.learning.taught import Taught
 from clusterfirst.learning.teaching import Lesson
 from clusterfirst.plan.layout import SlideFolder
 from clusterfirst.reduction import inputs
@@ -61,27 +63,26 @@ def main(embedded: Path) -> None:
     print(f"\n{machine()}\n\n| what | cells | s | peak of the process, MB |\n|---|---:|---:|---:|")
 
     with tempfile.TemporaryDirectory() as work:
-        taught = repeated(small, 10_000, Path(work))
+        teaching = repeated(small, 10_000, Path(work))
         said = rng.integers(4, size=10_000)
         gold = np.where(np.arange(10_000) < 2_000, said, -1)
         silver = np.where(gold < 0, said, -1)
         classes = tuple({"name": f"class {number}", "colour": "#808080"} for number in range(4))
         lesson = Lesson(classes, gold, silver, np.repeat([0, 1], 5_000), ("a", "b"))
         halves = [
-            inputs.SlideEmbedding(name, taught.values[part], taught.positions[part], taught.blocks)
+            inputs.SlideEmbedding(name, teaching.values[part], teaching.positions[part], teaching.blocks)
             for name, part in (("a", slice(0, 5_000)), ("b", slice(5_000, 10_000)))
         ]
         began = time.perf_counter()
-        atlas = learn(
-            "timed",
+        taught = Taught.of(
             halves,
             lesson,
-            embedding=columns,
-            mpp=[0.5, 0.5],
-            reduction=REDUCTION,
-            learning=LEARNING,
+            Recipe.fit(halves, REDUCTION, LEARNING),
+            features=LEARNING["random_features"],
+            patients="ab",
             threads=2,
         )
+        atlas, _ = learn("timed", taught, embedding=columns, mpp=[0.5, 0.5])
         took = time.perf_counter() - began
         print(f"| learn an atlas, two slides, 2,000 answers | 10,000 | {took:.1f} | {peak_mb():,.0f} |")
 
@@ -89,7 +90,7 @@ def main(embedded: Path) -> None:
             slide = repeated(small, count, Path(work))
             usual = {"min_probability": 0.5, "max_novelty": 0.95, "priors": "slide"}
             began = time.perf_counter()
-            apply(atlas, slide, usual, embedding=columns, mpp=0.5, threads=2)
+            decide(atlas, ask(atlas, slide, embedding=columns, mpp=0.5, threads=2), usual)
             print(f"| apply it | {count:,} | {time.perf_counter() - began:.1f} | {peak_mb():,.0f} |", flush=True)
 
     rows = rng.normal(size=(500_000, 188)).astype(np.float32)

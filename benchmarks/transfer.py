@@ -9,6 +9,7 @@ others test: to choose settings by.
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from labelling import OURS, images, preset, run
 from machine import machine
 
 from clusterfirst.evaluation.transfer import BOTH, Known, Transfer
-from clusterfirst.learning.apply import apply
+from clusterfirst.learning.apply import ask, decide
 from clusterfirst.plan.layout import SlideFolder
 
 _SAID = 200
@@ -62,12 +63,11 @@ def left_out(sides: dict[str, list[Path]], work: Path, known) -> None:
         masked = []
         for one in teach:
             own = one.truth == name if name else np.zeros(len(one.truth), bool)
-            masked.append(
-                Known(one.slide, np.where(own, None, one.truth), np.where(own, -1, one.cluster), one.embedding, one.mpp)
-            )
+            masked.append(replace(one, truth=np.where(own, None, one.truth), cluster=np.where(own, -1, one.cluster)))
         atlas, _ = Transfer(masked, test, threads=2, **settings).atlas(BOTH, _SAID, 0)
         usual = {"min_probability": 0, "max_novelty": 1, "priors": "taught"}
-        said = [apply(atlas, one.slide, usual, embedding=one.embedding, mpp=one.mpp, threads=2) for one in test]
+        asked = [ask(atlas, one.slide, embedding=one.embedding, mpp=one.mpp, threads=2) for one in test]
+        said = [decide(atlas, one, usual) for one in asked]
         novelty, truth = (
             np.concatenate(parts) for parts in ([one.novelty for one in said], [one.truth for one in test])
         )
@@ -104,6 +104,7 @@ def read(sides: dict[str, list[Path]], work: Path):
             Clustering.read(folder.clusters).cluster_id,
             json.loads(folder.embedding_columns.read_text()),
             SlideFacts.of(folder.cells).mpp,
+            image.stem,
         )
 
     schema = yaml.safe_load((Path(__file__).parent.parent / "workflow/schemas/config.schema.yaml").read_text())

@@ -15,11 +15,13 @@ from clusterfirst.io import ClusterfirstError, read_metadata
 from clusterfirst.labels import Labels, learnt
 from clusterfirst.learning import atlas as atlas_module
 from clusterfirst.learning import page
-from clusterfirst.learning.apply import apply
+from clusterfirst.learning.apply import ask, decide
 from clusterfirst.learning.atlas import VERSION, Atlas
 from clusterfirst.learning.calibration import Calibration, calibration_error, reliability, softmax
-from clusterfirst.learning.learn import learn
+from clusterfirst.learning.learn import by_answers, confusions, learn
 from clusterfirst.learning.novelty import Crowd, Novelty, choose, nearest, strangeness
+from clusterfirst.learning.recipe import Recipe
+from clusterfirst.learning.taught import Taught
 from clusterfirst.learning.teaching import Lesson
 from clusterfirst.reduction.inputs import Block, SlideEmbedding
 
@@ -51,18 +53,18 @@ def said(truth, *, reviewed=60, wrong=0.2, seed=0, classes=CLASSES):
     return Labels(label, how, np.full(len(truth), "Ada", object), nobody, classes, {})
 
 
-def taught(names="abc", **options):
+def school(names="abc", patients=None, **options):
+    """What teaches, the atlas, and what it says of cells left out."""
     slides, truths = zip(*(slide(name, ord(name)) for name in names), strict=True)
     lesson = Lesson.of(list(names), [said(truth, **options) for truth in truths])
-    return learn(
-        "mine",
-        slides,
-        lesson,
-        embedding=EMBEDDING,
-        mpp=[0.5] * len(slides),
-        reduction=REDUCTION,
-        learning=LEARNING,
+    taught = Taught.of(
+        slides, lesson, Recipe.fit(slides, REDUCTION, LEARNING), features=60, patients=patients or names, threads=1
     )
+    return taught, *learn("mine", taught, embedding=EMBEDDING, mpp=[0.5] * len(slides))
+
+
+def taught(names="abc", **options):
+    return school(names, **options)[1]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def file(atlas, tmp_path_factory):
 
 
 def asked(atlas, one, embedding=EMBEDDING, mpp=0.5, **changes):
-    return apply(atlas, one, USUAL | changes, embedding=embedding, mpp=mpp, threads=1)
+    return decide(atlas, ask(atlas, one, embedding=embedding, mpp=mpp, threads=1), USUAL | changes)
 
 
 # --- learning and applying ---
@@ -110,15 +112,55 @@ def test_what_was_measured_holds_on_slides_left_out(atlas):
 def test_without_cells_that_somebody_looked_at_names_judge_and_that_is_said(tmp_path):
     one = taught(reviewed=0)
     assert one.measured["reviewed"] == {"cells": 0, "right": None}
-    page.write(one, tmp_path / "page.html")
+    page.write(one, [], [], tmp_path / "page.html")
     assert "Of 720 cells people said only what their cluster is" in (tmp_path / "page.html").read_text()
 
 
 def test_a_single_slide_is_cut_into_strips_and_that_is_said(tmp_path):
     one = taught("a")
     assert (one.measured["left_out"], one.measured["low"]) == ("strips", None)
-    page.write(one, tmp_path / "page.html")
+    page.write(one, [], [], tmp_path / "page.html")
     assert "says nothing of other slides" in (tmp_path / "page.html").read_text()
+
+
+def test_all_slides_of_a_patient_are_left_out_together():
+    one, atlas, _ = school("abcd", patients=["p", "q", "p", "q"])
+    assert (atlas.measured["left_out"], atlas.taught["patients"]) == ("patients", 2)
+    folds = {"abcd"[slide]: set(one.fold[one.slide == slide].tolist()) for slide in range(4)}
+    assert folds["a"] == folds["c"]
+    assert folds["b"] == folds["d"]
+    assert folds["a"] != folds["b"]
+    assert atlas.measured["low"] is None, "two patients tell nothing of how much patients differ"
+    # Of one patient only, slides are left out, and the page says what that is worth.
+    _, atlas, _ = school("ab", patients="pp")
+    assert (atlas.measured["left_out"], atlas.taught["patients"]) == ("slides", 1)
+
+
+def test_more_answers_are_worth_more_as_far_as_names_are_wrong():
+    one, atlas, _ = school(reviewed=80, wrong=0.45)
+    curve = by_answers(one, atlas.measured["ridge"])
+    assert [step["answers"] for step in curve] == [0, 25, 50, 100, 200, 240]
+    assert curve[-1]["right"] == atlas.measured["reviewed"]["right"]
+    assert curve[-1]["right"] > curve[0]["right"]
+    few, atlas, _ = school(reviewed=10)
+    assert by_answers(few, atlas.measured["ridge"]) == []
+
+
+def test_confusions_are_the_commonest_pairs_and_begin_with_cells_that_somebody_looked_at():
+    one, _, chances = school(wrong=0.3)
+    found = confusions(one, chances, most=2, cells=5)
+    matrix = np.zeros((2, 2), int)
+    np.add.at(matrix, (one.truth, chances.argmax(axis=1)), 1)
+    assert [(each.said, each.taken, each.count) for each in found] == sorted(
+        ((said, 1 - said, matrix[said, 1 - said]) for said in (0, 1)), key=lambda each: -each[2]
+    )
+    sure = dict(zip(one.cell, chances.max(axis=1), strict=True))
+    for each in found:
+        assert len(each.cells) == 5
+        gold = one.lesson.gold[each.cells] >= 0
+        assert (np.diff(gold.astype(int)) <= 0).all()
+        surest = [sure[cell] for cell in each.cells[~gold]]
+        assert surest == sorted(surest, reverse=True)
 
 
 def test_the_order_of_slides_hardly_matters_and_the_same_is_the_same_bytes(file, tmp_path):

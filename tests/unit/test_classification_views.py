@@ -6,6 +6,7 @@ from PIL import Image
 
 from clusterfirst.clustering import palette
 from clusterfirst.clustering.document import Clustering
+from clusterfirst.drawing import crops
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.proposing import views
 
@@ -20,7 +21,7 @@ def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     results = make(folder, slides={"a": 150, "b": 120}, group="cohort", edge=700, groups=3)
     clusters = Clustering.read(results / "groups/cohort/clusters.json")
-    sources = [views.Source(folder / f"slides/{name}.png", results / name / "masks.parquet") for name in "ab"]
+    sources = [crops.Source(folder / f"slides/{name}.png", results / name / "masks.parquet") for name in "ab"]
     (folder / "views").mkdir()
     views.draw(clusters, sources, folder / "views", per_cluster=3, threads=2)
     return folder, clusters, sources

@@ -85,7 +85,7 @@ def test_a_missing_column_is_named_with_what_the_header_has(sheet):
 
 
 def test_columns_of_ones_own_are_welcome(sheet):
-    assert sheet("slide,patient,path,stain\na,7,a.svs,HE\n") == [Sample("a", "a.svs")]
+    assert sheet("slide,scanner,path,stain\na,7,a.svs,HE\n") == [Sample("a", "a.svs")]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

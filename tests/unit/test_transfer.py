@@ -1,5 +1,7 @@
 """What an atlas is worth on slides that taught nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def slide(name, seed, *, wrong=0.2, count=200):
     truth[-10:] = None
     cluster = np.where(rng.random(count) < wrong, 1 - number, number)
     embedding = SlideEmbedding(name, values, rng.uniform(0, 200, (count, 2)), (Block("m", 0, 6, True),))
-    return Known(embedding, truth, cluster, {"settings": {}, "models": MODELS}, 0.5)
+    return Known(embedding, truth, cluster, {"settings": {}, "models": MODELS}, 0.5, name)
 
 
 def carried(teach=("a", "b"), test=("c", "d"), **options):
@@ -62,10 +64,7 @@ def test_the_same_is_counted_again(tmp_path):
 
 def test_classes_that_only_test_are_wrong_and_count():
     one = carried()
-    test = [
-        Known(each.slide, np.where(each.truth == "two", "three", each.truth), each.cluster, each.embedding, each.mpp)
-        for each in one.test
-    ]
+    test = [replace(each, truth=np.where(each.truth == "two", "three", each.truth)) for each in one.test]
     found = Transfer(one.teach, test, threads=1, **SETTINGS).run()
     (best,) = {each.right.sum() for each in found if each.method == ALL and each.priors == "taught"}
     assert best <= sum((each.truth == "one").sum() for each in test)
@@ -74,6 +73,6 @@ def test_classes_that_only_test_are_wrong_and_count():
 
 def test_a_side_without_known_cells_is_refused():
     nobody = slide("c", 1)
-    nobody = Known(nobody.slide, np.full(200, None), nobody.cluster, nobody.embedding, nobody.mpp)
+    nobody = replace(nobody, truth=np.full(200, None))
     with pytest.raises(ClusterfirstError, match="no cell of the slides with split test has a class"):
         Transfer([slide("a", 0)], [nobody], threads=1, **SETTINGS)

@@ -45,6 +45,8 @@ def test_an_atlas_and_its_page_are_made_of_what_was_named(taught):
     assert sum(atlas.taught["reviewed"].values()) == 0
     html = (taught.folder / "results/atlas/cells.html").read_text()
     assert "Strips of the one slide" in html
+    assert "taken for" in html
+    assert "data:image/jpeg" in html
     assert taught.jobs("learn") == set()
 
 
@@ -133,7 +135,9 @@ def test_only_what_is_new_to_an_atlas_is_clustered_and_named_and_taught_to_it(ta
         assert new.any() or slide == "a"
         assert ((cells["cluster_id"] >= 0) == new).all()
         assert cells["cluster_id"].nunique() <= 4
-        assert "look like nothing that atlas cells was taught" in (project.results(slide) / "logs/cluster.log").read_text()
+        assert (
+            "look like nothing that atlas cells was taught" in (project.results(slide) / "logs/cluster.log").read_text()
+        )
     clusters = read_json(project.results("b") / "clusters.json")
     assert {cell for one in clusters["clusters"] for cell in one["representatives"]} <= set(np.flatnonzero(new))
     say(

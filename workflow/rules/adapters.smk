@@ -226,6 +226,12 @@ def atlas_to_learn():
     return [atlas, atlas.removesuffix(".atlas") + ".html"]
 
 
+def slides_that_teach(wildcards):
+    with plainly():
+        slides = wanted.teaching_slides(plan)
+    return [ancient(named_as_it_is(plan.sample(slide).path)) for slide in slides]
+
+
 def learnable():
     """Names of atlases that can be learnt; that which labels slides of this run, only if that is asked for."""
     own = wanted.own_atlas(plan)

@@ -289,6 +289,7 @@ rule transfer_labels:
                 plan.groups.of_slide(slide) for slide in wanted.split_slides(plan)
             ]
         ),
+        patients=every(lambda plan: wanted.patients(plan, wanted.split_slides(plan))),
         settings=every(partial(wanted.teaching_settings, find=wanted.split_slides)),
     script:
         "../scripts/transfer_labels.py"

@@ -3,6 +3,8 @@
 
 rule learn_atlas:
     input:
+        # For pictures of what is taken for what: when they were written does not matter.
+        shown=slides_that_teach,
         said=every(wanted.teaching_labels),
         embeddings=every(partial(wanted.of_teaching, stage="embed", key="embeddings")),
         columns=every(partial(wanted.of_teaching, stage="embed", key="columns")),
@@ -28,6 +30,7 @@ rule learn_atlas:
         **asks("learn_atlas"),
     params:
         slides=every(wanted.teaching_slides),
+        patients=every(lambda plan: wanted.patients(plan, wanted.teaching_slides(plan))),
         settings=every(wanted.teaching_settings),
     script:
         "../scripts/learn_atlas.py"

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 from clusterfirst.io import log_to, read_json
 from clusterfirst.labels import learnt
-from clusterfirst.learning.apply import apply
+from clusterfirst.learning.apply import ask, decide
 from clusterfirst.learning.atlas import Atlas
 from clusterfirst.reduction import inputs
 from clusterfirst.slide.facts import SlideFacts
@@ -18,14 +18,14 @@ if __name__ == "__main__":
     slide = inputs.read(
         snakemake.wildcards.slide, embeddings=given.embeddings, columns=given.columns, cells=given.cells
     )
-    said = apply(
+    asked = ask(
         atlas,
         slide,
-        settings,
         embedding=read_json(given.columns),
         mpp=SlideFacts.of(given.cells).mpp,
         threads=snakemake.threads,
     )
+    said = decide(atlas, asked, settings)
     names = np.array([*(entry["name"] for entry in atlas.classes), None], object)
     learnt.write(
         snakemake.output.learnt,

@@ -17,8 +17,8 @@ def known(params, given):
     """Each slide, with what its cells are, and its clusters."""
     slides = inputs.read_all(params.slides, given)
     groups = {group: number for number, group in enumerate(dict.fromkeys(params.groups))}
-    for slide, group, *files in zip(
-        slides, params.groups, given.said, given.clusters, given.columns, given.cells, strict=True
+    for slide, group, patient, *files in zip(
+        slides, params.groups, params.patients, given.said, given.clusters, given.columns, given.cells, strict=True
     ):
         said, clusters, columns, cells = files
         cluster = Clustering.read(clusters).cluster_id.astype(np.int64)
@@ -28,6 +28,7 @@ def known(params, given):
             np.where(cluster >= 0, cluster + _APART * groups[group], -1),
             read_json(columns),
             SlideFacts.of(cells).mpp,
+            patient,
         )
 
 

@@ -54,7 +54,6 @@ class Clusters:
     tree: Tree
     clusterer: Clusterer
 
-
     def among(self, count: int, rows: np.ndarray) -> Clusters:
         """Return the same clusters among so many cells, all others being noise.
 

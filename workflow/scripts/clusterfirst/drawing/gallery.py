@@ -12,10 +12,10 @@ import pandas as pd
 import shapely
 from PIL import Image, ImageDraw
 
-from ..clustering import palette
 from ..clustering.document import Clustering, Entry
 from ..slide.slide import Slide
-from . import draw_outline, percent, save, typeface
+from . import percent, save, typeface
+from .crops import crop
 
 CROPS = 10
 """Cells shown of each cluster."""
@@ -123,12 +123,12 @@ def gallery(
     side = side_um(polygons[[cell for _, _, cell in cells]], mpp=slide.mpp)
     sheet = _Sheet(title, [_texts(entry, len(polygons)) for entry in shown], side, len(present) - len(shown))
 
-    def crop(place: tuple[int, int, int]) -> np.ndarray:
+    def shot(place: tuple[int, int, int]) -> np.ndarray:
         row, _, cell = place
-        return _crop(slide, polygons[cell], shown[row].colour, side)
+        return crop(slide, polygons[cell], shown[row].colour, side, _CROP_PX)
 
     with ThreadPoolExecutor(threads) as pool:
-        for (row, column, _), picture in zip(cells, pool.map(crop, cells), strict=True):
+        for (row, column, _), picture in zip(cells, pool.map(shot, cells), strict=True):
             sheet.paste(row, column, picture)
     for row, entry in enumerate(shown):
         sheet.mark(row, entry.colour)
@@ -175,7 +175,7 @@ def cluster_galleries(
     with ThreadPoolExecutor(threads) as pool:
         for entry in shown:
             cells, colour = entry.representatives, entry.colour
-            crops = pool.map(lambda cell, shade=colour: _crop(slide, polygons[cell], shade, side, _WIDE_PX), cells)
+            crops = pool.map(lambda cell, shade=colour: crop(slide, polygons[cell], shade, side, _WIDE_PX), cells)
             texts = [f"cell {cell}, {confidence[cell]:.2f}" for cell in cells]
             head = f"cluster {entry.id}: {entry.size:,} cells ({percent(entry.size / len(polygons))})"
             picture = _card(title, head, colour, list(zip(crops, texts, strict=True)), side)
@@ -202,10 +202,10 @@ def _card(title: str, head: str, colour: str, crops: Sequence[tuple[np.ndarray, 
     draw.rectangle((margin, 1.2 * _TYPE_PX, margin + _TYPE_PX, 2.2 * _TYPE_PX), fill=colour)
     draw.text((margin + 2 * _TYPE_PX, 1.7 * _TYPE_PX), head, fill="black", font=bold, anchor="lm")
     draw.text((margin, 3.5 * _TYPE_PX), title, fill="#555555", font=font, anchor="lm")
-    for place, (crop, text) in enumerate(crops):
+    for place, (shot, text) in enumerate(crops):
         row, column = divmod(place, _COLUMNS)
         x, y = margin + column * step, top + row * (step + below)
-        picture.paste(Image.fromarray(crop), (x, y))
+        picture.paste(Image.fromarray(shot), (x, y))
         draw.text((x, y + _WIDE_PX + below / 2), text, fill="#555555", font=font, anchor="lm")
     y = high + _TYPE_PX
     draw.rectangle((margin, y - 2, margin + length, y + 2), fill="black")
@@ -216,27 +216,6 @@ def _card(title: str, head: str, colour: str, crops: Sequence[tuple[np.ndarray, 
 def _texts(entry: Entry, cells: int) -> tuple[str, str]:
     share = entry.size / cells
     return f"cluster {entry.id}", f"{entry.size:,} ({share:.0%})" if share >= 0.01 else f"{entry.size:,}"
-
-
-def _crop(slide: Slide, polygon, colour: str, side: int, px: int = _CROP_PX) -> np.ndarray:
-    """Read the square around a cell and draw its outline."""
-    edge = max(1, round(side / slide.mpp))
-    # At the border of the slide the cell is not in the middle: beyond, there is nothing to be seen.
-    x, y = (
-        max(0, min(round(middle - edge / 2), size - edge))
-        for middle, size in zip(_middle(polygon), slide.size, strict=True)
-    )
-    picture = slide.read(x, y, edge, edge, mpp=edge * slide.mpp / px, patch=True)
-    ring = (shapely.get_coordinates(polygon.exterior) - (x, y)) * (px / edge)
-    # On a light line even a dark colour is seen on a dark nucleus.
-    draw_outline(picture, ring, (255, 255, 255), width=4)
-    draw_outline(picture, ring, palette.rgb(colour), width=2)
-    return picture
-
-
-def _middle(polygon) -> tuple[float, float]:
-    left, top, right, bottom = polygon.bounds
-    return (left + right) / 2, (top + bottom) / 2
 
 
 class _Sheet:

@@ -18,13 +18,14 @@ from .. import html
 from ..html import tag
 from ..io import ClusterfirstError, progress
 from ..learning import asking
-from ..learning.apply import SLIDE, TAUGHT, apply
+from ..learning.apply import SLIDE, TAUGHT, ask, decide
 from ..learning.atlas import Atlas
 from ..learning.basis import Basis
 from ..learning.calibration import calibration_error, reliability
 from ..learning.classifier import Classifier
 from ..learning.learn import interval, learn
 from ..learning.recipe import Recipe
+from ..learning.taught import Taught
 from ..learning.teaching import Lesson
 from ..reduction.inputs import SlideEmbedding
 
@@ -65,6 +66,7 @@ class Known:
     embedding : dict
         Its ``embeddings.json``.
     mpp : float
+    patient : str
     """
 
     slide: SlideEmbedding
@@ -72,6 +74,7 @@ class Known:
     cluster: np.ndarray
     embedding: Mapping[str, Any]
     mpp: float
+    patient: str
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,11 @@ class Transfer:
             yield self._figures(method, seed, 0, TAUGHT, self._nearest(), None)
             return
         atlas, reviewed = self.atlas(method, count, seed)
+        asked = [
+            ask(atlas, one.slide, embedding=one.embedding, mpp=one.mpp, threads=self._threads) for one in self.test
+        ]
         for priors in (TAUGHT, SLIDE):
-            settings = {**_EVERYTHING, "priors": priors}
-            applied = [
-                apply(atlas, one.slide, settings, embedding=one.embedding, mpp=one.mpp, threads=self._threads)
-                for one in self.test
-            ]
+            applied = [decide(atlas, one, {**_EVERYTHING, "priors": priors}) for one in asked]
             label = np.concatenate([one.label for one in applied])[self.judged]
             sure = np.concatenate([one.probability for one in applied])[self.judged]
             yield self._figures(method, seed, reviewed, priors, self.classes[label], sure)
@@ -214,17 +216,16 @@ class Transfer:
             np.repeat(np.arange(len(slides)), [len(one.values) for one in slides]),
             tuple(one.slide for one in slides),
         )
-        learnt = learn(
-            "transfer",
+        taught = Taught.of(
             slides,
             lesson,
-            embedding=self.teach[0].embedding,
-            mpp=[one.mpp for one in self.teach],
-            reduction=self._reduction,
-            learning=self._learning,
+            self._recipe,
+            features=self._learning["random_features"],
+            patients=[one.patient for one in self.teach],
             threads=self._threads,
         )
-        return learnt, len(asked)
+        atlas, _ = learn("transfer", taught, embedding=self.teach[0].embedding, mpp=[one.mpp for one in self.teach])
+        return atlas, len(asked)
 
     def _reviewed(self, method: str, count: int, seed: int) -> np.ndarray:
         """Cells that somebody looks at, of those whose class is known."""
@@ -302,7 +303,7 @@ def table(transfer: Transfer, found: Sequence[Figures]):
 
 
 def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.PathLike) -> None:
-    """Write a page with the means over seeds, and intervals over the slides that test."""
+    """Write a page with the means over seeds, and intervals over the patients that test."""
     ways = list(dict.fromkeys((one.method, one.reviewed, one.priors) for one in found))
     rows = []
     for method, reviewed, priors in ways:
@@ -328,7 +329,7 @@ def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.Path
             "p",
             f"{teach} slides with {len(transfer.known):,} known cells taught; {int(transfer.cells.sum()):,} known "
             f"cells of {test} other slides tested. Nothing of these was named. Means over seeds; 95 % intervals over "
-            "slides.",
+            f"patients ({len({one.patient for one in transfer.test})}; a slide without one counts as one).",
         ),
         html.table(
             [
@@ -346,7 +347,9 @@ def write_page(transfer: Transfer, found: Sequence[Figures], path: str | os.Path
 def _right(transfer: Transfer, own: Sequence[Figures]) -> str:
     right = np.mean([one.right for one in own], axis=0)
     value = f"{100 * right.sum() / transfer.cells.sum():.1f} %"
-    low, high = interval(np.column_stack([right, transfer.cells])[transfer.cells > 0])
+    own = transfer.cells > 0
+    patients = np.unique([one.patient for one in transfer.test], return_inverse=True)[1]
+    low, high = interval(np.column_stack([right, transfer.cells])[own], patients[own])
     if low is None:
         return value
     # An interval is not to be broken.

@@ -20,6 +20,22 @@ TAUGHT, SLIDE = "taught", "slide"
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What an atlas holds of a slide's n cells, before anything is decided.
+
+    Attributes
+    ----------
+    chances : numpy.ndarray
+        n × K float32, where classes are as common as where it was taught.
+    novelty : numpy.ndarray
+        n float32 in 0 to 1.
+    """
+
+    chances: np.ndarray
+    novelty: np.ndarray
+
+
+@dataclass(frozen=True)
 class Applied:
     """What an atlas says of a slide's n cells.
 
@@ -41,16 +57,8 @@ class Applied:
     facts: dict[str, Any]
 
 
-def apply(
-    atlas: Atlas,
-    slide: SlideEmbedding,
-    settings: Mapping[str, Any],
-    *,
-    embedding: Mapping[str, Any],
-    mpp: float,
-    threads: int,
-) -> Applied:
-    """Say what the cells of a slide are.
+def ask(atlas: Atlas, slide: SlideEmbedding, *, embedding: Mapping[str, Any], mpp: float, threads: int) -> Asked:
+    """Ask an atlas about the cells of a slide.
 
     Parameters
     ----------
@@ -58,8 +66,6 @@ def apply(
         What was learnt.
     slide
         Its cells.
-    settings
-        The ``apply`` section of the configuration.
     embedding
         Its ``embeddings.json``.
     mpp
@@ -83,6 +89,22 @@ def apply(
     parts = atlas.recipe.walk(own, slide.positions, threads=threads)
     for rows, described in progress(parts, total=-(-count // _CHUNK_ROWS), what="cells"):
         chances[rows] = atlas.calibration.probabilities(atlas.basis.of(described) @ weights)
+    return Asked(chances, strange)
+
+
+def decide(atlas: Atlas, asked: Asked, settings: Mapping[str, Any]) -> Applied:
+    """Say what cells are, or that it is not known.
+
+    Parameters
+    ----------
+    atlas
+        Which was asked.
+    asked
+        What it holds of them.
+    settings
+        The ``apply`` section of the configuration.
+    """
+    chances, strange, count = asked.chances, asked.novelty, len(asked.novelty)
     novel = strange > settings["max_novelty"]
     taught = atlas.calibration.priors
     # Cells unlike anything taught would be counted as whatever they are least unlike.

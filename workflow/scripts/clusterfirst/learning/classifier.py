@@ -17,7 +17,7 @@ _TRUST = 3.0
 _ANCHOR = 0.003
 """What a silver cell counts for in the head beside a gold one: without any, two dozen answers that were asked for where
 it is doubtful would decide about everything."""
-_ENOUGH = 20
+_ENOUGH = 5
 """With so many answers, a class can do without stand-ins."""
 _SEED = 0
 _RIDGE, _AT = 1.0, 500

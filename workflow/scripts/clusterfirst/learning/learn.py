@@ -8,117 +8,142 @@ from typing import Any
 
 import numpy as np
 
-from ..io import progress
-from ..reduction.inputs import SlideEmbedding
 from . import novelty
 from .atlas import Atlas
-from .basis import Basis
 from .calibration import Calibration, calibration_error, reliability
-from .classifier import Sums, head, stand_ins, teacher, usual_ridge
-from .novelty import Crowd
-from .recipe import Recipe
-from .teaching import Lesson
+from .classifier import usual_ridge
+from .taught import Taught
 
-_MOST_SILVER = 100_000
-"""Of more cells whose clusters have names, so many teach, drawn at random: more change nothing but take longer."""
-_FOLDS = 5
-_STRIPS = 4
-"""A single slide is cut into so many upright strips: worse than slides left out, and better than nothing."""
 _RIDGES = (1.0, 3.0, 10.0, 30.0)
 _ENOUGH = 50
-"""With fewer cells that people looked at, the ridge is chosen by names of clusters, too."""
+"""With fewer cells that people looked at, these do not judge by themselves."""
+_ANSWERS = (0, 25, 50, 100, 200, 400, 800, 1600, 3200)
 _SEED = 0
 _DRAWS = 2000
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Cells that teach: described, what they are, and in which fold they are left out; and all cells of their slides."""
-
-    own: np.ndarray
-    columns: np.ndarray
-    gold: np.ndarray
-    silver: np.ndarray
-    slide: np.ndarray
-    fold: np.ndarray
-    crowds: Sequence[Crowd]
-
-    @property
-    def known(self) -> np.ndarray:
-        return np.where(self.gold >= 0, self.gold, self.silver)
-
-
-def learn(
-    name: str,
-    slides: Sequence[SlideEmbedding],
-    lesson: Lesson,
-    *,
-    embedding: Mapping[str, Any],
-    mpp: Sequence[float],
-    reduction: Mapping[str, Any],
-    learning: Mapping[str, Any],
-    threads: int = 1,
-) -> Atlas:
+def learn(name: str, taught: Taught, *, embedding: Mapping[str, Any], mpp: Sequence[float]) -> tuple[Atlas, np.ndarray]:
     """Learn an atlas.
 
     Parameters
     ----------
     name
         Of the atlas.
-    slides
-        Those that somebody labelled.
-    lesson
-        What is known of their cells.
+    taught
+        What teaches it.
     embedding
-        ``embeddings.json`` of one of them; all are embedded alike.
+        ``embeddings.json`` of one of the slides; all are embedded alike.
     mpp
         Of each, µm per level-0 pixel.
-    reduction, learning
-        Those sections of the configuration.
-    """
-    recipe = Recipe.fit(slides, reduction, learning)
-    rows, basis = _taught(slides, lesson, recipe, learning, threads)
-    classes = len(lesson.classes)
-    folds = range(int(rows.fold.max()) + 1)
-    others = stand_ins(rows.gold, rows.silver, classes)
-    seen = rows.gold.copy()
-    seen[others] = rows.silver[others]
-    silver, gold = ([_sums(rows, said, fold, classes) for fold in folds] for said in (rows.silver, seen))
-    truth, looked_at = rows.known, rows.gold >= 0
-    judging = looked_at if looked_at.sum() >= _ENOUGH else np.ones(len(truth), bool)
 
-    tried = {ridge: _left_out(rows, silver, gold, ridge) for ridge in _ridges(gold)}
+    Returns
+    -------
+    atlas : Atlas
+    chances : numpy.ndarray
+        n × K: the probabilities that it would have given the cells that taught it, each where it was left out.
+    """
+    truth, looked_at = taught.truth, taught.gold >= 0
+    judging = looked_at if looked_at.sum() >= _ENOUGH else np.ones(len(truth), bool)
+    # Without gold there is no head, and nothing to choose.
+    ridges = _RIDGES if looked_at.any() else (usual_ridge(1),)
+    tried = {ridge: taught.scores(taught.gold, ridge) for ridge in ridges}
     right = {ridge: _right(scores, truth, judging) for ridge, scores in tried.items()}
     ridge = max(right, key=lambda one: (right[one], one))
     scores = tried[ridge]
     # By all that is known: cells that people looked at were asked about because they were in doubt, and by these alone
     # it would be far too modest about all others.
     calibration = Calibration.fit(scores, truth, scores)
-    exemplars = novelty.choose(rows.own, truth, np.random.default_rng(_SEED))
-    strange = novelty.Novelty.fit(exemplars, _strangeness(rows))
-    every_silver, every_gold = (sum(parts[1:], parts[0]) for parts in (silver, gold))
-    weights = head(every_silver, teacher(every_silver), every_gold, ridge)
-    measured = _measured(calibration.probabilities(scores), truth, rows.slide, lesson)
-    return Atlas(
+    chances = calibration.probabilities(scores)
+    exemplars = novelty.choose(taught.own, truth, np.random.default_rng(_SEED))
+    atlas = Atlas(
         name=name,
-        classes=lesson.classes,
+        classes=taught.lesson.classes,
         embedding={key: embedding[key] for key in ("settings", "models")},
         mpp=(min(mpp), max(mpp)),
-        recipe=recipe,
-        basis=basis,
-        weights=weights.astype(np.float32),
+        recipe=taught.recipe,
+        basis=taught.basis,
+        weights=taught.weights(ridge).astype(np.float32),
         calibration=calibration,
-        novelty=strange,
-        taught=_account(slides, lesson, rows),
+        novelty=novelty.Novelty.fit(exemplars, taught.strangeness()),
+        taught=_account(taught),
         measured={
-            "left_out": "slides" if len(lesson.slides) > 1 else "strips",
+            "left_out": taught.left_out,
             "ridge": ridge,
             "ridges": [{"ridge": one, "right": share} for one, share in right.items()],
             "reviewed": {"cells": int(looked_at.sum()), "right": _right(scores, truth, looked_at)},
             "named": {"cells": int((~looked_at).sum()), "right": _right(scores, truth, ~looked_at)},
-            **measured,
+            **_measured(taught, chances),
         },
     )
+    return atlas, chances
+
+
+def by_answers(taught: Taught, ridge: float) -> list[dict]:
+    """Find out how right it would have been with fewer answers.
+
+    Parameters
+    ----------
+    taught
+        What teaches.
+    ridge
+        That was chosen with all answers.
+
+    Returns
+    -------
+    list of dict
+        ``answers``, drawn at random, and of the cells that somebody looked at the share that is ``right`` where they
+        are left out; the last with all answers. Empty where too few were looked at to judge.
+    """
+    gold = taught.gold
+    looked_at = np.flatnonzero(gold >= 0)
+    if len(looked_at) < _ENOUGH:
+        return []
+    order = np.random.default_rng(_SEED).permutation(looked_at)
+    out = []
+    for count in (*(one for one in _ANSWERS if one < len(order)), len(order)):
+        fewer = np.full_like(gold, -1)
+        fewer[order[:count]] = gold[order[:count]]
+        scores = taught.scores(fewer, ridge)
+        # Without names and answers there is nothing to go by.
+        if scores.any():
+            out.append({"answers": int(count), "right": _right(scores, taught.truth, gold >= 0)})
+    return out
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Cells that people say are one class, and that were taken for another where they were left out.
+
+    Attributes
+    ----------
+    said, taken : int
+        Numbers of classes.
+    count : int
+        Of cells.
+    cells : numpy.ndarray
+        Some of them, rows of the lesson: those that somebody looked at first, then those that it was surest about.
+    """
+
+    said: int
+    taken: int
+    count: int
+    cells: np.ndarray
+
+
+def confusions(taught: Taught, chances: np.ndarray, *, most: int, cells: int) -> list[Confusion]:
+    """Return what is most often taken for what, `most` pairs of classes at most, with so many cells of each."""
+    truth, taken = taught.truth, chances.argmax(axis=1)
+    wrong = np.flatnonzero(truth != taken)
+    pairs, number, counts = np.unique(
+        np.column_stack([truth[wrong], taken[wrong]]), axis=0, return_inverse=True, return_counts=True
+    )
+    out = []
+    for place in np.argsort(-counts, kind="stable")[:most]:
+        own = wrong[number.ravel() == place]
+        surest = np.lexsort((-chances[own].max(axis=1), taught.gold[own] < 0))
+        said, instead = pairs[place].tolist()
+        out.append(Confusion(said, instead, int(counts[place]), taught.cell[own[surest[:cells]]]))
+    return out
 
 
 def _right(scores: np.ndarray, truth: np.ndarray, some: np.ndarray) -> float | None:
@@ -126,87 +151,9 @@ def _right(scores: np.ndarray, truth: np.ndarray, some: np.ndarray) -> float | N
     return float((scores[some].argmax(axis=1) == truth[some]).mean()) if some.any() else None
 
 
-def _ridges(gold: Sequence[Sums]) -> tuple[float, ...]:
-    """Without gold there is no head, and nothing to choose."""
-    return _RIDGES if sum(one.count for one in gold) else (usual_ridge(1),)
-
-
-def _taught(
-    slides: Sequence[SlideEmbedding], lesson: Lesson, recipe: Recipe, learning: Mapping[str, Any], threads: int
-) -> tuple[_Rows, Basis]:
-    """Describe the cells that teach, and draw a basis for them."""
-    rng = np.random.default_rng(_SEED)
-    silver = np.flatnonzero(lesson.silver >= 0)
-    if len(silver) > _MOST_SILVER:
-        silver = np.sort(rng.choice(silver, _MOST_SILVER, replace=False))
-    teaches = lesson.gold >= 0
-    teaches[silver] = True
-    described, crowds, start = [], [], 0
-    for slide in progress(slides, total=len(slides), what="slides that teach"):
-        wanted, own = teaches[start : start + len(slide.values)], recipe.own(slide)
-        described += [part[wanted[rows]] for rows, part in recipe.walk(own, slide.positions, threads=threads)]
-        crowds.append(Crowd.of(own, seed=_SEED))
-        start += len(slide.values)
-    chosen = np.flatnonzero(teaches)
-    found = np.concatenate(described)
-    basis = Basis.draw(found, learning["random_features"], seed=_SEED)
-    places = np.concatenate([slide.positions[:, 0] for slide in slides])
-    rows = _Rows(
-        found[:, : recipe.preparation.width],
-        basis.of(found),
-        lesson.gold[chosen],
-        lesson.silver[chosen],
-        lesson.slide[chosen],
-        _folds(lesson.slide[chosen], places[chosen]),
-        crowds,
-    )
-    return rows, basis
-
-
-def _folds(slide: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Deal slides out to folds; or a single slide's strips of as many cells."""
-    present, number = np.unique(slide, return_inverse=True)
-    if len(present) > 1:
-        return number % _FOLDS
-    return (np.argsort(np.argsort(x, kind="stable")) * _STRIPS) // len(x)
-
-
-def _sums(rows: _Rows, said: np.ndarray, fold: int, classes: int) -> Sums:
-    own = (rows.fold == fold) & (said >= 0)
-    sums = Sums.none(rows.columns.shape[1], classes)
-    sums.add(rows.columns[own], said[own])
-    return sums
-
-
-def _left_out(rows: _Rows, silver: Sequence[Sums], gold: Sequence[Sums], ridge: float) -> np.ndarray:
-    """Scores of all cells, each by what the other folds teach."""
-    out = np.empty((len(rows.columns), silver[0].targets.shape[1]))
-    for fold in range(len(silver)):
-        own = rows.fold == fold
-        others = [
-            sum((one for place, one in enumerate(parts) if place != fold), Sums.none(*parts[0].targets.shape))
-            for parts in (silver, gold)
-        ]
-        weights = head(others[0], teacher(others[0]), others[1], ridge)
-        out[own] = rows.columns[own] @ weights.astype(np.float32)
-    return out
-
-
-def _strangeness(rows: _Rows) -> np.ndarray:
-    """How unlike each known cell is to exemplars of other folds."""
-    rng, out = np.random.default_rng(_SEED), np.empty(len(rows.own), np.float32)
-    for fold in np.unique(rows.fold):
-        own = rows.fold == fold
-        others = ~own if (~own).any() else own
-        exemplars = novelty.choose(rows.own[others], rows.known[others], rng)
-        for slide in np.unique(rows.slide[own]):
-            here = own & (rows.slide == slide)
-            out[here] = novelty.strangeness(rows.own[here], rows.crowds[slide], exemplars)
-    return out
-
-
-def _account(slides: Sequence[SlideEmbedding], lesson: Lesson, rows: _Rows) -> dict:
+def _account(taught: Taught) -> dict:
     """By what it was taught."""
+    lesson = taught.lesson
 
     def by_class(said: np.ndarray) -> dict[str, int]:
         counts = np.bincount(said[said >= 0], minlength=len(lesson.classes)).tolist()
@@ -214,20 +161,22 @@ def _account(slides: Sequence[SlideEmbedding], lesson: Lesson, rows: _Rows) -> d
 
     return {
         "slides": list(lesson.slides),
-        "cells": sum(len(slide.values) for slide in slides),
+        "patients": int(taught.patient.max()) + 1,
+        "cells": len(lesson.gold),
         "reviewed": by_class(lesson.gold),
         "named": by_class(lesson.silver),
-        "used": len(rows.own),
+        "used": len(taught.cell),
     }
 
 
-def _measured(chances: np.ndarray, truth: np.ndarray, slide: np.ndarray, lesson: Lesson) -> dict:
+def _measured(taught: Taught, chances: np.ndarray) -> dict:
     """How right, how sure, and what is taken for what, where left out."""
+    lesson, truth, slide = taught.lesson, taught.truth, taught.slide
     said, sure = chances.argmax(axis=1), chances.max(axis=1)
     right = said == truth
     numbers = np.unique(slide)
     by_slide = np.array([(right[slide == one].sum(), (slide == one).sum()) for one in numbers])
-    low, high = interval(by_slide)
+    low, high = interval(by_slide, taught.patient[numbers])
     confusion = np.zeros((len(lesson.classes),) * 2, np.int64)
     np.add.at(confusion, (truth, said), 1)
     bins = reliability(chances, truth)
@@ -254,17 +203,22 @@ def _measured(chances: np.ndarray, truth: np.ndarray, slide: np.ndarray, lesson:
     }
 
 
-def interval(by_slide: np.ndarray) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a share, over slides drawn with replacement; none of fewer than three.
+def interval(by_slide: np.ndarray, patient: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a share, over patients drawn with replacement; none of fewer than three.
 
     Parameters
     ----------
     by_slide
         Slides × 2: how many cells are right, and how many there are.
+    patient
+        Numbers of their patients.
     """
-    if len(by_slide) < 3:
+    number = np.unique(patient, return_inverse=True)[1]
+    own = np.zeros((number.max(initial=-1) + 1, 2))
+    np.add.at(own, number, by_slide)
+    if len(own) < 3:
         return None, None
     rng = np.random.default_rng(_SEED)
-    drawn = by_slide[rng.integers(len(by_slide), size=(_DRAWS, len(by_slide)))].sum(axis=1)
+    drawn = own[rng.integers(len(own), size=(_DRAWS, len(own)))].sum(axis=1)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return float(low), float(high)

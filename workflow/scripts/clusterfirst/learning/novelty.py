@@ -1,8 +1,8 @@
-"""How unlike a cell is to anything that was taught: how far it, and those that look like it on its slide, are from the
-nearest of some cells that stand for it.
+"""How unlike a cell is to anything that was taught: how far it and its look-alikes on the slide are from the nearest of
+some cells that stand for it.
 
-One cell of a known kind may be odd by itself; that a whole group of look-alikes lies far off is much rarer. A cell's own
-columns are compared, not those of its neighbours: a known cell in new surroundings is a known cell.
+A single cell of a known kind may be odd; that all of its look-alikes lie far off is much rarer. A cell's own columns
+are compared, not those of its neighbours: a known cell in new surroundings is a known cell.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SAMPLE = 5000
 _ALIKE = 50
 """A slide's look-alikes are groups of so many cells of its sample, on the average."""
 _OWN = 0.3
-"""What a cell's own distance weighs beside the mean of its look-alikes: of a left-out class 0.80 instead of 0.75 (AUROC)
-with it, and there was little between 0.2 and 0.5."""
+"""What a cell's own distance weighs beside the mean of its look-alikes, which find a left-out class with an AUROC of
+0.80 instead of 0.75. There was little between 0.2 and 0.5."""
 _QUANTILES = 1001
 _CHUNK_ROWS = 8192
 

@@ -12,7 +12,6 @@ from .. import paths
 from ..segmentation import GIVEN
 from .trials import ORDER
 
-
 NOVEL = "novel"
 
 

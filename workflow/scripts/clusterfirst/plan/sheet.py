@@ -28,6 +28,7 @@ class Sample:
     mpp: float | None = None
     objects: str | None = None
     truth: str | None = None
+    patient: str | None = None
     split: str | None = None
 
 
@@ -111,7 +112,7 @@ def _header_problems(header: list[str], schema: dict) -> Iterator[str]:
         if name not in header:
             yield f"row 1: column '{name}' is missing (the header has: {', '.join(header) or 'nothing'})"
     for name in header:
-        # Columns of one's own (patient, stain, …) are welcome; a misspelt one would silently do nothing.
+        # Columns of one's own (stain, scanner, …) are welcome; a misspelt one would silently do nothing.
         if name not in known and (near := difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.75)):
             yield f"row 1: unknown column '{name}'; did you mean '{near[0]}'?"
         if name and header.count(name) > 1:

@@ -308,7 +308,18 @@ def split_slides(plan: Plan) -> list[str]:
             f"no slide with a truth has split {lacking[0]}: fill in columns 'truth' and 'split' (teach, test) of "
             f"{plan.config['slides']}"
         )
+    teach, test = (set(patients(plan, side)) for side in sides.values())
+    if both := sorted(teach & test):
+        raise ClusterfirstError(
+            f"slides of patient {both[0]} are on both sides of the split, so that what is tested was taught: give all "
+            f"slides of a patient the same in column 'split' of {plan.config['slides']}"
+        )
     return [*sides["teach"], *sides["test"]]
+
+
+def patients(plan: Plan, slides: Iterable[str]) -> list[str]:
+    """Return whose each slide is; without a patient, it stands for one of its own."""
+    return [plan.samples[slide].patient or slide for slide in slides]
 
 
 def of_split(plan: Plan, stage: str, key: str) -> list[str]:

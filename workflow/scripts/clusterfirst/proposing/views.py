@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 
 from ..clustering.document import Clustering, Entry
 from ..drawing import draw_outline, gallery, save, typeface
+from ..drawing.crops import Source, owners
+from ..drawing.crops import outlines as read_outlines
 from ..io import ClusterfirstError, read_json, write_json
 from ..slide.facts import SlideFacts
 from ..slide.slide import Slide
@@ -33,22 +35,6 @@ _ROOM = 2.5
 """A crop's side over the length of the cells it is to hold."""
 _OUTLINE = (0, 255, 0)
 """No stain is so green."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A slide of a group.
-
-    Attributes
-    ----------
-    slide : str or os.PathLike
-        The slide file.
-    masks : str or os.PathLike
-        Its ``masks.parquet``.
-    """
-
-    slide: str | os.PathLike
-    masks: str | os.PathLike
 
 
 @dataclass(frozen=True)
@@ -122,18 +108,18 @@ def draw(
         )
     dealt = {entry.id: deal(entry.representatives, per_cluster) for entry in clusters.entries}
     rows = sorted({row for views in dealt.values() for view in views for row in view})
-    outlines = _outlines(sources, starts, rows)
-    mpp = np.array([SlideFacts.of(source.masks).mpp for source in sources])[_owner(starts, rows)]
+    outlines = read_outlines(sources, starts, rows)
+    mpp = np.array([SlideFacts.of(source.masks).mpp for source in sources])[owners(starts, rows)]
     side = gallery.side_um(np.array([outlines[row] for row in rows]), mpp=mpp, room=_ROOM, limits=_SIDE_UM)
     usual = _median(areas)
     with ExitStack() as opened:
         slides = {
             number: opened.enter_context(Slide(sources[number].slide, mpp=SlideFacts.of(sources[number].masks).mpp))
-            for number in sorted(set(_owner(starts, rows).tolist()))
+            for number in sorted(set(owners(starts, rows).tolist()))
         }
 
         def one(entry: Entry, number: int, cells: list[int]) -> Montage:
-            places = _owner(starts, cells)
+            places = owners(starts, cells)
             crops = [_crop(slides[place], outlines[row], side) for place, row in zip(places, cells, strict=True)]
             view = Montage(
                 cluster=entry.id,
@@ -211,23 +197,3 @@ def _areas(masks: str | os.PathLike) -> np.ndarray:
 
 def _median(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else 0.0
-
-
-def _owner(starts: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-    """The slide of each row."""
-    return np.searchsorted(starts, np.asarray(rows, int), side="right") - 1
-
-
-def _outlines(sources: Sequence[Source], starts: np.ndarray, rows: Sequence[int]) -> dict:
-    """Read the polygons of some rows; of a large slide, not all outlines at once."""
-    import pyarrow.parquet as pq
-
-    found = {}
-    for number in sorted(set(_owner(starts, rows).tolist())):
-        wanted = [row for row in rows if starts[number] <= row < starts[number + 1]]
-        at = starts[number]
-        for batch in pq.ParquetFile(sources[number].masks).iter_batches(50_000, columns=["geometry"]):
-            own = [row for row in wanted if at <= row < at + len(batch)]
-            found |= {row: shapely.from_wkb(batch["geometry"][int(row - at)].as_py()) for row in own}
-            at += len(batch)
-    return found
