@@ -277,15 +277,30 @@ def test_the_temperature_is_found_again(seed, temperature):
     scores = rng.normal(size=(8000, 3))
     chances = softmax(scores / temperature)
     truth = (chances.cumsum(axis=1) < rng.random((8000, 1))).sum(axis=1).clip(0, 2)
-    found = Calibration.fit(scores, truth, scores)
+    found = Calibration.fit(scores, truth, skewed=False)
+    assert not found.offsets.any()
     assert found.temperature == pytest.approx(temperature, rel=0.15)
     assert calibration_error(reliability(found.probabilities(scores), truth)) < 0.03
     np.testing.assert_allclose(found.priors.sum(), 1)
 
 
+def test_offsets_undo_what_the_choice_of_answers_did_to_shares():
+    rng = np.random.default_rng(0)
+    truth = (rng.random(6000) < 0.2).astype(int)
+    scores = np.eye(2)[truth] + 0.7 * rng.normal(size=(6000, 2))
+    skewed = scores + [0, 1.0]
+    plain, found = (Calibration.fit(skewed, truth, skewed=one) for one in (False, True))
+    right = [(one.probabilities(skewed).argmax(axis=1) == truth).mean() for one in (plain, found)]
+    assert right[1] > right[0] + 0.1
+    assert found.priors[1] == pytest.approx(0.2, abs=0.02)
+    # A class that no cell has keeps an offset within bounds.
+    wide = np.c_[scores, rng.normal(size=6000)]
+    assert np.abs(Calibration.fit(wide, truth, skewed=True).offsets).max() <= 10
+
+
 def test_priors_move_towards_a_slide_and_not_past_it():
     rng = np.random.default_rng(0)
-    calibration = Calibration(1.0, np.array([0.5, 0.5]))
+    calibration = Calibration(1.0, np.zeros(2), np.array([0.5, 0.5]))
     truth = (rng.random(5000) < 0.9).astype(int)
     chances = softmax(np.c_[-3.0 * truth, -3.0 * (1 - truth)] + rng.normal(size=(5000, 2)))
     here = calibration.on(chances)

@@ -8,6 +8,8 @@ import numpy as np
 
 _BOUNDS = (0.02, 5.0)
 """Of temperatures."""
+_FAR = 10.0
+"""Offsets lie between this and its negative."""
 _ROUNDS, _STILL = 200, 1e-6
 _STEADY = 3.0
 """What the classes' shares where it was taught weigh beside those of a slide's cells. Without them, the shares that are
@@ -23,43 +25,56 @@ class Calibration:
     ----------
     temperature : float
         What scores are divided by.
+    offsets : numpy.ndarray
+        K: what is added then.
     priors : numpy.ndarray
         K: how common the classes are where it was taught, as it sees it.
     """
 
     temperature: float
+    offsets: np.ndarray
     priors: np.ndarray
 
     @classmethod
-    def fit(cls, scores: np.ndarray, truth: np.ndarray, common: np.ndarray) -> Calibration:
-        """Find the temperature that makes what was true most likely.
+    def fit(cls, scores: np.ndarray, truth: np.ndarray, *, skewed: bool) -> Calibration:
+        """Find the temperature, and offsets, that make what was true most likely.
 
-        Guo et al. 2017, "On calibration of modern neural networks".
+        Guo et al. 2017, "On calibration of modern neural networks"; with offsets, Alexandari et al. 2020, "Maximum
+        likelihood with bias-corrected calibration".
 
         Parameters
         ----------
         scores
             n × K, by classifiers that these cells did not teach; at least one cell.
         truth
-            n, the classes.
-        common
-            m × K, such scores of cells that stand for all that was taught.
+            n, the classes: as common as they are.
+        skewed
+            What taught was chosen so that classes are not as common in it as in `truth`; only then there are offsets
+            other than 0: each is one more thing to get wrong.
         """
-        from scipy.optimize import minimize_scalar
+        from scipy.optimize import minimize
 
-        rows = np.arange(len(truth))
+        rows, count, classes = np.arange(len(truth)), *scores.shape
 
-        def loss(log_temperature: float) -> float:
-            logits = scores / np.exp(log_temperature)
-            return float(np.mean(_log_sum(logits) - logits[rows, truth]))
+        def loss(found: np.ndarray) -> tuple[float, np.ndarray]:
+            offsets, scaled = found[1:], scores / np.exp(found[0])
+            logits = scaled + offsets
+            sums = _log_sum(logits)
+            over = np.exp(logits - sums[:, None])
+            over[rows, truth] -= 1
+            slopes = over.sum(axis=0) + offsets
+            # Offsets are held back as by one cell's doubt, so that there are some without any cell of a class.
+            value = (sums - logits[rows, truth]).sum() + (offsets**2).sum() / 2
+            return value / count, np.r_[-(over * scaled).sum(), slopes] / count
 
-        found = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded", options={"xatol": 1e-4})
-        temperature = float(np.exp(found.x))
-        return cls(temperature, softmax(common / temperature).mean(axis=0))
+        bounds = [tuple(np.log(_BOUNDS)), *[(-_FAR, _FAR) if skewed else (0, 0)] * classes]
+        found = minimize(loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B", bounds=bounds).x
+        temperature, offsets = float(np.exp(found[0])), found[1:]
+        return cls(temperature, offsets, softmax(scores / temperature + offsets).mean(axis=0))
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Return N × K, where classes are as common as where it was taught."""
-        return softmax(scores / self.temperature)
+        return softmax(scores / self.temperature + self.offsets)
 
     def on(self, chances: np.ndarray) -> np.ndarray:
         """Return how common classes are on a slide: so that its cells are likely, not far from where it was taught.

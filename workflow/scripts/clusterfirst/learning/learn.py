@@ -51,8 +51,8 @@ def learn(name: str, taught: Taught, *, embedding: Mapping[str, Any], mpp: Seque
     ridge = max(right, key=lambda one: (right[one], one))
     scores = tried[ridge]
     # By all that is known: cells that people looked at were asked about because they were in doubt, and by these alone
-    # it would be far too modest about all others.
-    calibration = Calibration.fit(scores, truth, scores)
+    # it would be far too modest about all others. Nor are classes as common among them; of that, names know more.
+    calibration = Calibration.fit(scores, truth, skewed=looked_at.any() and not looked_at.all())
     chances = calibration.probabilities(scores)
     exemplars = novelty.choose(taught.own, truth, np.random.default_rng(_SEED))
     atlas = Atlas(
