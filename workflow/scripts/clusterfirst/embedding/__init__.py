@@ -31,6 +31,14 @@ def _crops(weights: str, *, core_seconds: float, gpu_seconds: float, memory: flo
     return Backend("embedding.networks:Network", weights=weights, fit=fit, columns=2048)
 
 
+def _tokens(weights: str, columns: int, *, core_seconds: float, gpu_seconds: float, memory: float) -> Backend:
+    """A network that is shown whole tiles."""
+    fit = Fit(
+        memory={"job": memory}, core_seconds={"half_um_mpx": core_seconds}, gpu_seconds={"half_um_mpx": gpu_seconds}
+    )
+    return Backend("embedding.tokens:Tokens", weights=weights, fit=fit, columns=columns)
+
+
 _UNMEASURED = _crops(NAME, core_seconds=200, gpu_seconds=15, memory=3000)
 
 BACKENDS: Mapping[str, Backend] = {
@@ -43,6 +51,10 @@ BACKENDS: Mapping[str, Backend] = {
         columns=256,
     ),
     "resnet50": _crops("imagenet", core_seconds=70, gpu_seconds=4, memory=1000),
+    "tokens:tf_efficientnet_lite0": _tokens("efficientnet_lite0", 152, core_seconds=1.5, gpu_seconds=0.1, memory=700),
+    "tokens:*.pt": (_UNKNOWN_MAPS := _tokens("{name}", 384, core_seconds=40, gpu_seconds=2, memory=3000)),
+    "tokens:*.ts": _UNKNOWN_MAPS,
+    "tokens:*": _tokens("timm:{name}", 384, core_seconds=40, gpu_seconds=2, memory=3000),
     **dict.fromkeys(("torchvision:*", "timm:*", "*.pt", "*.ts", "*.onnx"), _UNMEASURED),
 }
 """By the name that ``embedding.models`` has for them, or the pattern of such names; the first that fits counts."""
@@ -153,7 +165,7 @@ def weights_of(settings: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for model in settings["models"]:
         if usual := backend(model).weights:
-            usual = usual.format(model=model)
+            usual = usual.format(model=model, name=model.partition(":")[2])
             chosen = settings["weights"].get(model, usual)
             found[model] = usual if ":" in usual and chosen in _USUAL else chosen
     return found

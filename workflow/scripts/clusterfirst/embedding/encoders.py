@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, of 0 to 1: what networks are trained with unless their authors say otherwise."""
 _EDGE_PX = 224
 _PREFIXES = ("module.pre.", "module.")
 """What training code has put before torchvision's names: AugNet's, and torch's DataParallel."""
+_OLD_EFFICIENTNET = "_conv_stem.weight"
+"""What only EfficientNet-PyTorch and its kin call their first layer."""
 
 
 class Encoder(Protocol):
@@ -79,13 +81,13 @@ def load(model: str, weights: str | os.PathLike, *, device: Device, edge_px: int
     elif model == "resnet50" or kind == "torchvision":
         build = partial(_torchvision, name or model, weights, edge_px)
     elif model.endswith((".pt", ".ts")):
-        build = partial(_scripted, weights, edge_px)
+        build = lambda: Trained(scripted(weights), edge_px or _EDGE_PX)  # noqa: E731
     else:
         raise ClusterfirstError(
             f"embedding.models: {model} is no model: take morphology, resnet50, torchvision:<name>, timm:<name>, or "
             "the path of a network that ends in .pt, .ts or .onnx"
         )
-    found = on_openvino(_word(model, edge_px), weights, partial(_source, build), engine=engine, device=device)
+    found = on_openvino(word(model, edge_px), weights, partial(_source, build), engine=engine, device=device)
     return _probed(OpenVinoEncoder(found) if found else _on_torch(build(), device), weights)
 
 
@@ -104,8 +106,8 @@ class Trained(NamedTuple):
 
     network: torch.nn.Module
     edge_px: int
-    mean: tuple[float, float, float] = _MEAN
-    std: tuple[float, float, float] = _STD
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
 
 
 def _source(build: Callable[[], Trained], device: torch.device) -> Source:
@@ -125,10 +127,16 @@ def _on_torch(trained: Trained, device: Device) -> TorchEncoder:
     return TorchEncoder(network, device=device.torch(), edge_px=edge_px, mean=mean, std=std)
 
 
-def _word(model: str, edge_px: int | None) -> str:
-    """What a converted network is called: what it is of its weights, by the library that knows its architecture."""
+def word(model: str, edge_px: int | None) -> str:
+    """Return what a converted network is called: what it is of its weights, by the library that knows its kind."""
     library = model.partition(":")[0] if ":" in model else "torchvision"
     return "-".join(re.sub(r"\W", "_", part) for part in (Path(model).name, version(library), str(edge_px)))
+
+
+def label(model: str) -> str:
+    """Return what a model's columns are called."""
+    name = Path(model).stem if model.endswith((".pt", ".ts", ".onnx")) else model
+    return re.sub(r"\W", "_", name)
 
 
 class OpenVinoEncoder:
@@ -171,7 +179,7 @@ class TorchEncoder:
 
     width = 0
 
-    def __init__(self, network: torch.nn.Module, *, device: torch.device, edge_px=_EDGE_PX, mean=_MEAN, std=_STD):
+    def __init__(self, network: torch.nn.Module, *, device: torch.device, edge_px=_EDGE_PX, mean=MEAN, std=STD):
         import torch
 
         self.edge_px, self.mean = edge_px, mean
@@ -208,7 +216,7 @@ class OnnxEncoder:
     """
 
     width = 0
-    mean = _MEAN
+    mean = MEAN
 
     def __init__(self, path: str | os.PathLike, *, device: Device, edge_px: int | None = None):
         import onnxruntime
@@ -240,7 +248,7 @@ class OnnxEncoder:
         """See `Encoder`."""
         import torch
 
-        images = (crops.astype(np.float32) / 255 - np.float32(_MEAN)) / np.float32(_STD)
+        images = (crops.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2), self._dtype)
         size = self._batch or len(images)
         parts = [self._run(images[at : at + size], size) for at in range(0, len(images), size)]
@@ -277,16 +285,22 @@ def _probed(encoder: Encoder, weights: str | os.PathLike) -> Encoder:
     return encoder
 
 
-def _scripted(path: str | os.PathLike, edge_px: int | None) -> Trained:
+def scripted(path: str | os.PathLike) -> torch.nn.Module:
+    """Load a TorchScript file.
+
+    Raises
+    ------
+    ClusterfirstError
+        It is none.
+    """
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
-            network = torch.jit.load(os.fspath(path), map_location="cpu").eval()
+            return torch.jit.load(os.fspath(path), map_location="cpu").eval()
     except (RuntimeError, OSError, ValueError) as error:
         raise ClusterfirstError(f"network {path} cannot be loaded as a TorchScript model: {one_line(error)}") from error
-    return Trained(network, edge_px or _EDGE_PX)
 
 
 def _torchvision(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained:
@@ -319,6 +333,26 @@ def _empty(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
 
 
 def _timm(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained:
+    network, seen = timm_network(name)
+    fill(network, name, weights)
+    return Trained(network, edge_px or seen["input_size"][-1], tuple(seen["mean"]), tuple(seen["std"]))
+
+
+def timm_network(name: str, **options: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Build an architecture of timm, still without weights and without its classifier, and what it was trained with.
+
+    Parameters
+    ----------
+    name
+        Of the architecture.
+    options
+        For those architectures that know them.
+
+    Raises
+    ------
+    ClusterfirstError
+        There is none of that name.
+    """
     try:
         import timm
     except ImportError as error:
@@ -327,11 +361,17 @@ def _timm(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained
         ) from error
     if not timm.is_model(name):
         raise ClusterfirstError(f"embedding.models: timm has no architecture called {name}")
-    network = timm.create_model(name, pretrained=False, num_classes=0)
+    try:
+        network = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    except TypeError:
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+    return network.float().eval(), timm.data.resolve_model_data_config(network)
+
+
+def fill(network: torch.nn.Module, name: str, weights: str | os.PathLike) -> None:
+    """Load a state dict into an architecture of timm."""
     classifier = network.pretrained_cfg.get("classifier") or ()
     _fill(network, name, weights, classifier=(classifier,) if isinstance(classifier, str) else classifier)
-    seen = timm.data.resolve_model_data_config(network)
-    return Trained(network.float().eval(), edge_px or seen["input_size"][-1], tuple(seen["mean"]), tuple(seen["std"]))
 
 
 def _fill(
@@ -344,7 +384,11 @@ def _fill(
 ) -> None:
     """Load a state dict into a network that has lost its classifier."""
     lost = tuple(f"{layer}." for layer in classifier)
-    state = {key: value for key, value in _state(weights).items() if not key.startswith(lost)}
+    state = _state(weights)
+    if _OLD_EFFICIENTNET in state:
+        # Its author's names differ from timm's, and stand in the same order; shapes are compared below.
+        state = dict(zip(network.state_dict(), state.values(), strict=False))
+    state = {key: value for key, value in state.items() if not key.startswith(lost)}
     try:
         network.load_state_dict(state, assign=assign)
     except RuntimeError as error:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import shapely
 from ..devices import Device, in_less_memory, most_at_once
 from ..io import ClusterfirstError
 from .crops import Crop, Patch
-from .encoders import Encoder, load
+from .encoders import Encoder, label, load
 
 if TYPE_CHECKING:
     import geopandas
@@ -65,7 +63,7 @@ class Network:
         self._model, self._device, self._crop = model, device.torch(), Crop.of(settings)
         self._encode = load(model, weights, device=device, edge_px=settings["crop_px"], engine=settings["engine"])
         self._batch_size = settings["batch_size"] or _batch_size(self._encode, self._device)
-        self.columns = tuple(f"{_label(model)}_{index:04d}" for index in range(self._encode.width))
+        self.columns = tuple(f"{label(model)}_{index:04d}" for index in range(self._encode.width))
         self.margin_um = self._crop.reach_um
         self.cells_at_once = min(self._batch_size, _CUT_AT_ONCE)
         self._blank = tuple(round(255 * channel) for channel in self._encode.mean)
@@ -135,12 +133,6 @@ class Network:
             "not enough memory on %s for %d crops at a time (%s): going on with %d",
             *(self._device, 2 * self._batch_size, reason, self._batch_size),
         )
-
-
-def _label(model: str) -> str:
-    """What a model's columns are called."""
-    name = Path(model).stem if model.endswith((".pt", ".ts", ".onnx")) else model
-    return re.sub(r"\W", "_", name)
 
 
 def _batch_size(encode: Encoder, device: torch.device) -> int:
