@@ -188,10 +188,8 @@ def test_the_stated_share_of_what_was_taught_is_called_novel(seed, most):
     exemplars = draw(300)
     # Look-alikes are novel together or not at all, so that one slide says little.
     left_out, others = ([draw(600) for _ in range(30)] for _ in range(2))
-    novelty = Novelty.fit(
-        exemplars, np.concatenate([strangeness(one, Crowd.of(one, seed=0), exemplars) for one in left_out])
-    )
-    found = np.concatenate([novelty.of(one, Crowd.of(one, seed=0)) for one in others])
+    novelty = Novelty.fit(exemplars, np.concatenate([strangeness(Crowd.of(one), exemplars)(one) for one in left_out]))
+    found = np.concatenate([novelty.among(Crowd.of(one))(one) for one in others])
     assert (found > most).mean() == pytest.approx(1 - most, abs=0.04)
 
 
@@ -201,12 +199,12 @@ def test_look_alikes_make_a_cell_stranger_than_it_is_alone():
     exemplars, known, new = draw(500, 0), draw(900, 0), draw(100, 3)
     rows = np.concatenate([known, new])
     alone = nearest(rows, exemplars)[0]
-    together = strangeness(rows, Crowd.of(rows, seed=0), exemplars)
+    together = strangeness(Crowd.of(rows), exemplars)(rows)
     beats = lambda values: (values[900:, None] > values[:900]).mean()  # noqa: E731
     assert beats(together) > beats(alone) + 0.01
     # A slide with few cells, or none, has look-alikes, too: all of it, or nobody.
-    assert len(strangeness(rows[:3], Crowd.of(rows[:3], seed=0), exemplars)) == 3
-    assert len(strangeness(rows[:0], Crowd.of(rows[:0], seed=0), exemplars)) == 0
+    assert len(strangeness(Crowd.of(rows[:3]), exemplars)(rows[:3])) == 3
+    assert len(strangeness(Crowd.of(rows[:0]), exemplars)(rows[:0])) == 0
 
 
 def test_exemplars_stand_for_rare_classes_too():
@@ -288,7 +286,7 @@ def test_offsets_undo_what_the_choice_of_answers_did_to_shares():
     rng = np.random.default_rng(0)
     truth = (rng.random(6000) < 0.2).astype(int)
     scores = np.eye(2)[truth] + 0.7 * rng.normal(size=(6000, 2))
-    skewed = scores + [0, 1.0]
+    skewed = scores + np.array([0, 1.0])
     plain, found = (Calibration.fit(skewed, truth, skewed=one) for one in (False, True))
     right = [(one.probabilities(skewed).argmax(axis=1) == truth).mean() for one in (plain, found)]
     assert right[1] > right[0] + 0.1

@@ -57,6 +57,20 @@ def test_a_description_puts_each_count_of_neighbours_beside_the_cell():
     np.testing.assert_allclose(all_others, -0.5 * own / 49, atol=1e-5)
 
 
+def test_a_description_needs_no_neighbours_and_does_not_depend_on_how_cells_are_dealt_out(monkeypatch):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(90, 3)).astype(np.float32)
+    slide = SlideEmbedding("a", values, rng.uniform(0, 100, (90, 2)), (Block("m", 0, 3, True),))
+    reduction = {"standardise": "auto", "clip": None, "pca": None, "balance": {}}
+    alone = Recipe.fit([slide], reduction, {"neighbours": [], "context_weight": 0.5})
+    assert alone.describe([slide]).shape == (90, 3)
+    beside = Recipe.fit([slide], reduction, {"neighbours": [2, 7], "context_weight": 0.5})
+    whole = beside.describe([slide])
+    np.testing.assert_array_equal(whole[:, :3], alone.describe([slide]))
+    monkeypatch.setattr("clusterfirst.reduction.context._CHUNK_ROWS", 16)
+    np.testing.assert_allclose(beside.describe([slide]), whole, rtol=1e-5, atol=1e-6)
+
+
 def test_nothing_said_is_nothing_known():
     rows = in_basis(blobs(np.random.default_rng(0))[0])
     assert not Classifier(rows, 3).scores().any()

@@ -1,5 +1,7 @@
 """From labels to an atlas, and from an atlas to the cells of other slides: `snakemake learn` and `snakemake apply`."""
 
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,10 @@ def test_an_atlas_and_its_page_are_made_of_what_was_named(taught):
     assert "Strips of the one slide" in html
     assert "taken for" in html
     assert "data:image/jpeg" in html
+    done = taught.run("--report", "report.zip")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(taught.folder / "report.zip") as file:
+        assert b"page: what was learnt" in b"".join(file.read(name) for name in file.namelist())
     assert taught.jobs("learn") == set()
 
 

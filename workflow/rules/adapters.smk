@@ -222,8 +222,7 @@ def learns():
 
 def atlas_to_learn():
     """The atlas of this run, and its page."""
-    atlas = wanted.own_atlas(plan)
-    return [atlas, atlas.removesuffix(".atlas") + ".html"]
+    return [wanted.own_atlas(plan), wanted.atlas_page(plan)]
 
 
 def slides_that_teach(wildcards):

@@ -11,10 +11,9 @@ import numpy as np
 from ..io import ClusterfirstError, log, progress
 from ..reduction.inputs import SlideEmbedding
 from .atlas import Atlas
-from .novelty import Crowd
+from .novelty import Crowd, sampled
 
 _CHUNK_ROWS = 8192
-_SEED = 0
 TAUGHT, SLIDE = "taught", "slide"
 """Classes are as common as where it was taught, or as this slide's cells make likely."""
 
@@ -84,11 +83,15 @@ def ask(atlas: Atlas, slide: SlideEmbedding, *, embedding: Mapping[str, Any], mp
         )
     count = len(slide.values)
     chances = np.empty((count, len(atlas.classes)), np.float32)
-    weights, own = atlas.weights, atlas.recipe.own(slide)
-    strange = atlas.novelty.of(own, Crowd.of(own, seed=_SEED)).astype(np.float32)
-    parts = atlas.recipe.walk(own, slide.positions, threads=threads)
+    strange = np.empty(count, np.float32)
+    own, novelty = (
+        atlas.recipe.preparation.width,
+        atlas.novelty.among(Crowd.of(atlas.recipe.own(slide, sampled(count)))),
+    )
+    parts = atlas.recipe.walk(slide, threads=threads)
     for rows, described in progress(parts, total=-(-count // _CHUNK_ROWS), what="cells"):
-        chances[rows] = atlas.calibration.probabilities(atlas.basis.of(described) @ weights)
+        chances[rows] = atlas.calibration.probabilities(atlas.basis.of(described) @ atlas.weights)
+        strange[rows] = novelty(np.ascontiguousarray(described[:, :own]))
     return Asked(chances, strange)
 
 

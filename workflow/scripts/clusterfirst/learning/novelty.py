@@ -7,6 +7,7 @@ are compared, not those of its neighbours: a known cell in new surroundings is a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ _OWN = 0.3
 """What a cell's own distance weighs beside the mean of its look-alikes, which find a left-out class with an AUROC of
 0.80 instead of 0.75. There was little between 0.2 and 0.5."""
 _QUANTILES = 1001
+_SEED = 0
 _CHUNK_ROWS = 8192
 
 
@@ -40,20 +42,12 @@ class Crowd:
     group: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray, *, seed: int) -> Crowd:
-        """Group some cells of a slide.
-
-        Parameters
-        ----------
-        rows
-            n × d, all of them.
-        """
-        rng = np.random.default_rng(seed)
-        some = rows if len(rows) <= _SAMPLE else rows[np.sort(rng.choice(len(rows), _SAMPLE, replace=False))]
-        if not len(some):
-            return cls(some, np.empty(0, np.int64))
-        found = k_means(some, max(1, len(some) // _ALIKE), seed=seed)
-        return cls(some, np.unique(found, return_inverse=True)[1])
+    def of(cls, sample: np.ndarray) -> Crowd:
+        """Group some cells of a slide, m × d; see `sampled`."""
+        if not len(sample):
+            return cls(sample, np.empty(0, np.int64))
+        found = k_means(sample, max(1, len(sample) // _ALIKE), seed=_SEED)
+        return cls(sample, np.unique(found, return_inverse=True)[1])
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Return the mean of each group; `values`, m or m × d, are of the sample."""
@@ -92,39 +86,48 @@ class Novelty:
         """
         return cls(exemplars, np.quantile(strange.astype(np.float64), np.linspace(0, 1, _QUANTILES)))
 
-    def of(self, rows: np.ndarray, crowd: Crowd) -> np.ndarray:
-        """Return the share of cells of taught kinds that are less unlike what was taught, n in 0 to 1.
+    def among(self, crowd: Crowd) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what gives cells of a slide, n × d, their novelty, 0 to 1: n numbers.
 
-        So of cells of taught kinds, on slides like those that taught, a share of 1 − t has a novelty above t.
+        It is the share of cells of taught kinds that are less unlike what was taught. So of cells of taught kinds, on
+        slides like those that taught, a share of 1 − t has a novelty above t.
 
         Parameters
         ----------
-        rows
-            n × d.
         crowd
             Of their slide.
         """
-        ranks = np.linspace(0, 1, len(self.usual))
-        return np.interp(strangeness(rows, crowd, self.exemplars), self.usual, ranks)
+        ranks, strange = np.linspace(0, 1, len(self.usual)), strangeness(crowd, self.exemplars)
+        return lambda rows: np.interp(strange(rows), self.usual, ranks)
 
 
-def strangeness(rows: np.ndarray, crowd: Crowd, exemplars: np.ndarray) -> np.ndarray:
-    """Return how far cells of a slide, and their look-alikes, are from exemplars, n float32; any scale.
+def sampled(count: int) -> np.ndarray:
+    """Return which of so many cells of a slide are enough to know what cells there look like, rising."""
+    if count <= _SAMPLE:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(_SEED).choice(count, _SAMPLE, replace=False))
+
+
+def strangeness(crowd: Crowd, exemplars: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what says of cells of a slide, n × d, how far they and their look-alikes are from exemplars: n float32.
 
     Parameters
     ----------
-    rows
-        n × d.
     crowd
         Of their slide.
     exemplars
         M × d.
     """
-    if not len(rows):
-        return np.empty(0, np.float32)
-    _, alike = nearest(rows, crowd.means(crowd.sample).astype(np.float32))
+    centres = crowd.means(crowd.sample).astype(np.float32)
     of_group = crowd.means(nearest(crowd.sample, exemplars)[0])
-    return (of_group[alike] + _OWN * nearest(rows, exemplars)[0]).astype(np.float32)
+
+    def of(rows: np.ndarray) -> np.ndarray:
+        if not len(rows):
+            return np.empty(0, np.float32)
+        alike = nearest(rows, centres)[1]
+        return (of_group[alike] + _OWN * nearest(rows, exemplars)[0]).astype(np.float32)
+
+    return of
 
 
 def choose(rows: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

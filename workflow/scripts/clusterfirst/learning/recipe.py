@@ -6,7 +6,7 @@ How cells are prepared is learnt from some slides, and kept: cells of other slid
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,33 +57,31 @@ class Recipe:
         """How many numbers describe a cell."""
         return self.preparation.width * (1 + len(self.neighbours))
 
-    def own(self, slide: SlideEmbedding) -> np.ndarray:
-        """Return the own part of what describes each cell of a slide, n × `preparation.width` float32."""
-        return self.preparation.apply([slide])
+    def own(self, slide: SlideEmbedding, rows: np.ndarray | slice) -> np.ndarray:
+        """Return the own part of what describes some cells of a slide, n × `preparation.width` float32."""
+        some = replace(slide, values=slide.values[rows], positions=slide.positions[rows])
+        return self.preparation.apply([some])
 
-    def walk(self, own: np.ndarray, positions: np.ndarray, *, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Describe a slide's cells, some thousand at a time; only their own part is ever held of all.
-
-        Parameters
-        ----------
-        own
-            See `own`.
-        positions
-            Of these cells, n × 2.
+    def walk(self, slide: SlideEmbedding, *, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Describe a slide's cells, some thousand at a time; memory grows with their places only.
 
         Yields
         ------
         rows : slice
             Of the cells, in their order.
         described : numpy.ndarray
-            Rows × `width` float32.
+            Rows × `width` float32: their own part, then that of their neighbours, near and far.
         """
-        if not self.neighbours:
-            yield slice(0, len(own)), own
-            return
-        for rows, means in context.averages(own, positions, self.neighbours, threads=threads):
+        place = np.empty(len(slide.values), np.int64)
+        for rows, found in context.nearest(slide.positions, max(self.neighbours, default=0), threads=threads):
+            wanted = np.zeros(len(place), bool)
+            wanted[rows] = wanted[found.ravel()] = True
+            seen = np.flatnonzero(wanted)
+            place[seen] = np.arange(len(seen))
+            own, near = self.own(slide, seen), place[found]
+            means = (context.mean_of(near[:, :count], len(seen)) @ own for count in self.neighbours)
             weighted = (np.float32(self.context_weight) * mean for mean in means)
-            yield rows, np.concatenate([own[rows], *weighted], axis=1)
+            yield rows, np.concatenate([own[place[rows]], *weighted], axis=1)
 
     def describe(self, slides: Sequence[SlideEmbedding], *, threads: int = 1) -> np.ndarray:
         """Describe the cells of slides.
@@ -96,7 +94,7 @@ class Recipe:
         out = np.empty((sum(len(slide.values) for slide in slides), self.width), np.float32)
         start = 0
         for slide in slides:
-            for rows, described in self.walk(self.own(slide), slide.positions, threads=threads):
+            for rows, described in self.walk(slide, threads=threads):
                 out[start + rows.start : start + rows.stop] = described
             start += len(slide.values)
         return out

@@ -99,9 +99,9 @@ class Taught:
         teaches[silver] = True
         described, crowds, start = [], [], 0
         for slide in progress(slides, total=len(slides), what="slides that teach"):
-            wanted, own = teaches[start : start + len(slide.values)], recipe.own(slide)
-            described += [part[wanted[rows]] for rows, part in recipe.walk(own, slide.positions, threads=threads)]
-            crowds.append(Crowd.of(own, seed=_SEED))
+            wanted = teaches[start : start + len(slide.values)]
+            described += [part[wanted[rows]] for rows, part in recipe.walk(slide, threads=threads)]
+            crowds.append(Crowd.of(recipe.own(slide, novelty.sampled(len(slide.values)))))
             start += len(slide.values)
         found, cell = np.concatenate(described), np.flatnonzero(teaches)
         basis = Basis.draw(found, features, seed=_SEED)
@@ -166,7 +166,7 @@ class Taught:
             exemplars = novelty.choose(self.own[others], self.truth[others], rng)
             for slide in np.unique(self.slide[left_out]):
                 here = left_out & (self.slide == slide)
-                out[here] = novelty.strangeness(self.own[here], self.crowds[slide], exemplars)
+                out[here] = novelty.strangeness(self.crowds[slide], exemplars)(self.own[here])
         return out
 
     @property

@@ -279,13 +279,13 @@ _ROWS = (
         gpu=NETWORK,
         contract=True,
     ),
-    # Of all cells at once their own part of what describes them, and what is said of them.
+    # Its own memory hardly grows; the pages of the embeddings do, which the system can take back.
     Stage(
         "apply_atlas",
         SLIDE,
         {"learnt": SlideFolder.learnt},
         Fit(
-            memory={"job": 500, "kcells": 2},
+            memory={"job": 600, "kcells": 1.4},
             seconds={"job": 20},
             core_seconds={"kcells": 0.3},
             disk={"job": 10, "kcells": 0.3, "mvalues": 4},

@@ -97,7 +97,16 @@ def labelled_slides(plan: Plan) -> list[str]:
 
 def own_atlas(plan: Plan) -> str:
     """Return the file of the atlas that the run learns."""
-    return f"{plan.results}/{ResultsFolder.atlas}".format(atlas=plan.config["learning"]["atlas"])
+    return _of_atlas(plan, ResultsFolder.atlas)
+
+
+def atlas_page(plan: Plan) -> str:
+    """Return the page of that atlas."""
+    return _of_atlas(plan, ResultsFolder.atlas_page)
+
+
+def _of_atlas(plan: Plan, file: str) -> str:
+    return f"{plan.results}/{file}".format(atlas=plan.config["learning"]["atlas"])
 
 
 def teaching_slides(plan: Plan) -> list[str]:
@@ -431,6 +440,7 @@ def reported(plan: Plan, slides: Sequence[str], exists: Exists) -> list[str]:
         *filter(exists, label_files(plan, slides)),
         *(_evaluations(plan, exists) if len(slides) == len(plan.samples) else []),
         *_made_sweep(plan, exists),
+        *(filter(exists, [atlas_page(plan)]) if any(map(plan.newest_labels, plan.samples)) else []),
         *(costs if all(map(exists, costs)) else []),
     ]
 
@@ -447,6 +457,9 @@ def _evaluations(plan: Plan, exists: Exists) -> list[str]:
     }
     if known:
         parts[f"{plan.results}/{ResultsFolder.naming_page}"] = naming_moments(plan)
+    if split := [slide for slide in known if plan.samples[slide].split]:
+        truths = [plan.at("evaluate_slide_clusters", slide, "truth") for slide in split]
+        parts[f"{plan.results}/{ResultsFolder.transfer_page}"] = truths
     return [page for page, scores in parts.items() if known and exists(page) and all(map(exists, scores))]
 
 

@@ -56,44 +56,35 @@ def append(
     return out
 
 
-def averages(
-    features: np.ndarray, places: np.ndarray, neighbours: Sequence[int], *, threads: int = 1
-) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Yield what the nearest cells look like on the average, some thousand cells of a slide at a time.
+def _nearest(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, object]]:
+    """Yield rows and their neighbours, as a matrix whose rows add up to 1."""
+    for rows, found in nearest(places, count, threads=threads):
+        yield rows, mean_of(found, len(places))
+
+
+def nearest(places: np.ndarray, count: int, *, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Find the cells next to each cell of a slide, some thousand cells at a time.
 
     Parameters
     ----------
-    features
-        n × d, of all cells of the slide.
     places
-        n × 2, µm.
-    neighbours
-        So many of the nearest, once for each number; see `append`.
+        N × 2, µm.
+    count
+        How many; fewer where there are no more.
 
     Yields
     ------
     rows : slice
         Of the cells.
-    means : list of numpy.ndarray
-        Rows × d float32, one for each number.
+    found : numpy.ndarray
+        n × count: rows of their neighbours, the nearest first.
     """
-    for rows, found in _found(places, max(neighbours), threads):
-        yield rows, [_mean_of(found[:, :count], len(places)) @ features for count in neighbours]
-
-
-def _nearest(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, object]]:
-    """Yield rows and their neighbours, as a matrix whose rows add up to 1."""
-    for rows, found in _found(places, count, threads):
-        yield rows, _mean_of(found, len(places))
-
-
-def _found(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield rows and the numbers of their neighbours, n × count, the nearest first; fewer where there are no more."""
     from scipy.spatial import KDTree
 
     count = min(count, len(places) - 1)
     if count < 1:
-        yield from ((slice(0, 1), np.empty((1, 0), np.int64)) for _ in places)
+        for rows in _slices(len(places)):
+            yield rows, np.empty((rows.stop - rows.start, 0), np.int64)
         return
     tree = KDTree(places)
     for rows in _slices(len(places)):
@@ -103,8 +94,8 @@ def _found(places: np.ndarray, count: int, threads: int) -> Iterator[tuple[slice
         yield rows, found[~own].reshape(-1, count)
 
 
-def _mean_of(found: np.ndarray, cells: int) -> object:
-    """A matrix of n × cells that takes the mean of those found; nothing of none."""
+def mean_of(found: np.ndarray, cells: int) -> object:
+    """Return a sparse matrix of n × cells that takes the mean of those found, n × count; nothing of none."""
     from scipy.sparse import csr_array
 
     ends = np.arange(0, found.size + 1, found.shape[1]) if found.size else np.zeros(len(found) + 1, np.int64)
