@@ -50,8 +50,10 @@ def repeated(slide: inputs.SlideEmbedding, count: int, folder: Path) -> inputs.S
 
 
 class Memory:
-    """The most memory of its own that the process has had since it was asked last: not pages of files, which the machine
-    takes back when it needs them."""
+    """The most memory of its own that the process has had since it was asked last.
+
+    Pages of files do not count: the machine takes them back when it needs them.
+    """
 
     def __init__(self):
         self._most = 0.0
@@ -87,7 +89,8 @@ def main(embedded: Path) -> None:
         gold = np.where(np.arange(10_000) < 2_000, said, -1)
         silver = np.where(gold < 0, said, -1)
         classes = tuple({"name": f"class {number}", "colour": "#808080"} for number in range(4))
-        lesson = Lesson(classes, gold, silver, np.repeat([0, 1], 5_000), ("a", "b"))
+        halved, nobody = np.repeat([0, 1], 5_000), {"cells": 0, "agreed": 0}
+        lesson = Lesson(classes, gold, silver, halved, ("a", "b"), nobody)
         halves = [
             inputs.SlideEmbedding(name, teaching.values[part], teaching.positions[part], teaching.blocks)
             for name, part in (("a", slice(0, 5_000)), ("b", slice(5_000, 10_000)))

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clusterfirst.io import ClusterfirstError, read_metadata
-from clusterfirst.labels import Labels, learnt
+from clusterfirst.labels import Labels, blind, learnt
 from clusterfirst.learning import atlas as atlas_module
 from clusterfirst.learning import page
 from clusterfirst.learning.apply import ask, decide
@@ -56,7 +56,7 @@ def said(truth, *, reviewed=60, wrong=0.2, seed=0, classes=CLASSES):
 def school(names="abc", patients=None, **options):
     """What teaches, the atlas, and what it says of cells left out."""
     slides, truths = zip(*(slide(name, ord(name)) for name in names), strict=True)
-    lesson = Lesson.of(list(names), [said(truth, **options) for truth in truths])
+    lesson = Lesson.of(list(names), [said(truth, **options) for truth in truths], [{}] * len(names))
     taught = Taught.of(
         slides, lesson, Recipe.fit(slides, REDUCTION, LEARNING), features=60, patients=patients or names, threads=1
     )
@@ -243,10 +243,54 @@ def test_a_slide_without_cells_or_with_one_is_labelled(atlas):
         assert len(found.label) == len(found.probability) == len(found.novelty) == count
 
 
+def test_blind_answers_are_gold_and_what_people_disagree_about_teaches_nothing():
+    truth = np.array([0, 1, 0, 1, 0, 1])
+    one = said(truth, reviewed=2, wrong=0.0)
+    no = [None] * 6
+    ada = np.array(["epithelium", None, "stroma", "stroma", None, "gland"], object)
+    bob = np.array(["epithelium", "Epithelium", None, "epithelium", None, None], object)
+    lesson = Lesson.of(["a"], [one], [{"Ada": ada, "Bob": bob}])
+    assert [entry["name"] for entry in lesson.classes] == ["epithelium", "gland", "stroma"]
+    # All alike; a tie with what was reviewed; one says so; a tie; the name of its cluster; a class of its own.
+    assert lesson.gold.tolist() == [0, -1, 2, -1, -1, 1]
+    assert lesson.silver.tolist() == [-1, -1, -1, -1, 0, -1]
+    assert lesson.agreement == {"cells": 3, "agreed": 1}
+    # Two against one is no tie, and still no agreement.
+    cid = np.array([no[0], "Stroma", *no[2:]], object)
+    lesson = Lesson.of(["a"], [one], [{"Ada": ada, "Bob": bob, "Cid": cid}])
+    assert (lesson.gold[1], lesson.agreement) == (2, {"cells": 3, "agreed": 1})
+
+
+def test_the_latest_blind_answers_of_each_person_are_read_and_only_of_these_cells(tmp_path):
+    def write(name, who, time, cells, **about):
+        facts = {"slide": "a", "who": who, "time": time, "cells_sha256": "ab"} | about
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"blind": facts, "cells": [{"cell_id": n, "class": word} for n, word in cells]}))
+        return path
+
+    files = [
+        write("1", "Ada", "2026-01-01T00:00:00+00:00", [(0, "old")]),
+        write("2", "Ada", "2026-01-02T00:00:00+00:00", [(0, "new"), (2, "x")]),
+        write("3", "Bob", "2026-01-01T00:00:00+00:00", [(1, "y")]),
+    ]
+    found = blind.read(files, {"a": 3, "b": 5}, {"a": "ab", "b": "cd"})
+    assert {who: label.tolist() for who, label in found["a"].items()} == {
+        "Ada": ["new", None, "x"],
+        "Bob": [None, "y", None],
+    }
+    assert found["b"] == {}
+    for wrong in ({"cells_sha256": "other"}, {"slide": "z"}):
+        with pytest.raises(ClusterfirstError, match="do not say that they are of these cells"):
+            blind.read([write("4", "Ada", "2027", [], **wrong)], {"a": 3}, {"a": "ab"})
+    (tmp_path / "5.json").write_text("[]")
+    with pytest.raises(ClusterfirstError, match="cannot be read as blind answers"):
+        blind.read([tmp_path / "5.json"], {"a": 3}, {"a": "ab"})
+
+
 def test_there_is_nothing_to_learn_from_one_class():
     one = said(np.zeros(20, int), wrong=0)
     with pytest.raises(ClusterfirstError, match="all labels say epithelium"):
-        Lesson.of(["a"], [one])
+        Lesson.of(["a"], [one], [{}])
 
 
 def test_a_lesson_has_each_cell_as_gold_or_silver_and_classes_whatever_their_capitals():
@@ -258,7 +302,7 @@ def test_a_lesson_has_each_cell_as_gold_or_silver_and_classes_whatever_their_cap
         louder,
         {},
     )
-    lesson = Lesson.of(["b", "a"], [shouted, first])
+    lesson = Lesson.of(["b", "a"], [shouted, first], [{}, {}])
     assert [entry["name"] for entry in lesson.classes] == ["epithelium", "stroma"]
     assert not ((lesson.gold >= 0) & (lesson.silver >= 0)).any()
     assert (lesson.gold >= 0).sum() == 120

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfirst.io import read_json, read_metadata
+from clusterfirst.io import read_json, read_metadata, write_json
 from clusterfirst.learning.atlas import Atlas
 
 from .conftest import copy_of, say
@@ -167,3 +167,16 @@ def test_only_what_is_new_to_an_atlas_is_clustered_and_named_and_taught_to_it(ta
     assert "clustering.cells is novel, but to what?" in project.run("--dry-run").stdout
     project.change({**novel, "sweep": {"clustering.groups": [2, 3]}})
     assert "atlases are not asked in a sweep" in project.run("--dry-run").stdout
+
+
+def test_blind_answers_teach_if_that_is_said(taught, tmp_path):
+    project = copy_of(taught, tmp_path / "copy")
+    (export,) = (project.results("a") / "labels").glob("*.json")
+    about = {"slide": "a", "who": "Bob", "time": "2026-01-01", "cells_sha256": read_json(export)["cells_sha256"]}
+    answers = [{"cell_id": cell, "class": CLASSES[cell % 2]["name"]} for cell in range(40)]
+    write_json({"blind": about, "cells": answers}, project.results("a") / "labels/blind/2026.json")
+    assert project.jobs("learn") == set()
+    project.change({"learning": {"blind": True}})
+    done = project.run("learn")
+    assert done.returncode == 0, done.stdout
+    assert sum(Atlas.read(project.folder / OWN).taught["reviewed"].values()) == 40

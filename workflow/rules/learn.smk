@@ -6,6 +6,7 @@ rule learn_atlas:
         # For pictures of what is taken for what: when they were written does not matter.
         shown=slides_that_teach,
         said=every(wanted.teaching_labels),
+        blind=every(wanted.blind_answers),
         embeddings=every(partial(wanted.of_teaching, stage="embed", key="embeddings")),
         columns=every(partial(wanted.of_teaching, stage="embed", key="columns")),
         cells=every(partial(wanted.of_teaching, stage="segment", key="cells")),

@@ -4,7 +4,7 @@ import numpy as np
 
 from clusterfirst.drawing.crops import Source
 from clusterfirst.io import ClusterfirstError, log_to, read_json
-from clusterfirst.labels import people
+from clusterfirst.labels import blind, people
 from clusterfirst.learning import page
 from clusterfirst.learning.learn import by_answers, confusions, learn
 from clusterfirst.learning.recipe import Recipe
@@ -27,10 +27,14 @@ if __name__ == "__main__":
                 f"slides {names[0]} and {name} were embedded with different models, so they cannot teach one atlas"
             )
     said = [people.read_labels(file, cells, None) for file, cells in zip(given.said, given.cells, strict=True)]
+    counts = {name: len(slide.values) for name, slide in zip(names, slides, strict=True)}
+    # Of the exports it is known already that they are of these cells.
+    meant = {name: one.facts["cells_sha256"] for name, one in zip(names, said, strict=True)}
+    answers = blind.read(given.blind, counts, meant)
     learning = params.settings["learning"]
     taught = Taught.of(
         slides,
-        Lesson.of(names, said),
+        Lesson.of(names, said, [answers[name] for name in names]),
         Recipe.fit(slides, params.settings["reduction"], learning),
         features=learning["random_features"],
         patients=params.patients,
@@ -43,5 +47,5 @@ if __name__ == "__main__":
     sources = [Source(*pair) for pair in zip(given.shown, given.cells, strict=True)]
     starts = np.cumsum([0, *(len(slide.values) for slide in slides)])
     pictures = page.shots(confused, atlas, sources, starts)
-    answers = by_answers(taught, atlas.measured["ridge"])
-    page.write(atlas, answers, list(zip(confused, pictures, strict=True)), snakemake.output.page)
+    curve = by_answers(taught, atlas.measured["ridge"])
+    page.write(atlas, curve, list(zip(confused, pictures, strict=True)), snakemake.output.page)

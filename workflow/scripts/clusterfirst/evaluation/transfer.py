@@ -215,6 +215,7 @@ class Transfer:
             silver,
             np.repeat(np.arange(len(slides)), [len(one.values) for one in slides]),
             tuple(one.slide for one in slides),
+            {"cells": 0, "agreed": 0},
         )
         taught = Taught.of(
             slides,

@@ -166,6 +166,7 @@ def _account(taught: Taught) -> dict:
         "reviewed": by_class(lesson.gold),
         "named": by_class(lesson.silver),
         "used": len(taught.cell),
+        "agreement": lesson.agreement,
     }
 
 

@@ -160,6 +160,12 @@ def _how(atlas: Atlas) -> str:
     }[measured["left_out"]]
     if measured["left_out"] == SLIDES and len(measured["slides"]) > 1 and atlas.taught["patients"] == 1:
         left_out += " All are of one patient, so it says nothing of others."
+    both = atlas.taught["agreement"]
+    if both["cells"]:
+        parts.append(
+            f"Of {both['cells']:,} cells at which several people looked, they say the same about "
+            f"{_percent(both['agreed'] / both['cells'])}: nothing can agree with all of them more often."
+        )
     error = f"By all of these, probabilities are off by {100 * measured['calibration_error']:.1f} points on the average"
     error += "; what names get wrong on all slides alike, no figure here shows." if named["cells"] else "."
     return " ".join([left_out, *parts, error])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..clustering import palette
 from ..io import ClusterfirstError
 from ..labels import Labels
 
@@ -28,6 +29,9 @@ class Lesson:
         N int, numbers of slides.
     slides : tuple of str
         Their names.
+    agreement : dict
+        ``cells`` that several people looked at, and of how many of them all said the same (``agreed``). A cell of
+        which as many say one thing as another teaches nothing.
     """
 
     classes: tuple[dict, ...]
@@ -35,9 +39,10 @@ class Lesson:
     silver: np.ndarray
     slide: np.ndarray
     slides: tuple[str, ...]
+    agreement: dict[str, int]
 
     @classmethod
-    def of(cls, slides: Sequence[str], labels: Sequence[Labels]) -> Lesson:
+    def of(cls, slides: Sequence[str], labels: Sequence[Labels], blind: Sequence[Mapping[str, np.ndarray]]) -> Lesson:
         """Put together what people said of slides; neither their order nor that of what was said matters.
 
         Classes that differ in capitals only are one, written and coloured as on the slide whose name comes first.
@@ -48,6 +53,8 @@ class Lesson:
             Their names.
         labels
             What people said of the cells of each.
+        blind
+            What each person said of them without seeing clusters: n classes or None.
 
         Raises
         ------
@@ -58,7 +65,11 @@ class Lesson:
         for _, one in sorted(zip(slides, labels, strict=True), key=lambda pair: pair[0]):
             for entry in one.classes:
                 by_name.setdefault(entry["name"].casefold(), {"name": entry["name"], "colour": entry["colour"]})
+        for _, answers in sorted(zip(slides, blind, strict=True), key=lambda pair: pair[0]):
+            for word in sorted({word for label in answers.values() for word in set(label) - {None}}):
+                by_name.setdefault(word.casefold(), {"name": word, "colour": palette.colour(len(by_name))})
         used = {word.casefold() for one in labels for word in set(one.label) - {None}}
+        used |= {word.casefold() for answers in blind for label in answers.values() for word in set(label) - {None}}
         keys = sorted(used & by_name.keys())
         if len(keys) < 2:
             named = f"all labels say {by_name[keys[0]]['name']}" if keys else "no cell of them has a label"
@@ -68,21 +79,31 @@ class Lesson:
             )
         number = {key: place for place, key in enumerate(keys)}
 
-        def known(by: Sequence[str]) -> np.ndarray:
-            found = [
-                number[word.casefold()] if word is not None and how in by else -1
-                for one in labels
-                for word, how in zip(one.label, one.how, strict=True)
-            ]
-            return np.array(found, np.int64)
+        def known(label: np.ndarray, some: np.ndarray) -> np.ndarray:
+            return np.array(
+                [number[word.casefold()] if word and own else -1 for word, own in zip(label, some, strict=True)],
+                np.int64,
+            )
 
-        sizes = [len(one.label) for one in labels]
+        gold, silver, agreement = [], [], {"cells": 0, "agreed": 0}
+        for one, answers in zip(labels, blind, strict=True):
+            looked = np.isin(one.how.astype(str), _GOLD)
+            said = [known(one.label, looked), *(known(label, label != None) for label in answers.values())]  # noqa: E711
+            votes = np.stack([(np.stack(said) == place).sum(axis=0) for place in range(len(keys))])
+            several, most = votes.sum(axis=0) > 1, votes.max(axis=0)
+            tied = (votes == most).sum(axis=0) > 1
+            agreement["cells"] += int(several.sum())
+            agreement["agreed"] += int((several & (most == votes.sum(axis=0))).sum())
+            gold.append(np.where((most > 0) & ~tied, votes.argmax(axis=0), -1))
+            # A cell that people disagree about is no better known by the name of its cluster.
+            silver.append(np.where(most > 0, -1, known(one.label, np.isin(one.how.astype(str), _SILVER))))
         return cls(
             tuple(by_name[key] for key in keys),
-            known(_GOLD),
-            known(_SILVER),
-            np.repeat(np.arange(len(labels)), sizes),
+            np.concatenate(gold),
+            np.concatenate(silver),
+            np.repeat(np.arange(len(labels)), [len(one.label) for one in labels]),
             tuple(slides),
+            agreement,
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..export import FORMATS
 from ..io import ClusterfirstError
+from ..labels import blind
 from .layout import ResultsFolder, SlideFolder
 from .settings import draws_classes
 from .stages import CELLS, FINISHED, STAGES, UNASKED
@@ -118,6 +119,14 @@ def teaching_slides(plan: Plan) -> list[str]:
 def teaching_labels(plan: Plan) -> list[str]:
     """Return the latest export of each of these slides."""
     return [plan.newest_labels(slide) for slide in teaching_slides(plan)]
+
+
+def blind_answers(plan: Plan) -> list[str]:
+    """Return what people said of cells of these slides without seeing clusters, if that is to teach, too."""
+    if not plan.config["learning"]["blind"]:
+        return []
+    folders = [plan.path(slide, SlideFolder.labels) for slide in teaching_slides(plan)]
+    return [f"{folder}/{blind.FOLDER}/{path.name}" for folder in folders for path in blind.files(plan.on_disk(folder))]
 
 
 def of_teaching(plan: Plan, stage: str, key: str) -> list[str]:

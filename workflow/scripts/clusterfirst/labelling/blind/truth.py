@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...io import ClusterfirstError, atomic_all, write_json
+from ...labels.blind import FOLDER
 from ...labels.people import stem
 from ..cells.group import Group
 
@@ -41,11 +42,12 @@ def write(group: Group, who: str, name: np.ndarray, sample: dict, root: Path) ->
         labelled = [row for row in range(rows.start, rows.stop) if name[row] is not None]
         if not labelled:
             continue
-        path = slide.folder.labels / "blind" / f"{stem(time)}.json"
+        path = slide.folder.labels / FOLDER / f"{stem(time)}.json"
         if not path.parent.resolve().is_relative_to(root):
             raise ClusterfirstError(f"{path.parent} is a link out of the results folder: remove the link")
         cells = [{"cell_id": int(group.cell_id[row]), "class": name[row]} for row in labelled]
         about = {"slide": slide.id, "who": who, "time": time.isoformat(timespec="seconds"), "sample": sample}
+        about["cells_sha256"] = group.cells_sha256(slice(rows.start, rows.stop))
         documents[path] = {"blind": about, "cells": cells}
     if not documents:
         raise ClusterfirstError("finish a batch first: only finished batches are written")

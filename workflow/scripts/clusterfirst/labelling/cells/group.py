@@ -15,6 +15,7 @@ from ...clustering.confidence import representatives
 from ...clustering.document import Clustering
 from ...io import ClusterfirstError
 from ...labels import model
+from ...outlines import objects
 from ..record import titles
 from ..record.leaves import Leaves
 from .results import GroupInfo, SlideInfo, is_inside
@@ -81,6 +82,10 @@ class Group:
     def fingerprint(self) -> str:
         """See `Leaves.fingerprint`."""
         return self.leaves.fingerprint
+
+    def cells_sha256(self, rows: slice) -> str:
+        """Say which cells the ids of a slide mean, and where they lie; see `objects.fingerprint`."""
+        return objects.fingerprint(self.x[rows], self.y[rows], self.cell_id[rows])
 
     def __len__(self) -> int:
         return len(self.x)

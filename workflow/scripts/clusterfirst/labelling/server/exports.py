@@ -58,7 +58,7 @@ def export_labels(session: Session, who: str) -> list[Path]:
                 "who": who,
                 "seq": labels.seq,
                 "clustering": group.fingerprint,
-                "cells_sha256": cells_sha256(group, rows),
+                "cells_sha256": group.cells_sha256(rows),
                 "leaves_sha256": fingerprint(group.leaves.of_cell[rows]),
                 "classes": labels.classes,
                 "counts": dict(Counter(name for name in labels.label[rows] if name is not None)),
@@ -90,11 +90,6 @@ def _together(group: Group, suffix: str) -> Iterator[_Files]:
         except OSError as error:
             where = error.filename or folders[0]
             raise ClusterfirstError(f"nothing was exported ({where}: {error.strerror or error})") from error
-
-
-def cells_sha256(group: Group, rows: slice) -> str:
-    """Say which cells ids mean, and where they lie; see `objects.fingerprint`."""
-    return objects.fingerprint(group.x[rows], group.y[rows], group.cell_id[rows])
 
 
 def _said(session: Session) -> Labels:
@@ -167,6 +162,6 @@ def outlines(slide: SlideInfo, group: Group, rows: slice) -> pa.ChunkedArray:
     """
     table = pq.ParquetFile(slide.folder.cells).read(columns=["geometry", "x", "y", "cell_id"])
     there = objects.fingerprint(*(table[name].to_numpy() for name in ("x", "y", "cell_id")))
-    if there != cells_sha256(group, rows):
+    if there != group.cells_sha256(rows):
         raise Stale(f"slide {slide.id} was segmented again since the app started: run the workflow, and start it again")
     return table["geometry"]

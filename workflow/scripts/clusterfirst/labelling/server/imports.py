@@ -23,7 +23,7 @@ from ..record import ranges
 from ..record.history import History
 from ..record.leaves import Leaves
 from ..record.state import State
-from .exports import cells_sha256, outlines
+from .exports import outlines
 from .session import Session
 
 _GIVEN = {"geojson_origin": "bounds", "objects_of": "nucleus", "max_lost": 0.1, "min_median_um2": 0}
@@ -65,7 +65,7 @@ def read(data: bytes, slide: SlideInfo, group: Group, rows: slice) -> tuple[Trut
             ) from error
         try:
             if by_cell_id.holds_labels(path):
-                return _read_export(path, polygons, slide, cells_sha256(group, rows))
+                return _read_export(path, polygons, slide, group.cells_sha256(rows))
             told = truth.read(path, polygons, slide.facts, given=_GIVEN)
             return told, foreign.class_colours(path)
         except RecursionError:
