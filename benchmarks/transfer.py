@@ -17,12 +17,15 @@ import pandas as pd
 from labelling import OURS, images, preset, run
 from machine import machine
 
-from clusterfirst.evaluation.transfer import BOTH, Known, Transfer
+from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
+from clusterfirst.evaluation.transfer import BOTH, NAMES, Known, Transfer
 from clusterfirst.learning.apply import ask, decide
 from clusterfirst.plan.layout import SlideFolder
 
 _SAID = 200
 _MOST = (0.9, 0.95, 0.99)
+_NOVEL, _GROUPS, _APART = 0.95, 5, 1_000_000
+_GROUPED = {"method": "kmeans", "fine": 60, "seed": 0, "assign_noise": False}
 _CHANGES = {"clustering": {"scope": "tissue"}}
 
 
@@ -51,7 +54,7 @@ def told(work: Path) -> None:
         print(f"| {method} | {reviewed} | {priors} | {mean['right']:.3f}{spread} | {mean['macro_f1']:.3f} | {sure} |")
 
 
-def left_out(sides: dict[str, list[Path]], work: Path, known) -> None:
+def left_out(known) -> None:
     """Teach without a class, its clusters without a name; how its cells come out, and all others."""
     from sklearn.metrics import roc_auc_score
 
@@ -60,16 +63,11 @@ def left_out(sides: dict[str, list[Path]], work: Path, known) -> None:
     teach, test, settings = known
     classes = sorted({word for one in teach for word in set(one.truth) - {None}})
     for name in [None, *classes]:
-        masked = []
-        for one in teach:
-            own = one.truth == name if name else np.zeros(len(one.truth), bool)
-            masked.append(replace(one, truth=np.where(own, None, one.truth), cluster=np.where(own, -1, one.cluster)))
+        masked = _without(teach, name)
         atlas, _ = Transfer(masked, test, threads=2, **settings).atlas(BOTH, _SAID, 0)
-        usual = {"min_probability": 0, "max_novelty": 1, "priors": "taught"}
-        asked = [ask(atlas, one.slide, embedding=one.embedding, mpp=one.mpp, threads=2) for one in test]
-        said = [decide(atlas, one, usual) for one in asked]
+        asked, _ = _said(atlas, test)
         novelty, truth = (
-            np.concatenate(parts) for parts in ([one.novelty for one in said], [one.truth for one in test])
+            np.concatenate(parts) for parts in ([one.novelty for one in asked], [one.truth for one in test])
         )
         judged = truth != None  # noqa: E711 (element by element)
         novelty, new = novelty[judged], truth[judged] == name
@@ -81,6 +79,57 @@ def left_out(sides: dict[str, list[Path]], work: Path, known) -> None:
             for most in _MOST
         ]
         print(f"| {name or '(none)'} | {area} | " + " | ".join(shares) + " |", flush=True)
+
+
+def grouped(known) -> None:
+    """Teach names without a class; group what is novel then, name the groups, and learn anew from these names, too."""
+    print(
+        "\n| class that nobody taught | its share | novel cells | groups | of them named so | its cells in these | "
+        "said to be it after learning anew | of these, right | of all cells right before | after |"
+    )
+    print("|---" + "|---:" * 9 + "|")
+    teach, test, settings = known
+    truth = np.concatenate([one.truth for one in test])
+    for name in sorted({word for one in teach for word in set(one.truth) - {None}}):
+        masked = _without(teach, name)
+        before = Transfer(masked, test, threads=2, **settings)
+        atlas, _ = before.atlas(NAMES, 0, 0)
+        asked, said = _said(atlas, test)
+        novel = np.flatnonzero(np.concatenate([one.novelty for one in asked]) > _NOVEL)
+        own = np.concatenate([atlas.recipe.own(one.slide, slice(None)) for one in test])
+        found = cluster(own[novel], {**_GROUPED, "groups": _GROUPS}, NO_TYPICAL).cluster_id
+        group = np.full(len(own), -1)
+        group[novel] = _APART + found
+        ends = np.cumsum([len(one.truth) for one in test])[:-1]
+        taught = [replace(one, cluster=part) for one, part in zip(test, np.split(group, ends), strict=True)]
+        after = Transfer([*masked, *taught], test, threads=2, **settings)
+        _, anew = _said(after.atlas(NAMES, 0, 0)[0], test)
+        names = [truth[group == one] for one in np.unique(group[novel])]
+        called = [one for one in names if name == max(set(one), key=list(one).count)]
+        new, now = truth == name, after.classes[anew]
+        hit = f"{(truth[now == name] == name).mean():.2f}" if (now == name).any() else ""
+        print(
+            f"| {name} | {new.mean():.3f} | {len(novel)} | {len(names)} | {len(called)} | "
+            f"{sum((one == name).sum() for one in called) / new.sum():.2f} | {(now == name)[new].mean():.2f} | {hit} | "
+            f"{(before.classes[said] == truth).mean():.3f} | {(now == truth).mean():.3f} |",
+            flush=True,
+        )
+
+
+def _without(teach, name: str | None):
+    """Slides that teach, of a class nothing: its cells have no cluster with a name."""
+    own = [one.truth == name if name else np.zeros(len(one.truth), bool) for one in teach]
+    return [
+        replace(one, truth=np.where(mine, None, one.truth), cluster=np.where(mine, -1, one.cluster))
+        for one, mine in zip(teach, own, strict=True)
+    ]
+
+
+def _said(atlas, test):
+    """What it holds of the cells of all slides, and the class of each cell."""
+    asked = [ask(atlas, one.slide, embedding=one.embedding, mpp=one.mpp, threads=2) for one in test]
+    usual = {"min_probability": 0, "max_novelty": 1, "priors": "taught"}
+    return asked, np.concatenate([decide(atlas, one, usual).label for one in asked])
 
 
 def read(sides: dict[str, list[Path]], work: Path):
@@ -123,7 +172,9 @@ def main(folder: Path, mpp: str, work: Path, half: str | None) -> None:
     which = "every second even image teaches, the other even ones test" if half else "even images teach, odd ones test"
     print(f"\n## `{folder.name}`: {which}\n\n{machine()}; {len(sides['teach'])} and {len(sides['test'])} images.\n")
     told(work)
-    left_out(sides, work, read(sides, work))
+    known = read(sides, work)
+    left_out(known)
+    grouped(known)
 
 
 if __name__ == "__main__":
