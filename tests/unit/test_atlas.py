@@ -261,6 +261,31 @@ def test_blind_answers_are_gold_and_what_people_disagree_about_teaches_nothing()
     assert (lesson.gold[1], lesson.agreement) == (2, {"cells": 3, "agreed": 1})
 
 
+def test_a_person_counts_once_and_what_she_said_last_counts():
+    one = said(np.array([0, 1]), reviewed=2, wrong=0.0)
+    again = np.array(["stroma", None], object)
+    lesson = Lesson.of(["a"], [one], [{"Ada": again}])
+    assert (lesson.gold.tolist(), lesson.agreement) == ([0, 1], {"cells": 0, "agreed": 0})
+    # Against somebody else, it is a tie.
+    lesson = Lesson.of(
+        ["a"], [said(np.array([0, 1, 0]), reviewed=3)], [{"Bob": np.array(["stroma", None, None], object)}]
+    )
+    assert lesson.gold.tolist() == [-1, 1, 0]
+
+
+def test_a_class_about_all_of_whose_cells_people_disagree_is_not_taught(caplog):
+    truth = np.array([0, 1, 0, 1])
+    two = np.array([None, "epithelium", None, "epithelium"], object)
+    with pytest.raises(ClusterfirstError, match="people disagree about every cell that any of them called stroma"):
+        Lesson.of(["a"], [said(truth, reviewed=4)], [{"Bob": two}])
+    three = np.array([None, "gland", "gland", "gland"], object)
+    lesson = Lesson.of(
+        ["a"], [said(truth, reviewed=4)], [{"Bob": three, "Cid": np.array([None, None, "gland", None], object)}]
+    )
+    assert [entry["name"] for entry in lesson.classes] == ["epithelium", "gland"]
+    assert lesson.gold.tolist() == [0, -1, 1, -1]
+
+
 def test_the_latest_blind_answers_of_each_person_are_read_and_only_of_these_cells(tmp_path):
     def write(name, who, time, cells, **about):
         facts = {"slide": "a", "who": who, "time": time, "cells_sha256": "ab"} | about

@@ -151,31 +151,68 @@ def test_the_resolution_is_that_of_the_settings(seeded, image):
 
 
 class Scripted(torch.nn.Module):
-    def __init__(self, flat):
+    """Maps of some kinds that TorchScript files may give."""
+
+    def __init__(self, kind):
         super().__init__()
-        self.flat, self.network = flat, torch.nn.Conv2d(3, 5, 4, stride=4)
+        self.kind, self.network = kind, torch.nn.Conv2d(3, 5, 4, stride=4)
+        self.plain = torch.nn.Conv2d(3, 5, 9, stride=4)
 
     def forward(self, images):
+        if self.kind == "bordered":
+            return self.plain(images)
         found = self.network(images)
-        return found.mean(dim=(2, 3)) if self.flat else found
+        if self.kind == "row":
+            return found.mean(dim=(2, 3))
+        if self.kind == "channels last":
+            return found.permute(0, 2, 3, 1)
+        if self.kind == "fixed":
+            return torch.nn.functional.adaptive_avg_pool2d(found, 16)
+        return torch.nn.functional.interpolate(found, scale_factor=8.0) if self.kind == "larger" else found
 
 
-def test_files_give_maps_or_are_refused(tmp_path, image):
-    for name, flat in (("map", False), ("row", True)):
-        torch.jit.trace(Scripted(flat), torch.rand(1, 3, 64, 64)).save(tmp_path / f"{name}.pt")
-    model = str(tmp_path / "map.pt")
-    encode = tokens(model, model)
-    assert encode.columns == tuple(f"tokens_map_{number:04d}" for number in range(5))
-    assert np.isfinite(features(encode, image, np.array([shapely.box(*BOXES[0])]))).all()
+@pytest.fixture
+def scripted(tmp_path):
+    def make(kind):
+        torch.manual_seed(0)
+        path = str(tmp_path / f"{kind}.pt")
+        torch.jit.script(Scripted(kind)).save(path)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "window"), [("map", None), ("larger", None), ("fixed", 224)])
+def test_files_give_maps(scripted, image, kind, window):
+    encode = tokens(scripted(kind), scripted(kind))
+    assert (encode.window, len(encode.columns)) == (window, 5)
+    # Left and right halves of the view are of two colours: cells are described by what lies under them.
+    view = np.zeros((160, 224, 3), np.uint8)
+    view[:, :112], view[:, 112:] = (200, 30, 90), (20, 160, 220)
+    found = features(
+        encode, view, np.array([shapely.box(*box) for box in ((20, 60, 30, 70), (24, 90, 40, 99), (150, 60, 160, 70))])
+    )
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+    assert np.abs(found[0] - found[2]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["row", "channels last", "bordered"])
+def test_files_that_give_no_map_of_the_image_are_refused(scripted, kind):
     with pytest.raises(ClusterfirstError, match="and no map"):
-        tokens(str(tmp_path / "row.pt"), tmp_path / "row.pt")
+        tokens(scripted(kind), scripted(kind))
+
+
+def test_networks_of_one_size_see_windows_of_it(seeded, image):
+    encode = tokens("swin_tiny_patch4_window7_224", seeded("swin_tiny_patch4_window7_224"))
+    assert (encode.window, len(encode.columns)) == (224, 192 + 384)
+    assert np.isfinite(features(encode, image[:200, :300], np.array([shapely.box(*BOXES[0])]))).all()
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("no_such_network", {}, "timm has no architecture called no_such_network"),
-        (VIT, {"token_px": 100}, "token_px: null"),
+        (VIT, {"token_px": 136}, "Choose another `embedding.token_px`"),
         ("vit_small_patch16_224", {}, "do not fit"),
     ],
 )

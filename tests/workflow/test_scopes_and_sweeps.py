@@ -290,7 +290,9 @@ def test_labels_are_carried_to_slides_that_taught_nothing(cohort, data, tmp_path
     assert "no slide with a truth has split teach" in done.stdout
     rows = [row | {"split": split} for row, split in zip(typed(data), ("teach", "teach", "test"), strict=True)]
     project.write([row | {"patient": "p"} for row in rows], config)
-    assert "slides of patient p are on both sides of the split" in project.run("evaluate_transfer", "--dry-run").stdout
+    assert (
+        "slides of patient 'p' are on both sides of the split" in project.run("evaluate_transfer", "--dry-run").stdout
+    )
     project.write(rows, config)
     project.change({"learning": {"random_features": 100, "reviewed": [30], "seeds": 2}})
     done = project.run("evaluate_transfer")

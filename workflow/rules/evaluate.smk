@@ -103,6 +103,7 @@ rule validate_clusters:
         umap=of_group("reduce", "umap"),
         facts=of_group("reduce", "facts"),
         clusters=of_group("cluster", "clusters"),
+        learnt=learnt_of_members,
     output:
         figures=f"{RESULTS}/{{group}}/evaluation/validity.json",
     log:

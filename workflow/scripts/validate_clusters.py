@@ -1,5 +1,7 @@
 """Say how clear the clusters of a group are, and how well they mix its slides, without any truth."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from clusterfirst import devices
@@ -7,6 +9,7 @@ from clusterfirst.clustering.clusters import NO_TYPICAL, cluster
 from clusterfirst.clustering.document import Clustering
 from clusterfirst.evaluation import validity
 from clusterfirst.io import log_to, read_json, write_json
+from clusterfirst.labels import learnt
 
 MOST_CELLS = 200_000
 """Beyond, clustering five times again to see how stable it is would take hours."""
@@ -18,8 +21,12 @@ if __name__ == "__main__":
     gpu = devices.rapids(snakemake.params.gpu)
     cluster_id = clusters.cluster_id
     sizes = read_json(snakemake.input.facts)["slides"]
-    ends = np.cumsum(list(sizes.values()))
-    slides = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+    edges = np.cumsum([0, *sizes.values()])
+    if snakemake.input.learnt:
+        # All others were never to be in a cluster.
+        rows = learnt.novel_rows(snakemake.input.learnt)
+        values, cluster_id, edges = values[rows], cluster_id[rows], np.searchsorted(rows, edges)
+    slides = {name: slice(*ends) for name, ends in zip(sizes, pairwise(edges.tolist()), strict=True)}
     # Slides × (noise and clusters): noise is −1.
     length = cluster_id.max(initial=-1) + 2
     in_slide = np.array([np.bincount(cluster_id[rows] + 1, minlength=length) for rows in slides.values()])

@@ -15,6 +15,7 @@ from .io import ClusterfirstError
 
 FORMAT = "path"
 """``format`` in a JSON schema of what is a path, or may be one."""
+_TOKENS = "tokens:"
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 """Names the user's folder of caches."""
@@ -87,6 +88,9 @@ def _value(variable: re.Match) -> str:
 
 
 def _with_home(path: str) -> str:
+    if path.startswith(_TOKENS):
+        # A file of a network may stand there, where else an architecture has its name.
+        return _TOKENS + _with_home(path.removeprefix(_TOKENS))
     full = os.path.expanduser(path)
     if path.startswith("~") and full == path:
         user = Path(path).parts[0]

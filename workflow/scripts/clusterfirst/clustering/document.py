@@ -21,7 +21,8 @@ from .tree import Tree
 
 _HEAD = 1 << 16
 """Settings and counts stand first, before a line for every cell."""
-_COLUMNS = ("cell_id", "cluster_id", "leaf_id", "confidence")
+_KINDS = {"cell_id": int, "cluster_id": int, "leaf_id": int, "confidence": float}
+_COLUMNS = tuple(_KINDS)
 _DIGITS = 4
 
 
@@ -194,7 +195,8 @@ class Clustering:
             entries=[Entry(**entry) for entry in document["clusters"]],
             tree=Tree.read(tree),
             groups=tree["groups"],
-            **{name: np.array(cells[name]) for name in _COLUMNS},
+            # Of no cells, NumPy could not tell what they would be.
+            **{name: np.array(cells[name], None if cells[name] else _KINDS[name]) for name in _COLUMNS},
             counts_in_group=together and Counts(**together),
         )
 

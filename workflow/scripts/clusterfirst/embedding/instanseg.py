@@ -61,10 +61,10 @@ class InstanSegEncoder(MapEmbedder):
         counts = np.zeros((3, 256)) if histogram is None else histogram
         self._intensity = Intensity.from_histogram(counts, instanseg.InstanSeg.percentiles)
 
-    def _look(self, image: np.ndarray) -> tuple[np.ndarray, int]:
+    def _look(self, image: np.ndarray) -> tuple[np.ndarray, float]:
         image = instanseg.padded(image)
         found = self._network(self._intensity.scale(image).transpose(2, 0, 1)[None])[0]
-        return found, image.shape[0] // found.shape[1]
+        return found, image.shape[0] / found.shape[1]
 
 
 def _source(weights: str | os.PathLike, device: torch.device) -> engine.Source:

@@ -96,8 +96,8 @@ class MapEmbedder:
     def finish(self) -> None:
         """Nothing is missing."""
 
-    def _look(self, image: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a map of an image, H × W × 3 uint8: C × h × w, and how many pixels lie between two of its own."""
+    def _look(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return a map of an image, H × W × 3 uint8: C × h × w, and how many pixels there are for one of its own."""
         raise NotImplementedError
 
     def _sums(self, block: Prepared, count: int) -> np.ndarray:
@@ -107,7 +107,7 @@ class MapEmbedder:
         return shares @ found.reshape(len(found), -1).T
 
 
-def _shares(block: Prepared, count: int, *, stride: int, shape: tuple[int, int]) -> sparse.csr_array:
+def _shares(block: Prepared, count: int, *, stride: float, shape: tuple[int, int]) -> sparse.csr_array:
     """How much of each pixel of a map of that shape a cell is given, interpolated at its own pixels: count × h·w."""
     high, wide = shape
     # Centres of pixels, in pixels of the map from the centre of its first.

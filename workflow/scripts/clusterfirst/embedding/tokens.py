@@ -1,7 +1,7 @@
 """What a network sees where a nucleus lies: its maps or tokens under the outline, at one pass for all cells of a tile.
 
-Of a vision transformer, the tokens after its last block; of a convolutional network, the maps with a pixel for every 8
-and every 16 pixels of the image, side by side: deeper ones see neighbours rather than the cell.
+Of a network whose maps have one size throughout, as tokens of plain vision transformers do, the last; of others the
+maps with a pixel for every 8 and every 16 pixels of the image, side by side: deeper ones see neighbours, not the cell.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _STRIDES = (8, 16)
 _SIDE = 32
 """Images for networks that take any size have sides of a multiple of it."""
 _AROUND = 32
-_EXAMPLE_PX = 256
+_EXAMPLE, _OWN_PX = (256, 288), 224
+"""What a network is shown to find out whether it takes any size; and the size of most that do not."""
 
 
 class Tokens(MapEmbedder):
@@ -63,53 +64,60 @@ class Tokens(MapEmbedder):
     ):
         name, window = model.removeprefix(PREFIX), settings["token_px"]
         source = partial(_source, name, weights, window)
-        try:
-            self._network = engine.network(
-                f"tokens-{word(f'timm:{name}', window)}", weights, source, engine=settings["engine"], device=device
-            )
-        except (RuntimeError, AssertionError, ValueError) as error:  # of a window that the network does not take
-            raise ClusterfirstError(
-                f"embedding.models: {model} cannot be used: {one_line(error)}. `embedding.token_px: null` shows it "
-                "what it was trained with"
-            ) from error
+        self._network = engine.network(
+            f"tokens-{word(f'timm:{name}', window)}", weights, source, engine=settings["engine"], device=device
+        )
         constants = self._network.constants
-        self.mpp = settings["token_mpp"]
-        self.window = constants["window"].item() or None
-        if self.window and self.window <= 2 * self.around:
-            raise ClusterfirstError(
-                f"embedding.token_px: {self.window} leaves no room beside the {self.around} pixels around cells"
-            )
-        self._stride = constants["stride"].item()
+        self.mpp, self.window = settings["token_mpp"], constants["window"].item() or None
         self._mean, self._std = (np.float32(255 * constants[key]) for key in ("mean", "std"))
         self.columns = tuple(f"tokens_{label(name)}_{index:04d}" for index in range(constants["width"].item()))
 
-    def _look(self, image: np.ndarray) -> tuple[np.ndarray, int]:
+    def _look(self, image: np.ndarray) -> tuple[np.ndarray, float]:
         # With a window, it has the size already.
         seen = (to_multiple(image, 1 if self.window else _SIDE) - self._mean) / self._std
-        return self._network(seen.transpose(2, 0, 1)[None])[0], self._stride
+        found = self._network(seen.transpose(2, 0, 1)[None])[0]
+        return found, seen.shape[0] / found.shape[1]
 
 
 def _source(name: str, weights: str | os.PathLike, window: int | None, device: torch.device) -> engine.Source:
+    """Find out what a network takes: images of any size, of the size that was asked for, or of its own."""
+    file = name.endswith((".pt", ".ts"))
+    network, own, mean, std = (scripted(weights), None, MEAN, STD) if file else _of_timm(name, weights, window)
+    wrong = []
+    for side in dict.fromkeys([window] if window else [None, own or _OWN_PX]):
+        # Not square, so that what depends on the shape shows.
+        example = (side, side) if side else _EXAMPLE
+        try:
+            return _seen(network.to(device), example, side, mean, std, device)
+        except Exception as error:  # noqa: BLE001 - networks say in many ways that they do not take a size
+            wrong.append(f"of {example[0]} × {example[1]} pixels: {one_line(error)}")
+    raise ClusterfirstError(
+        f"embedding.models: {PREFIX}{name} cannot be used. Shown an image {'; '.join(wrong)}. "
+        + ("Choose another `embedding.token_px`, or null" if window else "Set `embedding.token_px` to what it takes")
+    )
+
+
+def _seen(network, example: tuple[int, int], side: int | None, mean, std, device: torch.device) -> engine.Source:
     import torch
 
-    if name.endswith((".pt", ".ts")):
-        network, side, mean, std = scripted(weights), window, MEAN, STD
-    else:
-        network, side, mean, std = _of_timm(name, weights, window)
-    network = network.to(device)
-    example = torch.rand(1, 3, *[side or _EXAMPLE_PX] * 2, device=device)
+    image = torch.rand(1, 3, *example, device=device)
     with torch.inference_mode():
-        found = network(example)
+        found = network(image)
     if not isinstance(found, torch.Tensor) or found.ndim != 4:
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        raise ClusterfirstError(f"network {weights} gives {shape}, and no map (B × C × h × w)")
-    numbers = {"window": side or 0, "stride": example.shape[-1] // found.shape[-1], "width": found.shape[1]}
-    constants = {key: np.array(value) for key, value in {**numbers, "mean": mean, "std": std}.items()}
-    return engine.Source(network, example, constants, any_size=side is None)
+        raise ClusterfirstError(f"it gives {shape}, and no map (B × C × h × w)")
+    down, across = (pixels / mapped for pixels, mapped in zip(example, found.shape[2:], strict=True))
+    if down != across or max(down, 1 / down) % 1:
+        raise ClusterfirstError(
+            f"it gives {tuple(found.shape)}, and no map with a pixel for every so many of the image, the same both ways"
+        )
+    numbers = {"window": side or 0, "width": found.shape[1], "mean": mean, "std": std}
+    constants = {key: np.array(value) for key, value in numbers.items()}
+    return engine.Source(network, image, constants, any_size=side is None)
 
 
 def _of_timm(name: str, weights: str | os.PathLike, window: int | None):
-    """Return a network that gives one map, the side it wants (None: any), and the colours that it was trained with."""
+    """Return a network that gives one map, the side that it was trained with, and the colours."""
     network, about = timm_network(name, dynamic_img_size=window is not None)
     if not hasattr(network, "forward_intermediates"):
         raise ClusterfirstError(
@@ -118,11 +126,10 @@ def _of_timm(name: str, weights: str | os.PathLike, window: int | None):
     fill(network, name, weights)
     strides = [one["reduction"] for one in network.feature_info]
     if len(set(strides)) == 1:
-        # A transformer: one size throughout, and the size of its input is fixed.
-        return _maps(network, [len(strides) - 1], [1]), window or about["input_size"][-1], about["mean"], about["std"]
+        return _maps(network, [len(strides) - 1], [1]), about["input_size"][-1], about["mean"], about["std"]
     wanted = [place for place, stride in enumerate(strides) if stride in _STRIDES] or [len(strides) - 1]
     scales = [strides[place] // strides[wanted[0]] for place in wanted]
-    return _maps(network, wanted, scales), window, about["mean"], about["std"]
+    return _maps(network, wanted, scales), about["input_size"][-1], about["mean"], about["std"]
 
 
 def _maps(network: torch.nn.Module, places: list[int], scales: list[int]) -> torch.nn.Module:

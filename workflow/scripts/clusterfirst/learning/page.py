@@ -114,7 +114,7 @@ def write(
         _confusion(atlas),
         tag("p", "Below, cells that somebody looked at come first, then those that it was surest about."),
         *(part for one, pictures in confused for part in _shown(atlas, one, pictures)),
-        tag("h2", "Slides, each left out"),
+        tag("h2", "Slides" if measured["left_out"] == STRIPS else "Slides, each left out"),
         html.table(
             ["slide", "cells", "right"],
             [[one["slide"], f"{one['cells']:,}", _percent(one["right"] / one["cells"])] for one in measured["slides"]],
@@ -164,7 +164,7 @@ def _how(atlas: Atlas) -> str:
     if both["cells"]:
         parts.append(
             f"Of {both['cells']:,} cells at which several people looked, they say the same about "
-            f"{_percent(both['agreed'] / both['cells'])}: nothing can agree with all of them more often."
+            f"{_percent(both['agreed'] / both['cells'])}, and an atlas can hardly agree with all of them more often."
         )
     error = f"By all of these, probabilities are off by {100 * measured['calibration_error']:.1f} points on the average"
     error += "; what names get wrong on all slides alike, no figure here shows." if named["cells"] else "."
@@ -220,7 +220,7 @@ def _shown(atlas: Atlas, one: Confusion, pictures: Sequence[bytes]) -> list[Html
     said, taken = (atlas.classes[number]["name"] for number in (one.said, one.taken))
     told = f"{said}, taken for {taken}"
     return [
-        tag("h3", f"{told}: {one.count:,} cells"),
+        tag("h3", f"{told}: {_counted(one.count, 'cell')}"),
         tag("p", *(picture(shot, "jpeg", f"cell: {told}", width=_CROP_PX) for shot in pictures), class_="cells"),
     ]
 
@@ -237,7 +237,8 @@ def _taught(atlas: Atlas) -> Html:
             html.table(["class", "cells that somebody looked at", "cells by the name of their cluster"], rows),
             tag(
                 "p",
-                f"{len(taught['slides'])} slides of {taught['patients']} patients with {taught['cells']:,} cells "
+                f"{_counted(len(taught['slides']), 'slide')} of {_counted(taught['patients'], 'patient')} with "
+                f"{taught['cells']:,} cells "
                 f"({', '.join(taught['slides'])}), {atlas.mpp_in_words} µm per pixel, embedded by {models}. "
                 f"{taught['used']:,} cells taught.",
             ),
@@ -247,3 +248,7 @@ def _taught(atlas: Atlas) -> Html:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"

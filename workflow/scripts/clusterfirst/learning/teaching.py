@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..clustering import palette
-from ..io import ClusterfirstError
+from ..io import ClusterfirstError, log
 from ..labels import Labels
 
 _GOLD, _SILVER = ("reviewed", "exception"), ("cluster",)
@@ -88,7 +88,9 @@ class Lesson:
         gold, silver, agreement = [], [], {"cells": 0, "agreed": 0}
         for one, answers in zip(labels, blind, strict=True):
             looked = np.isin(one.how.astype(str), _GOLD)
-            said = [known(one.label, looked), *(known(label, label != None) for label in answers.values())]  # noqa: E711
+            said = [known(one.label, looked)]
+            # Who has looked at a cell again, seeing its cluster, has said it last.
+            said += [known(label, (label != None) & ~(looked & (one.who == who))) for who, label in answers.items()]  # noqa: E711
             votes = np.stack([(np.stack(said) == place).sum(axis=0) for place in range(len(keys))])
             several, most = votes.sum(axis=0) > 1, votes.max(axis=0)
             tied = (votes == most).sum(axis=0) > 1
@@ -97,7 +99,7 @@ class Lesson:
             gold.append(np.where((most > 0) & ~tied, votes.argmax(axis=0), -1))
             # A cell that people disagree about is no better known by the name of its cluster.
             silver.append(np.where(most > 0, -1, known(one.label, np.isin(one.how.astype(str), _SILVER))))
-        return cls(
+        lesson = cls(
             tuple(by_name[key] for key in keys),
             np.concatenate(gold),
             np.concatenate(silver),
@@ -105,6 +107,22 @@ class Lesson:
             tuple(slides),
             agreement,
         )
+        return lesson._with_cells_of_each()
+
+    def _with_cells_of_each(self) -> Lesson:
+        """Leave out classes of which no cell is left, once people disagree about all of them."""
+        there = np.unique(self.known[self.known >= 0])
+        if len(there) == len(self.classes):
+            return self
+        lost = [entry["name"] for place, entry in enumerate(self.classes) if place not in there]
+        told = f"people disagree about every cell that any of them called {', '.join(lost)}"
+        if len(there) < 2:
+            raise ClusterfirstError(f"there is nothing to learn from {len(self.slides)} labelled slides: {told}")
+        log.warning("%s: the atlas does not know of it", told)
+        number = np.full(len(self.classes) + 1, -1)
+        number[there] = np.arange(len(there))
+        kept = tuple(self.classes[place] for place in there)
+        return replace(self, classes=kept, gold=number[self.gold], silver=number[self.silver])
 
     @property
     def known(self) -> np.ndarray:

@@ -505,6 +505,7 @@ _ROWS = (
             disk={"job": 20, "ktogether": 0.2},
         ),
         after=("reduce", "cluster"),
+        sometimes={"apply_atlas": lambda case: case.settings.of_novel},
         gpu=CUML,
         optional=True,
     ),

@@ -125,8 +125,15 @@ def blind_answers(plan: Plan) -> list[str]:
     """Return what people said of cells of these slides without seeing clusters, if that is to teach, too."""
     if not plan.config["learning"]["blind"]:
         return []
-    folders = [plan.path(slide, SlideFolder.labels) for slide in teaching_slides(plan)]
-    return [f"{folder}/{blind.FOLDER}/{path.name}" for folder in folders for path in blind.files(plan.on_disk(folder))]
+    teach = teaching_slides(plan)
+    folders = {slide: plan.path(slide, SlideFolder.labels) for slide in plan.samples}
+    found = {slide: blind.files(plan.on_disk(folder)) for slide, folder in folders.items()}
+    if alone := [slide for slide in plan.samples if found[slide] and slide not in teach]:
+        raise ClusterfirstError(
+            f"config: learning.blind: people answered blind about {', '.join(alone)}, but nobody has exported labels "
+            "there, and only slides with an export teach: name a cluster, press Export, and run again"
+        )
+    return [f"{folders[slide]}/{blind.FOLDER}/{path.name}" for slide in teach for path in found[slide]]
 
 
 def of_teaching(plan: Plan, stage: str, key: str) -> list[str]:
@@ -329,15 +336,16 @@ def split_slides(plan: Plan) -> list[str]:
     teach, test = (set(patients(plan, side)) for side in sides.values())
     if both := sorted(teach & test):
         raise ClusterfirstError(
-            f"slides of patient {both[0]} are on both sides of the split, so that what is tested was taught: give all "
-            f"slides of a patient the same in column 'split' of {plan.config['slides']}"
+            f"slides of patient '{both[0]}' are on both sides of the split, so that what is tested was taught: give "
+            f"all slides of a patient the same in column 'split' of {plan.config['slides']}"
         )
     return [*sides["teach"], *sides["test"]]
 
 
 def patients(plan: Plan, slides: Iterable[str]) -> list[str]:
-    """Return whose each slide is; without a patient, it stands for one of its own."""
-    return [plan.samples[slide].patient or slide for slide in slides]
+    """Return whose each slide is, whatever the case; without a patient, it stands for one that nobody else is."""
+    said = ((slide, plan.samples[slide].patient) for slide in slides)
+    return [patient.casefold() if patient else f"the patient of slide {slide}" for slide, patient in said]
 
 
 def of_split(plan: Plan, stage: str, key: str) -> list[str]:
