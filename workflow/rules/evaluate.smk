@@ -253,12 +253,39 @@ rule evaluate_naming:
 
 rule transfer_labels:
     input:
-        embeddings=every(partial(wanted.of_split, stage="embed", key="embeddings")),
-        columns=every(partial(wanted.of_split, stage="embed", key="columns")),
-        cells=every(partial(wanted.of_split, stage="segment", key="cells")),
-        clusters=every(partial(wanted.of_split, stage="cluster", key="clusters")),
+        embeddings=every(
+            partial(
+                wanted.of_each,
+                find=wanted.split_slides,
+                stage="embed",
+                key="embeddings",
+            )
+        ),
+        columns=every(
+            partial(
+                wanted.of_each, find=wanted.split_slides, stage="embed", key="columns"
+            )
+        ),
+        cells=every(
+            partial(
+                wanted.of_each, find=wanted.split_slides, stage="segment", key="cells"
+            )
+        ),
+        clusters=every(
+            partial(
+                wanted.of_each,
+                find=wanted.split_slides,
+                stage="cluster",
+                key="clusters",
+            )
+        ),
         said=every(
-            partial(wanted.of_split, stage="evaluate_slide_clusters", key="truth")
+            partial(
+                wanted.of_each,
+                find=wanted.split_slides,
+                stage="evaluate_slide_clusters",
+                key="truth",
+            )
         ),
     output:
         page=report(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .calibration import softmax
+
 _TEACHER_RIDGE = 3.0
 _TRUST = 3.0
 """The teacher's scores are so large beside other columns: the larger, the less a head of few answers strays from it."""
@@ -201,7 +203,4 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
     They serve to choose what to ask; they are not calibrated.
     """
-    exponents = scores / _TEMPERATURE
-    exponents -= exponents.max(axis=1, keepdims=True)
-    np.exp(exponents, out=exponents)
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    return softmax(scores / _TEMPERATURE)

@@ -61,16 +61,8 @@ class Lesson:
         ClusterfirstError
             There are fewer than two classes: there is nothing to tell apart.
         """
-        by_name: dict[str, dict] = {}
-        for _, one in sorted(zip(slides, labels, strict=True), key=lambda pair: pair[0]):
-            for entry in one.classes:
-                by_name.setdefault(entry["name"].casefold(), {"name": entry["name"], "colour": entry["colour"]})
-        for _, answers in sorted(zip(slides, blind, strict=True), key=lambda pair: pair[0]):
-            for word in sorted({word for label in answers.values() for word in set(label) - {None}}):
-                by_name.setdefault(word.casefold(), {"name": word, "colour": palette.colour(len(by_name))})
-        used = {word.casefold() for one in labels for word in set(one.label) - {None}}
-        used |= {word.casefold() for answers in blind for label in answers.values() for word in set(label) - {None}}
-        keys = sorted(used & by_name.keys())
+        by_name, used = _classes(slides, labels, blind)
+        keys = sorted(used)
         if len(keys) < 2:
             named = f"all labels say {by_name[keys[0]]['name']}" if keys else "no cell of them has a label"
             raise ClusterfirstError(
@@ -87,18 +79,19 @@ class Lesson:
 
         gold, silver, agreement = [], [], {"cells": 0, "agreed": 0}
         for one, answers in zip(labels, blind, strict=True):
-            looked = np.isin(one.how.astype(str), _GOLD)
+            how = one.how.astype(str)
+            looked = np.isin(how, _GOLD)
             said = [known(one.label, looked)]
-            # Who has looked at a cell again, seeing its cluster, has said it last.
-            said += [known(label, (label != None) & ~(looked & (one.who == who))) for who, label in answers.items()]  # noqa: E711
-            votes = np.stack([(np.stack(said) == place).sum(axis=0) for place in range(len(keys))])
-            several, most = votes.sum(axis=0) > 1, votes.max(axis=0)
-            tied = (votes == most).sum(axis=0) > 1
-            agreement["cells"] += int(several.sum())
-            agreement["agreed"] += int((several & (most == votes.sum(axis=0))).sum())
-            gold.append(np.where((most > 0) & ~tied, votes.argmax(axis=0), -1))
+            for who, label in answers.items():
+                # Who has looked at a cell again, seeing its cluster, has said it last.
+                last = looked & (one.who == who)
+                said.append(known(label, (label != None) & ~last))  # noqa: E711 (element by element)
+            found, votes, most = _voted(said, len(keys))
+            gold.append(found)
             # A cell that people disagree about is no better known by the name of its cluster.
-            silver.append(np.where(most > 0, -1, known(one.label, np.isin(one.how.astype(str), _SILVER))))
+            silver.append(np.where(votes > 0, -1, known(one.label, np.isin(how, _SILVER))))
+            agreement["cells"] += int((votes > 1).sum())
+            agreement["agreed"] += int(((votes > 1) & (most == votes)).sum())
         lesson = cls(
             tuple(by_name[key] for key in keys),
             np.concatenate(gold),
@@ -128,3 +121,28 @@ class Lesson:
     def known(self) -> np.ndarray:
         """N int: the class by whichever says something; −1: neither does."""
         return np.where(self.gold >= 0, self.gold, self.silver)
+
+
+def _classes(
+    slides: Sequence[str], labels: Sequence[Labels], blind: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[dict[str, dict], set[str]]:
+    """Name and colour of every class, by what is the same in capitals, and which of them cells have."""
+    by_name: dict[str, dict] = {}
+    in_order = sorted(range(len(slides)), key=lambda place: slides[place])
+    for entry in (entry for place in in_order for entry in labels[place].classes):
+        by_name.setdefault(entry["name"].casefold(), {"name": entry["name"], "colour": entry["colour"]})
+    words = [
+        sorted({word for label in (labels[place].label, *blind[place].values()) for word in set(label) - {None}})
+        for place in in_order
+    ]
+    for word in (word for own in words for word in own):
+        by_name.setdefault(word.casefold(), {"name": word, "colour": palette.colour(len(by_name))})
+    return by_name, {word.casefold() for own in words for word in own}
+
+
+def _voted(said: Sequence[np.ndarray], classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What most say of each cell (−1: nobody, or as many another thing), how many say something, and how many that."""
+    votes = np.stack([sum((one == place).astype(np.int16) for one in said) for place in range(classes)])
+    most = votes.max(axis=0)
+    alone = (votes == most).sum(axis=0) == 1
+    return np.where((most > 0) & alone, votes.argmax(axis=0), -1), votes.sum(axis=0), most

@@ -136,11 +136,6 @@ def blind_answers(plan: Plan) -> list[str]:
     return [f"{folders[slide]}/{blind.FOLDER}/{path.name}" for slide in teach for path in found[slide]]
 
 
-def of_teaching(plan: Plan, stage: str, key: str) -> list[str]:
-    """Return that file of a stage of each of these slides."""
-    return [plan.at(stage, slide, key) for slide in teaching_slides(plan)]
-
-
 def teaching_settings(plan: Plan, find: Callable[[Plan], list[str]] = teaching_slides) -> dict[str, Mapping]:
     """Return what holds for all of some slides: how they are prepared, and how it is learnt from them.
 
@@ -348,9 +343,9 @@ def patients(plan: Plan, slides: Iterable[str]) -> list[str]:
     return [patient.casefold() if patient else f"the patient of slide {slide}" for slide, patient in said]
 
 
-def of_split(plan: Plan, stage: str, key: str) -> list[str]:
-    """Return that file of a stage of each of these slides."""
-    return [plan.at(stage, slide, key) for slide in split_slides(plan)]
+def of_each(plan: Plan, find: Callable[[Plan], list[str]], stage: str, key: str) -> list[str]:
+    """Return that file of a stage of each of the slides that are found so."""
+    return [plan.at(stage, slide, key) for slide in find(plan)]
 
 
 def trial_scores(plan: Plan) -> list[str]:
