@@ -10,10 +10,12 @@ import torch
 from clusterfirst import devices, engine
 from clusterfirst.embedding import backend, maps, weights_of
 from clusterfirst.embedding.crops import Patch
+from clusterfirst.embedding.pathology import KNOWN, options
 from clusterfirst.embedding.tokens import Tokens
 from clusterfirst.embedding.walk import embed_slide
 from clusterfirst.io import ClusterfirstError, write_table
 from clusterfirst.outlines import objects
+from clusterfirst.plan.settings import check_config
 from clusterfirst.slide import grid
 from clusterfirst.slide.slide import Slide
 from clusterfirst.weights import WEIGHTS
@@ -259,3 +261,24 @@ def test_the_registry_says_where_the_small_network_comes_from():
     asset = WEIGHTS["efficientnet_lite0"]
     assert asset.sha256.startswith("57934424")
     assert "Apache-2.0" in asset.licence
+
+
+SIZES = {"uni": 303e6, "uni2-h": 681e6, "h-optimus-0": 1.13e9, "virchow2": 631e6}
+"""Parameters, as their authors state them."""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_transformers_that_were_trained_with_slides_are_built_as_their_authors_say(name):
+    known = KNOWN[name]
+    with torch.device("meta"):
+        network = timm.create_model(known.architecture, num_classes=0, **options(known))
+    assert sum(one.numel() for one in network.parameters()) == pytest.approx(SIZES[name], rel=0.01)
+    assert network.num_features == known.columns == backend(f"tokens:{name}").columns
+    assert network.patch_embed.img_size == (224, 224)
+    assert (known.mean[0] > 0.7) == (name == "h-optimus-0")
+
+
+def test_a_gated_network_says_where_its_file_is(schema):
+    config = {"embedding": {"models": ["tokens:uni2-h"]}}
+    assert check_config(config, schema) == []
+    assert weights_of({"models": ["tokens:uni2-h"], "weights": {}}) == {"tokens:uni2-h": "uni2-h.bin"}

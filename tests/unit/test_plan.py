@@ -50,7 +50,7 @@ def test_problems_of_config_and_sheet_are_told_together_and_then_how_they_go_tog
     assert "row 2, column path: is empty" in str(error.value)
     wrong = {
         "segmentation": {"model": "precomputed"},
-        "embedding": {"weights": {"resnet50": "nowhere.pth"}, "models": ["resnet50"]},
+        "embedding": {"weights": {"resnet50": "nowhere.pth"}, "models": ["resnet50", "tokens:uni2-h"]},
         "reduction": {"balance": {"morphology": 2}},
         "classify": {"per_cluster": 1},
         "clustering": {"scope": "cohort"},
@@ -59,11 +59,12 @@ def test_problems_of_config_and_sheet_are_told_together_and_then_how_they_go_tog
     with pytest.raises(ClusterfirstError) as error:
         make(wrong)
     told = str(error.value).splitlines()
-    assert len(told) == len(set(told)) == 3 + 1 + 1 + 1 + 1
+    assert len(told) == len(set(told)) == 3 + 2 + 1 + 1 + 1
     for text in (
         "slides.csv: slide c has no file in column objects",
         "config: embedding: no file nowhere.pth for resnet50, and no weights of that name",
-        "config: reduction.balance: morphology is none of embedding.models (resnet50)",
+        "config: embedding: tokens:uni2-h needs a file that only its authors give",
+        "config: reduction.balance: morphology is none of embedding.models (resnet50, tokens:uni2-h)",
         "which model is to be asked?",
         "config: reduction.components is 3 for slide a, but 10 for slide c",
     ):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..backends import Backend
 from ..fit import Fit
 from ..io import ClusterfirstError
+from .pathology import KNOWN
 
 if TYPE_CHECKING:
     import geopandas
@@ -52,6 +53,10 @@ BACKENDS: Mapping[str, Backend] = {
     ),
     "resnet50": _crops("imagenet", core_seconds=70, gpu_seconds=4, memory=1000),
     "tokens:tf_efficientnet_lite0": _tokens("efficientnet_lite0", 152, core_seconds=1.5, gpu_seconds=0.1, memory=700),
+    **{
+        f"tokens:{name}": _tokens(f"{name}.bin", known.columns, core_seconds=150, gpu_seconds=2, memory=6000)
+        for name, known in KNOWN.items()
+    },
     "tokens:*.pt": (_UNKNOWN_MAPS := _tokens("{name}", 384, core_seconds=40, gpu_seconds=2, memory=3000)),
     "tokens:*.ts": _UNKNOWN_MAPS,
     "tokens:*": _tokens("timm:{name}", 384, core_seconds=40, gpu_seconds=2, memory=3000),

@@ -19,6 +19,7 @@ from ..io import ClusterfirstError
 from ..text import one_line
 from .encoders import MEAN, STD, fill, label, scripted, timm_network, word
 from .maps import MapEmbedder, to_multiple
+from .pathology import KNOWN, options
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,9 @@ class Tokens(MapEmbedder):
     Parameters
     ----------
     model
-        ``tokens:<name>``, an architecture of timm; or ``tokens:<file>``, a TorchScript file (.pt, .ts) that gives
-        B × C × h × w for images of B × 3 × H × W, normalised with ImageNet's mean and standard deviation.
+        ``tokens:<name>``, an architecture of timm, or one of `pathology.KNOWN`; or ``tokens:<file>``, a TorchScript
+        file (.pt, .ts) that gives B × C × h × w for images of B × 3 × H × W, normalised with ImageNet's mean and
+        standard deviation.
     weights
         A state dict of the architecture, or the file.
     device, histogram, settings
@@ -118,7 +120,12 @@ def _seen(network, example: tuple[int, int], side: int | None, mean, std, device
 
 def _of_timm(name: str, weights: str | os.PathLike, window: int | None):
     """Return a network that gives one map, the side that it was trained with, and the colours."""
-    network, about = timm_network(name, dynamic_img_size=window is not None)
+    known = KNOWN.get(name)
+    if known:
+        network, about = timm_network(known.architecture, dynamic_img_size=window is not None, **options(known))
+        about = {**about, "mean": known.mean, "std": known.std}
+    else:
+        network, about = timm_network(name, dynamic_img_size=window is not None)
     if not hasattr(network, "forward_intermediates"):
         raise ClusterfirstError(
             f"embedding.models: timm's {name} has no maps that could be taken: take it as timm:{name}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import weights
+from ..embedding.pathology import KNOWN
 from ..segmentation import GIVEN
 from . import wanted
 from .groups import is_of_tissue
@@ -55,7 +56,15 @@ def _missing_weights(plan: Plan, has_weights: Callable[[str], bool]) -> Iterator
     for settings in plan.every_settings():
         for section, names in weights_names(settings).items():
             for model, name in names.items():
-                if not weights.is_asset(name) and not has_weights(name):
+                if weights.is_asset(name) or has_weights(name):
+                    continue
+                if gated := KNOWN.get(model.removeprefix("tokens:")):
+                    yield (
+                        f"config: {section}: {model} needs a file that only its authors give: agree to the terms of "
+                        f"huggingface.co/{gated.home} ({gated.licence}), fetch pytorch_model.bin there, and set "
+                        f'embedding.weights: {{"{model}": the file}}'
+                    )
+                else:
                     yield (
                         f"config: {section}: no file {name} for {model}, and no weights of that name (known: {known})"
                     )
