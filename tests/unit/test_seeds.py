@@ -10,9 +10,10 @@ from clusterfirst.devices import Device
 from clusterfirst.evaluation.matching import overlaps
 from clusterfirst.io import ClusterfirstError
 from clusterfirst.outlines.objects import outlines
-from clusterfirst.segmentation import instanseg
+from clusterfirst.segmentation import instanseg, pipeline
 from clusterfirst.segmentation.intensity import Intensity
 from clusterfirst.segmentation.seeds import Nuclei
+from clusterfirst.slide import grid
 from clusterfirst.slide.slide import Slide
 
 from ..defaults import section
@@ -85,6 +86,34 @@ def test_both_engines_outline_the_same_nuclei(weights, image):
         network = instanseg.InstanSeg(weights, device=CPU, intensity=RANGE, settings=settings)
         found.append(network.labels(network.predict(image[None])[0])[0])
     assert alike(*found, iou=0.7) >= 0.97 * max(labels.max() for labels in found)
+
+
+def test_a_lower_threshold_finds_more_nuclei_and_none_less(weights, image):
+    found = []
+    for threshold in (None, 0.4):
+        settings = section("segmentation", seed_threshold=threshold)
+        network = instanseg.InstanSeg(weights, device=CPU, intensity=RANGE, settings=settings)
+        assert network.labels.depth == (threshold or 0.7)
+        found.append(network.labels(network.predict(image[None])[0])[0].max())
+    assert found[1] > found[0]
+
+
+def test_the_network_sees_the_resolution_that_is_wished_for(weights, cmu, monkeypatch):
+    seen = []
+
+    def predict(self, images):
+        seen.append(images.shape)
+        return np.zeros((len(images), 5, *images.shape[1:3]))
+
+    monkeypatch.setattr(instanseg.InstanSeg, "predict", predict)
+    tiles = grid.grid(2220, 2967, slide_mpp=0.499, mpp=0.499, tile_px=256, halo_px=32, magnification=20.0).iloc[[25]]
+    tiles = tiles.assign(tile_id="one", kept=True)
+    with Slide(cmu) as slide:
+        given = {"facts": slide.facts, "histogram": np.ones((3, 256)), "weights": weights, "device": CPU}
+    for mpp in (None, 0.25):
+        list(pipeline.outline_tiles(cmu, tiles, settings=section("segmentation", mpp=mpp), **given))
+    (_, usual, _, _), (_, fine, _, _) = seen
+    assert fine == pytest.approx(2 * usual, rel=0.05)
 
 
 def test_nuclei_are_found_where_they_are():

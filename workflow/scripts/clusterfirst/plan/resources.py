@@ -97,7 +97,8 @@ def units(
         ``given_mb``; ``kcells``, ``ktogether``: thousand cells of the job and of its group; ``mvalues``,
         ``mfeatures``: million numbers of the embedding, and of what is reduced; ``kfitted``: thousand cells that the
         map is made from. And what networks see: ``seen_mpx``, megapixels of the job's tiles as they are read,
-        ``half_um_mpx``, the same area at 0.5 µm/px, ``kcrops``, thousand crops of 224 px, or as much of other sizes.
+        ``half_um_mpx``, the same area at 0.5 µm/px, ``outlined_mpx``, at what InstanSeg sees, ``kcrops``, thousand
+        crops of 224 px, or as much of other sizes.
     """
     columns = [embedding.backend(model).columns for model in settings.embedding["models"]]
     reduction = settings.reduction
@@ -121,6 +122,7 @@ def units(
         "given_mb": given_mb,
         "seen_mpx": size.mpx / shards,
         "half_um_mpx": size.seen_mm2 / _HALF_UM**2 / shards,
+        "outlined_mpx": size.seen_mm2 / (settings.segmentation["mpp"] or _HALF_UM) ** 2 / shards,
         "kcrops": size.cells / 1000 * ((settings.embedding["crop_px"] or _CROP_PX) / _CROP_PX) ** 2,
     }
 

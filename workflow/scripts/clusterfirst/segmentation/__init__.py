@@ -25,9 +25,9 @@ GIVEN = "precomputed"
 BACKENDS: Mapping[str, Backend] = {
     "instanseg": Backend(
         "segmentation.instanseg:InstanSeg",
-        keys=("engine",),
+        keys=("engine", "mpp", "seed_threshold"),
         weights="instanseg",
-        fit=Fit(memory={"job": 2000}, core_seconds={"half_um_mpx": 9}, gpu_seconds={"half_um_mpx": 0.5}),
+        fit=Fit(memory={"job": 2000}, core_seconds={"outlined_mpx": 9}, gpu_seconds={"outlined_mpx": 0.5}),
     ),
     "cellpose": Backend(
         "segmentation.cellpose:Cellpose",
@@ -59,7 +59,7 @@ class Segmenter(Protocol):
     """
 
     mpp: float | None
-    """µm per pixel that images must have; None: as the tiles are."""
+    """µm per pixel that images have unless the user says otherwise; None: as the tiles are."""
     stride: int
     """Shifted by this many pixels, an image gives the same outlines, shifted (see `views.aligned_views`)."""
     percentiles: tuple[float, float]

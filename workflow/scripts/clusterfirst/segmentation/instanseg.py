@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,7 @@ class InstanSeg:
     intensity
         The slide's range of intensities.
     settings
-        ``engine`` of the ``segmentation`` section of the configuration.
+        ``engine`` and ``seed_threshold`` of the ``segmentation`` section of the configuration.
 
     Raises
     ------
@@ -148,7 +149,8 @@ class InstanSeg:
             "outlines", weights, partial(_source, weights), engine=settings["engine"], device=device
         )
         self._intensity = intensity
-        self.labels = Nuclei.of(self._network.constants)
+        labels, depth = Nuclei.of(self._network.constants), settings["seed_threshold"]
+        self.labels = labels if depth is None else replace(labels, depth=depth)
         self.tiles_at_once = _at_once(device)
 
     def predict(self, images: np.ndarray) -> np.ndarray:

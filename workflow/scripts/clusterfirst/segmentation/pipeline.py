@@ -122,7 +122,8 @@ def outline_tiles(
         The weights cannot be used (before any tile is read); or see `outline_views`.
     """
     kind = backend(settings["model"])
-    views = shard(aligned_views(tiles, slide_mpp=facts.mpp, mpp=kind.mpp, stride=kind.stride), item)
+    mpp = settings.get("mpp") or kind.mpp
+    views = shard(aligned_views(tiles, slide_mpp=facts.mpp, mpp=mpp, stride=kind.stride), item)
     log.info("%d of %d tiles", len(views), len(tiles))
     if views.empty:
         return
