@@ -30,7 +30,7 @@ class Project:
     def write(self, slides, config=None):
         """Write the sheet (rows as dicts) and what the config changes."""
         with (self.folder / "slides.csv").open("w", newline="") as file:
-            sheet = csv.DictWriter(file, ["slide", "path", "tissue", "mpp", "objects", "truth", "split"])
+            sheet = csv.DictWriter(file, ["slide", "path", "tissue", "mpp", "objects", "truth", "patient", "split"])
             sheet.writeheader()
             sheet.writerows(slides)
         own = {"slides": "slides.csv", "models_dir": str(self.repo / "resources/models"), **APART, **(config or {})}
