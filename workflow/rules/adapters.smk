@@ -91,6 +91,11 @@ def of_members(stage, key):
     ]
 
 
+def of_found(find, stage, key):
+    """That file of every slide that is found so in the plan."""
+    return every(lambda plan: [plan.at(stage, slide, key) for slide in find(plan)])
+
+
 def learnt_of_members(wildcards):
     """What an atlas says of every slide of the group, if only what is new to it is clustered."""
     of_novel = plan.settings(wildcards.group).of_novel

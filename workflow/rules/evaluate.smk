@@ -253,40 +253,11 @@ rule evaluate_naming:
 
 rule transfer_labels:
     input:
-        embeddings=every(
-            partial(
-                wanted.of_each,
-                find=wanted.split_slides,
-                stage="embed",
-                key="embeddings",
-            )
-        ),
-        columns=every(
-            partial(
-                wanted.of_each, find=wanted.split_slides, stage="embed", key="columns"
-            )
-        ),
-        cells=every(
-            partial(
-                wanted.of_each, find=wanted.split_slides, stage="segment", key="cells"
-            )
-        ),
-        clusters=every(
-            partial(
-                wanted.of_each,
-                find=wanted.split_slides,
-                stage="cluster",
-                key="clusters",
-            )
-        ),
-        said=every(
-            partial(
-                wanted.of_each,
-                find=wanted.split_slides,
-                stage="evaluate_slide_clusters",
-                key="truth",
-            )
-        ),
+        embeddings=of_found(wanted.split_slides, "embed", "embeddings"),
+        columns=of_found(wanted.split_slides, "embed", "columns"),
+        cells=of_found(wanted.split_slides, "segment", "cells"),
+        clusters=of_found(wanted.split_slides, "cluster", "clusters"),
+        said=of_found(wanted.split_slides, "evaluate_slide_clusters", "truth"),
     output:
         page=report(
             f"{RESULTS}/evaluation/transfer.html",

@@ -7,30 +7,9 @@ rule learn_atlas:
         shown=slides_that_teach,
         said=every(wanted.teaching_labels),
         blind=every(wanted.blind_answers),
-        embeddings=every(
-            partial(
-                wanted.of_each,
-                find=wanted.teaching_slides,
-                stage="embed",
-                key="embeddings",
-            )
-        ),
-        columns=every(
-            partial(
-                wanted.of_each,
-                find=wanted.teaching_slides,
-                stage="embed",
-                key="columns",
-            )
-        ),
-        cells=every(
-            partial(
-                wanted.of_each,
-                find=wanted.teaching_slides,
-                stage="segment",
-                key="cells",
-            )
-        ),
+        embeddings=of_found(wanted.teaching_slides, "embed", "embeddings"),
+        columns=of_found(wanted.teaching_slides, "embed", "columns"),
+        cells=of_found(wanted.teaching_slides, "segment", "cells"),
     output:
         atlas=f"{RESULTS}/atlas/{{atlas}}.atlas",
         page=report(

@@ -19,13 +19,14 @@ from ..devices import Device, computes_bf16
 from ..engine import OnOpenVino, Source, on_openvino
 from ..io import ClusterfirstError
 from ..text import one_line
+from .pathology import IMAGENET
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = IMAGENET
 """Of ImageNet's red, green and blue, of 0 to 1: what networks are trained with unless their authors say otherwise."""
 _EDGE_PX = 224
 _PREFIXES = ("module.pre.", "module.")
@@ -333,20 +334,22 @@ def _empty(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
 
 
 def _timm(name: str, weights: str | os.PathLike, edge_px: int | None) -> Trained:
-    network, seen = timm_network(name)
+    network, seen = timm_network(name, resized=False)
     fill(network, name, weights)
     return Trained(network, edge_px or seen["input_size"][-1], tuple(seen["mean"]), tuple(seen["std"]))
 
 
-def timm_network(name: str, **options: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
+def timm_network(name: str, *, resized: bool, **options: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Build an architecture of timm, still without weights and without its classifier, and what it was trained with.
 
     Parameters
     ----------
     name
         Of the architecture.
+    resized
+        Whether it is to take another size than it was trained with, if it is one that must be told.
     options
-        For those architectures that know them.
+        Of the architecture.
 
     Raises
     ------
@@ -361,10 +364,11 @@ def timm_network(name: str, **options: Any) -> tuple[torch.nn.Module, dict[str, 
         ) from error
     if not timm.is_model(name):
         raise ClusterfirstError(f"embedding.models: timm has no architecture called {name}")
+    build = partial(timm.create_model, name, pretrained=False, num_classes=0, **options)
     try:
-        network = timm.create_model(name, pretrained=False, num_classes=0, **options)
-    except TypeError:
-        network = timm.create_model(name, pretrained=False, num_classes=0)
+        network = build(dynamic_img_size=True) if resized else build()
+    except TypeError:  # it does not know the word, and takes any size or one
+        network = build()
     return network.float().eval(), timm.data.resolve_model_data_config(network)
 
 

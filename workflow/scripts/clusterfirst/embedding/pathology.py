@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of its red, green and blue, of 0 to 1."""
 _BIOPTIMUS = (0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517)
 _SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
 
@@ -39,8 +40,8 @@ class Known:
     home: str
     licence: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    mean: tuple[float, float, float] = _IMAGENET[0]
-    std: tuple[float, float, float] = _IMAGENET[1]
+    mean: tuple[float, float, float] = IMAGENET[0]
+    std: tuple[float, float, float] = IMAGENET[1]
 
 
 KNOWN: Mapping[str, Known] = {

@@ -120,21 +120,21 @@ def _seen(network, example: tuple[int, int], side: int | None, mean, std, device
 
 def _of_timm(name: str, weights: str | os.PathLike, window: int | None):
     """Return a network that gives one map, the side that it was trained with, and the colours."""
-    known = KNOWN.get(name)
+    resized, known = window is not None, KNOWN.get(name)
     if known:
-        network, about = timm_network(known.architecture, dynamic_img_size=window is not None, **options(known))
+        network, about = timm_network(known.architecture, resized=resized, **options(known))
         about = {**about, "mean": known.mean, "std": known.std}
     else:
-        network, about = timm_network(name, dynamic_img_size=window is not None)
+        network, about = timm_network(name, resized=resized)
     if not hasattr(network, "forward_intermediates"):
         raise ClusterfirstError(
             f"embedding.models: timm's {name} has no maps that could be taken: take it as timm:{name}"
         )
     fill(network, name, weights)
     strides = [one["reduction"] for one in network.feature_info]
-    if len(set(strides)) == 1:
-        return _maps(network, [len(strides) - 1], [1]), about["input_size"][-1], about["mean"], about["std"]
-    wanted = [place for place, stride in enumerate(strides) if stride in _STRIDES] or [len(strides) - 1]
+    last = [len(strides) - 1]
+    several = [place for place, stride in enumerate(strides) if stride in _STRIDES and len(set(strides)) > 1]
+    wanted = several or last
     scales = [strides[place] // strides[wanted[0]] for place in wanted]
     return _maps(network, wanted, scales), about["input_size"][-1], about["mean"], about["std"]
 

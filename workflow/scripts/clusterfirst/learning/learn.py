@@ -46,7 +46,7 @@ def learn(name: str, taught: Taught, *, embedding: Mapping[str, Any], mpp: Seque
     judging = looked_at if looked_at.sum() >= _ENOUGH else np.ones(len(truth), bool)
     # Without gold there is no head, and nothing to choose.
     ridges = _RIDGES if looked_at.any() else (usual_ridge(1),)
-    tried = {ridge: taught.scores(taught.gold, ridge) for ridge in ridges}
+    tried = {ridge: taught.scores(taught.answers, ridge) for ridge in ridges}
     right = {ridge: _right(scores, truth, judging) for ridge, scores in tried.items()}
     ridge = max(right, key=lambda one: (right[one], one))
     scores = tried[ridge]
@@ -103,7 +103,7 @@ def by_answers(taught: Taught, ridge: float) -> list[dict]:
     for count in (*(one for one in _ANSWERS if one < len(order)), len(order)):
         fewer = np.full_like(gold, -1)
         fewer[order[:count]] = gold[order[:count]]
-        scores = taught.scores(fewer, ridge)
+        scores = taught.scores(taught.answers_of(fewer), ridge)
         # Without names and answers there is nothing to go by.
         if scores.any():
             out.append({"answers": int(count), "right": _right(scores, taught.truth, gold >= 0)})

@@ -139,21 +139,39 @@ class Taught:
     def weights(self, ridge: float) -> np.ndarray:
         """Learn from all of them; see `classifier.head`."""
         names = sum(self._silver, self._nothing)
-        return head(names, teacher(names), sum(self._seen(self.gold), self._nothing), ridge)
+        return head(names, teacher(names), sum(self.answers, self._nothing), ridge)
 
-    def scores(self, gold: np.ndarray, ridge: float) -> np.ndarray:
-        """Return n × K scores of all of them, each by what the other folds teach.
+    @cached_property
+    def answers(self) -> list[Sums]:
+        """All answers, see `answers_of`."""
+        return self.answers_of(self.gold)
+
+    def answers_of(self, gold: np.ndarray) -> list[Sums]:
+        """Return by fold some answers, and names where they stand in for them.
 
         Parameters
         ----------
         gold
             n int: answers, of which there may be fewer than were given.
         """
+        others = stand_ins(gold, self.silver, self.classes)
+        seen = gold.copy()
+        seen[others] = self.silver[others]
+        return self._by_fold(seen)
+
+    def scores(self, answers: Sequence[Sums], ridge: float) -> np.ndarray:
+        """Return n × K scores of all of them, each by what the other folds teach.
+
+        Parameters
+        ----------
+        answers
+            See `answers_of`.
+        """
         out = np.empty((len(self.cell), self.classes))
-        answers = _without(self._seen(gold), self._nothing)
+        others = _without(answers, self._nothing)
         for fold, (names, learnt) in enumerate(self._teachers):
             own = self.fold == fold
-            weights = head(names, learnt, answers[fold], ridge)
+            weights = head(names, learnt, others[fold], ridge)
             out[own] = self.columns[own] @ weights.astype(np.float32)
         return out
 
@@ -181,13 +199,6 @@ class Taught:
     def _teachers(self) -> list[tuple[Sums, np.ndarray | None]]:
         """Of each fold, the names of all others, and what they teach."""
         return [(names, teacher(names)) for names in _without(self._silver, self._nothing)]
-
-    def _seen(self, gold: np.ndarray) -> list[Sums]:
-        """By fold, gold, and silver where it stands in for it."""
-        others = stand_ins(gold, self.silver, self.classes)
-        seen = gold.copy()
-        seen[others] = self.silver[others]
-        return self._by_fold(seen)
 
     def _by_fold(self, said: np.ndarray) -> list[Sums]:
         out = []

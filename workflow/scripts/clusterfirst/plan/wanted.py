@@ -343,11 +343,6 @@ def patients(plan: Plan, slides: Iterable[str]) -> list[str]:
     return [patient.casefold() if patient else f"the patient of slide {slide}" for slide, patient in said]
 
 
-def of_each(plan: Plan, find: Callable[[Plan], list[str]], stage: str, key: str) -> list[str]:
-    """Return that file of a stage of each of the slides that are found so."""
-    return [plan.at(stage, slide, key) for slide in find(plan)]
-
-
 def trial_scores(plan: Plan) -> list[str]:
     """Return what is known of each trial from the truth of its slides.
 
